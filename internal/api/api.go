@@ -1,0 +1,230 @@
+// Package api is the HTTP API of a provider's readings as types: what reports answers, what web serves under the same
+// paths, and what pages, simulated gateways and tests read. Times are RFC 3339 with offset plus epoch milliseconds.
+//
+//	GET /api/v1/providers/{p}/gateways                      Gateways    ?after= &limit= (default 100, most 1000) &q=
+//	GET /api/v1/providers/{p}/gateways/{g}                  Gateway
+//	GET /api/v1/providers/{p}/gateways/{g}/sensors          Sensors
+//	GET /api/v1/providers/{p}/gateways/{g}/latest           Latest
+//	GET /api/v1/providers/{p}/gateways/{g}/series           SeriesAnswer ?sensor=… &from= &to= &points=
+//	GET /api/v1/providers/{p}/gateways/{g}/readings         a stream     ?sensor=… &from= &to= &format=json|csv
+//	GET /api/v1/providers/{p}/gateways/{g}/live             server-sent events ?sensor=…: one LiveEvent a second at most
+//	GET /api/v1/providers/{p}/books                         Books
+//	GET /api/v1/providers/{p}/rejects                       Rejects     ?limit= (default 50, most 1000)
+//
+// Times in requests are RFC 3339, epoch milliseconds, "now", or "now-6h" (units s, m, h, d, w). Ranges are [from, to).
+// Errors are problems of RFC 9457 (application/problem+json).
+package api
+
+import (
+	"encoding/json"
+	"math"
+	"time"
+
+	"berth/schema"
+)
+
+// State is a gateway's state by the rule of [StateOf].
+type State string
+
+// The states of a gateway.
+const (
+	Online  State = "online"
+	Late    State = "late"
+	Offline State = "offline"
+	Never   State = "never" // has a key, has never sent
+)
+
+// StateOf is the rule: with i the gateway's usual interval between frames, it is online until it has been silent for
+// 3·i (at least 2 minutes), late until 10·i (at least 15 minutes), then offline; never when it has never sent.
+func StateOf(now, lastSeen time.Time, interval time.Duration) State {
+	silent := now.Sub(lastSeen)
+	switch {
+	case lastSeen.IsZero():
+		return Never
+	case silent <= max(3*interval, 2*time.Minute):
+		return Online
+	case silent <= max(10*interval, 15*time.Minute):
+		return Late
+	default:
+		return Offline
+	}
+}
+
+// Gateway is a gateway as lists show it.
+type Gateway struct {
+	Name       string            `json:"name"`
+	State      State             `json:"state"`
+	FirstSeen  *time.Time        `json:"first_seen"` // null: never
+	LastSeen   *time.Time        `json:"last_seen"`
+	Interval   float64           `json:"interval_seconds"` // usual time between frames; 0: not known yet
+	Sensors    int               `json:"sensors"`
+	Attributes map[string]string `json:"attributes"`
+}
+
+// Gateways is a page of gateways in byte order of their names.
+type Gateways struct {
+	Gateways []Gateway `json:"gateways"`
+	Next     string    `json:"next,omitempty"` // the value of after for the next page; empty: this was the last
+	Complete
+}
+
+// Sensors are the sensors of a gateway in byte order of their names.
+type Sensors struct {
+	Gateway string   `json:"gateway"`
+	Sensors []Sensor `json:"sensors"`
+	Complete
+}
+
+// Sensor is a sensor's name and the kind of its latest value.
+type Sensor struct {
+	Name string `json:"name"`
+	Kind string `json:"kind"` // float, int, bool, text
+}
+
+// Latest holds the reading measured last (not the one received last) of each sensor.
+type Latest struct {
+	Gateway  string    `json:"gateway"`
+	Readings []Reading `json:"readings"`
+	Complete
+}
+
+// Reading is one reading of a gateway.
+type Reading struct {
+	Sensor string    `json:"sensor"`
+	Time   time.Time `json:"time"`    // UTC or the provider's zone, with offset
+	Millis int64     `json:"time_ms"` // epoch milliseconds
+	Nanos  string    `json:"time_ns"` // epoch nanoseconds as decimal text: JSON numbers end at 2^53
+	Kind   string    `json:"kind"`
+	Value  Value     `json:"value"`
+}
+
+// Complete says how far an answer is complete: entirely, or only up to a time, because the newest readings could not be
+// asked for. It is part of every answer that holds readings.
+type Complete struct {
+	Complete bool       `json:"complete"`
+	UpTo     *time.Time `json:"complete_up_to,omitempty"` // when not complete: readings that arrived before are all here
+	Reason   string     `json:"incomplete_reason,omitempty"`
+}
+
+// SeriesAnswer holds one Series per sensor asked for.
+type SeriesAnswer struct {
+	Gateway string    `json:"gateway"`
+	From    time.Time `json:"from"`
+	To      time.Time `json:"to"`
+	Source  string    `json:"source"` // "readings", "hours" or "days": what the buckets were computed from
+	Step    float64   `json:"step_seconds"`
+	Series  []Series  `json:"series"`
+	Complete
+}
+
+// Series is a sensor's buckets, or its readings themselves when there are fewer than the points asked for: then Raw is
+// true, each Count is 1 and Min, Max and Mean are the value. Buckets without readings are absent: a gap stays a gap.
+type Series struct {
+	Sensor string    `json:"sensor"`
+	Kind   string    `json:"kind"`
+	Raw    bool      `json:"raw"`
+	Time   []int64   `json:"time_ms"` // start of the bucket, or time of the reading
+	Min    []Number  `json:"min"`
+	Max    []Number  `json:"max"`
+	Mean   []Number  `json:"mean"`
+	Count  []uint64  `json:"count"`
+	Text   []*string `json:"text,omitempty"` // Raw text values
+	Gap    float64   `json:"gap_seconds"`    // a distance between points beyond this is a gap
+}
+
+// LiveEvent is what a live stream sends: the readings that came since the event before. Its server-sent id is the
+// position, so that a stream resumes where it was cut (Last-Event-ID).
+type LiveEvent struct {
+	Readings []Reading `json:"readings"`
+	At       time.Time `json:"at"`
+	Complete
+}
+
+// Books are a provider's running totals; they survive every restart. Frames.Received = Committed + Rejected + GivenUp +
+// InHand; the readings of committed frames = Accepted + Rejected.
+type Books struct {
+	Frames struct {
+		Received  uint64 `json:"received"`
+		Committed uint64 `json:"committed"`
+		Rejected  uint64 `json:"rejected"`
+		GivenUp   uint64 `json:"given_up"`
+		InHand    uint64 `json:"in_hand"`
+	} `json:"frames"`
+	Readings struct {
+		Accepted uint64 `json:"accepted"`
+		Rejected uint64 `json:"rejected"`
+		Timeless uint64 `json:"timeless"` // came without a time and got their arrival's
+	} `json:"readings"`
+	Strangers uint64            `json:"strangers"` // connections that ended without a valid key
+	Reasons   map[string]uint64 `json:"reasons"`   // rejected readings and frames by reason
+	Log       struct {
+		Messages uint64 `json:"messages"`
+		Bytes    uint64 `json:"bytes"`
+		Quota    uint64 `json:"quota_bytes"`
+		First    uint64 `json:"first_sequence"`
+		Last     uint64 `json:"last_sequence"`
+		Followed uint64 `json:"followed_sequence"` // the head has followed up to here
+	} `json:"log"`
+	Head struct {
+		Readings uint64 `json:"readings"`
+		Parts    uint64 `json:"parts"`
+		Bytes    uint64 `json:"bytes"`
+	} `json:"head"`
+	State string    `json:"state"` // one word: ready, replaying, slow
+	At    time.Time `json:"at"`
+}
+
+// Reject is a frame, or lines of one, that was refused.
+type Reject struct {
+	Time     time.Time    `json:"time"`
+	Gateway  string       `json:"gateway"`
+	Protocol string       `json:"protocol"` // berth, http
+	Format   string       `json:"format"`   // line, json
+	Address  string       `json:"address"`  // of the sender
+	Code     schema.Code  `json:"code"`
+	Reason   string       `json:"reason"`
+	Lines    []RejectLine `json:"lines,omitempty"` // the first lines refused, when others were stored
+	Readings uint64       `json:"readings"`        // how many were refused
+	Size     int          `json:"size"`            // of the whole payload
+	Raw      []byte       `json:"raw"`             // base64; its first 4 KB
+}
+
+// RejectLine is a line that was refused, from 1, and why.
+type RejectLine struct {
+	Line   int    `json:"line"`
+	Reason string `json:"reason"`
+}
+
+// Rejects are the newest rejects, newest first.
+type Rejects struct {
+	Rejects []Reject `json:"rejects"`
+	Kept    uint64   `json:"kept"` // how many are kept in all
+}
+
+// Value is a reading's value in JSON: a number, true or false, text; NaN and infinities are the texts "NaN", "+Inf" and
+// "-Inf". An int beyond 2^53 is still written with all its digits.
+type Value struct{ schema.Value }
+
+// MarshalJSON writes the value.
+func (v Value) MarshalJSON() ([]byte, error) {
+	switch v.Kind() {
+	case schema.Float:
+		return Number(v.Float()).MarshalJSON()
+	case schema.Text:
+		return json.Marshal(v.Text())
+	default:
+		return []byte(v.String()), nil
+	}
+}
+
+// Number is a float64 in JSON; NaN and infinities, which JSON lacks, are the texts "NaN", "+Inf" and "-Inf".
+type Number float64
+
+// MarshalJSON writes the number in the shortest form that reads back the same.
+func (n Number) MarshalJSON() ([]byte, error) {
+	f := float64(n)
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return json.Marshal(schema.FloatValue(f).String())
+	}
+	return json.Marshal(f)
+}

@@ -1,0 +1,149 @@
+// Package keyspace is the contract of a provider's store: blocks, rollups and the catalog, written by one ingest and
+// read by any number of others. Backends are packages below it (sqlite); each passes the contract suite in
+// keyspacetest unchanged. The package leaves what the bytes mean to schema/block, schema/rollup and schema/catalog.
+//
+// Its one invariant: what Durable has reported survives a power cut, and a write repeated changes nothing.
+package keyspace
+
+import (
+	"context"
+
+	"berth/schema"
+)
+
+// BlockKey names exactly what a block holds: equal keys mean equal readings, so writing a block twice is writing it
+// once.
+type BlockKey struct {
+	Gateway string
+	First   int64           // time of the first reading, ns
+	From    schema.Position // of the first reading
+	To      schema.Position // of the last reading
+	Part    uint16          // counts the blocks that one part was split into
+}
+
+// Block is a block as stored. It lies within one UTC day.
+type Block struct {
+	BlockKey
+	Last int64  // time of the last reading, ns
+	Data []byte // schema/block
+}
+
+// Gateway is a gateway's row in the catalog. A row with a higher Position replaces one with a lower, never the reverse.
+type Gateway struct {
+	Name     string
+	Position schema.Position // every reading of the gateway up to here is in a block or in Tail
+	Entry    []byte          // schema/catalog: latest values, first and last seen, attributes
+	Tail     []byte          // schema/catalog: parts too small to be blocks; nil from Gateways
+}
+
+// Span is what a rollup sums up: an hour or a day, UTC.
+type Span uint8
+
+// The spans. The numbers are stored; they never change.
+const (
+	Hour Span = 1
+	Day  Span = 2
+)
+
+// Length returns the span's length in nanoseconds.
+func (s Span) Length() int64 {
+	if s == Day {
+		return schema.DaySpan
+	}
+	return schema.HourSpan
+}
+
+// RollupKey names a rollup.
+type RollupKey struct {
+	Gateway string
+	Span    Span
+	Start   int64 // ns, a multiple of the span's length
+}
+
+// Rollup is a rollup of all sensors of a gateway over one hour or day. It counts only if Computed is at or after Stale:
+// else it was not computed from everything stored, and the reader computes from the readings. A key that was only ever
+// marked has no Data and a zero Computed.
+type Rollup struct {
+	RollupKey
+	Computed schema.Position // of the last reading that it was computed from
+	Stale    schema.Position // of the last reading stored that lies in its span
+	Data     []byte          // schema/rollup; nil when Computed is zero
+}
+
+// Mark says that readings up to a position have been stored in a rollup's span. Stale only ever rises.
+type Mark struct {
+	RollupKey
+	Stale schema.Position
+}
+
+// Changes are written in this order, each kind durable no later than the next: marks, blocks, gateways, rollups. A crash
+// between leaves marks without blocks (harmless: the rollup is computed again) and never the reverse.
+type Changes struct {
+	Marks    []Mark
+	Blocks   []Block
+	Gateways []Gateway // rows overwritten, in position's order
+	Rollups  []Rollup  // overwritten when Computed is not lower; Stale is ignored, a mark sets it
+}
+
+// Receipt numbers the writes of one Writer from 1, in the order in which Write returned.
+type Receipt uint64
+
+// Reader reads a keyspace while one Writer, in this process or another, writes it. Its methods may be called
+// concurrently. Errors: NotFound for a keyspace that does not exist, Unavailable when the backend cannot be reached;
+// what comes from the yield functions is returned as it is.
+type Reader interface {
+	// Blocks yields the blocks of a gateway that hold or may hold readings in [from, to), in order of First. Data is
+	// valid until yield returns.
+	Blocks(ctx context.Context, gateway string, from, to int64, yield func(Block) error) error
+	// Gateway returns a gateway's row with its tail, or NotFound.
+	Gateway(ctx context.Context, name string) (Gateway, error)
+	// Gateways returns up to limit rows, without tails, whose names are after the given one, in byte order of names.
+	Gateways(ctx context.Context, after string, limit int) ([]Gateway, error)
+	// Rollups yields the rollups of a gateway whose spans start in [from, to), in order of Start, those that are only
+	// marked too. Data is valid until yield returns.
+	Rollups(ctx context.Context, gateway string, span Span, from, to int64, yield func(Rollup) error) error
+	// Position returns the highest position that the keyspace knows, of blocks, gateways and rollups: a log that
+	// begins anew begins above it.
+	Position(ctx context.Context) (schema.Position, error)
+	// Close releases what the Reader holds. It may be called twice.
+	Close() error
+}
+
+// Writer writes a keyspace. One process at a time holds the Writer of a keyspace; its methods may be called
+// concurrently.
+type Writer interface {
+	Reader
+	// Write stores the changes, idempotently. An error means that the outcome is unknown: the same Write again is
+	// safe. What could not be stored for good is an Invalid error.
+	Write(ctx context.Context, c *Changes) (Receipt, error)
+	// Durable returns the receipt up to which every Write surely survives a power cut. A backend whose Write syncs
+	// returns the newest.
+	Durable(ctx context.Context) (Receipt, error)
+	// Unrolled yields the keys of rollups that do not count (Computed before Stale), whose spans end at or before
+	// the given time, until yield returns false.
+	Unrolled(ctx context.Context, endBefore int64, yield func(RollupKey) bool) error
+	// Expire drops blocks of readings before blocksBefore and rollups of spans before rollupsBefore, where the
+	// backend does not do so by itself. It may keep what shares a file with younger data.
+	Expire(ctx context.Context, blocksBefore, rollupsBefore int64) error
+	// Stats returns what the keyspace occupies, in bytes.
+	Stats(ctx context.Context) (Stats, error)
+}
+
+// Stats is what a keyspace occupies.
+type Stats struct {
+	Bytes int64 `json:"bytes"`
+}
+
+// Backend makes, opens and drops keyspaces, which it knows by name.
+type Backend interface {
+	// Create makes the keyspace, or finds it made.
+	Create(ctx context.Context, name string) error
+	// Drop removes the keyspace with all its data, or finds it gone.
+	Drop(ctx context.Context, name string) error
+	// Writer opens the keyspace for its one writer; Conflict says that another process holds it.
+	Writer(ctx context.Context, name string) (Writer, error)
+	// Reader opens the keyspace for reading.
+	Reader(ctx context.Context, name string) (Reader, error)
+	// Close releases what the Backend holds.
+	Close() error
+}

@@ -1,0 +1,180 @@
+// Package record holds the shapes of Berth's records: what NATS key-value buckets keep of providers, credentials,
+// settings, sign-in links, tokens and running instances. All are JSON with a version field; a reader accepts the
+// version before its own.
+//
+//	bucket (account)        key                        value
+//	providers (house)       <provider>                 Provider
+//	links (house)           <sha256 of the link>       Link
+//	tokens (house)          <sha256 of the token>      Token
+//	sessions (house)        <session>                  kept by web
+//	services (house)        <provider>.<role>.<inst>   Service, mirrored; the house's own role is web
+//	pipeline (provider)     pipeline                   Pipeline: all that its instances may know
+//	pipeline (provider)     gateway.<sha256 of name>   GatewayKey
+//	services (provider)     <role>.<instance>          Service, expires unless renewed
+package record
+
+import (
+	"fmt"
+	"slices"
+	"time"
+	"unicode/utf8"
+
+	"berth/schema"
+)
+
+// Version is the version that this release writes.
+const Version = 1
+
+// Provider is what is wanted of a provider, and its secrets as the house keeps them.
+type Provider struct {
+	Version  int         `json:"version"`
+	Name     string      `json:"name"`
+	Slot     schema.Slot `json:"slot"`
+	Keyspace string      `json:"keyspace"` // the keyspace's name within its backend
+	Created  time.Time   `json:"created"`
+	Wanted   Wanted      `json:"wanted"`
+	Purge    bool        `json:"purge,omitempty"`   // when Wanted is Removed: the data goes too
+	Removed  time.Time   `json:"removed,omitzero"`  // when removal began; a freed port rests from here
+	Restart  int         `json:"restart,omitempty"` // raised by one to ask for a restart of the instances
+	Settings Settings    `json:"settings"`
+
+	EnrolmentHash   string `json:"enrolment_hash"`   // SHA-256 of the enrolment key, hex
+	EnrolmentSealed []byte `json:"enrolment_sealed"` // the key, sealed with the house's secret: the page shows it
+	ReportsToken    string `json:"reports_token"`    // signs the house's requests to the provider's reports
+	Account         string `json:"account"`          // the provider's NATS account (a public key)
+}
+
+// Wanted says what should become of a provider.
+type Wanted string
+
+// What may be wanted of a provider.
+const (
+	Active  Wanted = "active"
+	Removed Wanted = "removed"
+)
+
+// Settings are what a provider may set about its own data; changes are live within a second.
+type Settings struct {
+	GatewayTag    string        `json:"gateway_tag,omitempty"`    // the tag that names the gateway; empty: gateway, else host
+	AttributeTags []string      `json:"attribute_tags,omitempty"` // tags kept with the gateway, no part of a sensor's name
+	Retention     time.Duration `json:"retention"`                // how long readings are kept, ns
+	Future        time.Duration `json:"future"`                   // how far ahead of now a reading's time may lie, ns
+	Timezone      string        `json:"timezone"`                 // IANA name
+	Limits        Limits        `json:"limits"`
+}
+
+// Limits bound what one provider can cost.
+type Limits struct {
+	Connections           int `json:"connections"`             // at once, of the provider
+	ConnectionsPerAddress int `json:"connections_per_address"` // at once, of one remote address
+	SensorsPerGateway     int `json:"sensors_per_gateway"`
+	Gateways              int `json:"gateways"`
+}
+
+// DefaultSettings returns the settings of a new provider.
+func DefaultSettings() Settings {
+	return Settings{
+		Retention: 400 * 24 * time.Hour,
+		Future:    24 * time.Hour,
+		Timezone:  "UTC",
+		Limits:    Limits{Connections: 20_000, ConnectionsPerAddress: 20_000, SensorsPerGateway: 1_000, Gateways: 100_000},
+	}
+}
+
+// Validate returns an Invalid error that names the first setting which cannot be.
+func (s Settings) Validate() error {
+	switch _, err := time.LoadLocation(s.Timezone); {
+	case err != nil || s.Timezone == "" || s.Timezone == "Local":
+		return schema.Errorf(schema.Invalid, "timezone %q is unknown", s.Timezone).WithNext("give an IANA name such as Europe/Berlin")
+	case s.Retention < 24*time.Hour || s.Retention > 100*365*24*time.Hour:
+		return schema.Errorf(schema.Invalid, "a retention of %v is not between 1 day and 100 years", s.Retention)
+	case s.Future < time.Minute || s.Future > 366*24*time.Hour:
+		return schema.Errorf(schema.Invalid, "a future window of %v is not between 1 minute and 366 days", s.Future)
+	case s.Limits.Connections < 1 || s.Limits.ConnectionsPerAddress < 1 || s.Limits.SensorsPerGateway < 1 || s.Limits.Gateways < 1:
+		return schema.Errorf(schema.Invalid, "every limit must be at least 1")
+	case s.GatewayTag != "" && !utf8.ValidString(s.GatewayTag):
+		return schema.Errorf(schema.Invalid, "the gateway tag is not UTF-8")
+	case len(s.AttributeTags) > 32:
+		return schema.Errorf(schema.Invalid, "%d attribute tags are more than 32", len(s.AttributeTags))
+	case s.GatewayTag != "" && slices.Contains(s.AttributeTags, s.GatewayTag):
+		return schema.Errorf(schema.Invalid, "the tag %q cannot name the gateway and be its attribute", s.GatewayTag)
+	case slices.Contains(s.AttributeTags, ""):
+		return schema.Errorf(schema.Invalid, "an attribute tag has no name")
+	}
+	return nil
+}
+
+// Pipeline is all that a provider's instances may know about it. The provisioner writes it into the provider's account.
+type Pipeline struct {
+	Version       int         `json:"version"`
+	Name          string      `json:"name"`
+	Slot          schema.Slot `json:"slot"`
+	Keyspace      string      `json:"keyspace"`
+	Settings      Settings    `json:"settings"`
+	EnrolmentHash string      `json:"enrolment_hash"`
+	ReportsToken  string      `json:"reports_token"`
+}
+
+// PipelineKey is the key of the Pipeline in its bucket.
+const PipelineKey = "pipeline"
+
+// GatewayKey is a key of one gateway's own. A gateway with a key of its own no longer accepts the enrolment key.
+type GatewayKey struct {
+	Version int       `json:"version"`
+	Gateway string    `json:"gateway"`
+	Hash    string    `json:"hash"`            // SHA-256 of the key, hex
+	Relay   bool      `json:"relay,omitempty"` // may speak for many gateways
+	Created time.Time `json:"created"`
+	Revoked time.Time `json:"revoked,omitzero"` // revoked: neither this key nor the enrolment key opens the port for it
+}
+
+// Role is what a person or token may do.
+type Role string
+
+// The roles.
+const (
+	Operator Role = "operator" // runs the installation
+	Admin    Role = "admin"    // of one provider
+)
+
+// Link is a one-time sign-in link. Its key is the SHA-256 of its secret, hex.
+type Link struct {
+	Version  int       `json:"version"`
+	Role     Role      `json:"role"`
+	Provider string    `json:"provider,omitempty"` // of an Admin
+	Created  time.Time `json:"created"`
+	Expires  time.Time `json:"expires"`
+}
+
+// Token is an API token of a provider. Its key is the SHA-256 of its secret, hex.
+type Token struct {
+	Version  int       `json:"version"`
+	Provider string    `json:"provider"`
+	Name     string    `json:"name"`
+	Created  time.Time `json:"created"`
+}
+
+// Service roles.
+const (
+	RoleIngest  = "ingest"
+	RoleReports = "reports"
+	RoleWeb     = "web"
+)
+
+// Service is a running instance, as it announces itself.
+type Service struct {
+	Version  int       `json:"version"`
+	Provider string    `json:"provider,omitempty"` // empty: the house's own
+	Role     string    `json:"role"`
+	Instance string    `json:"instance"`
+	Address  string    `json:"address"` // host:port of its HTTP API, or of ingest's port
+	Program  string    `json:"program"` // version of the program
+	Spec     string    `json:"spec"`    // hash of what it was started with
+	Started  time.Time `json:"started"`
+	State    string    `json:"state"` // "ready", "replaying", "slow", ...: one word
+	Detail   string    `json:"detail,omitempty"`
+	PID      int       `json:"pid,omitempty"`
+}
+
+// Key returns the service's key in its provider's own bucket: <role>.<instance>.
+func (s Service) Key() string { return fmt.Sprintf("%s.%s", s.Role, s.Instance) }
