@@ -1,0 +1,94 @@
+# Berth's commands. `make run` and `make test` are the only set-up, given Go, Node with npm, and make.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+GO          ?= go
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS     := -s -w -X berth/internal/version.Version=$(VERSION)
+PROGRAMS    := provisioner ingest reports web fieldsim
+KILLS       ?= 20
+BENCHTIME   ?= 1s
+FUZZTIME    ?= 10s
+GOLANGCI    := v2.15.0
+# The programs need no C compiler; only the race detector does.
+export CGO_ENABLED := 0
+
+##@ Everyday
+
+.PHONY: run
+run: build ## build, start everything, print the address and a one-time sign-in link
+	bin/provisioner serve
+
+.PHONY: build
+build: assets ## build the programs into bin/
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(addprefix ./cmd/,$(PROGRAMS))
+
+.PHONY: assets
+assets: web/assets/dist/.built ## bundle what the browser loads
+web/assets/dist/.built: web/package.json web/package-lock.json $(wildcard web/build.mjs web/src/* web/assets/src/*)
+	npm ci --prefix web --no-fund --no-audit
+	npm run --prefix web build
+	@touch $@
+
+.PHONY: test
+test: build ## every test on the real parts, the promises in short form
+	$(GO) test -shuffle=on ./...
+
+.PHONY: clean
+clean: ## remove what the other targets made; data in var/ stays
+	rm -rf bin web/assets/dist web/node_modules web/browser/out promises/out
+
+##@ Promises and figures
+
+.PHONY: kill
+kill: build ## the kill test at length: make kill KILLS=500
+	$(GO) test -count=1 -timeout=0 -v -run 'TestAckedIsStoredThroughKills' ./promises -kills=$(KILLS)
+
+.PHONY: bench
+bench: build ## print the figures that README quotes, in one run
+	$(GO) run ./promises/bench -benchtime=$(BENCHTIME)
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME each
+	@set -e; for pkg in $$($(GO) list ./...); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; \
+	  done; done
+
+##@ Checks
+
+.PHONY: check
+check: fmt-check vet lint race browser-test ## everything that must be clean before a change lands
+
+.PHONY: fmt
+fmt: bin/golangci-lint ## format the code
+	bin/golangci-lint fmt
+
+.PHONY: fmt-check
+fmt-check: bin/golangci-lint
+	bin/golangci-lint fmt --diff
+
+.PHONY: vet
+vet: assets
+	$(GO) vet ./...
+
+.PHONY: lint
+lint: bin/golangci-lint assets ## the linters of .golangci.yml
+	bin/golangci-lint run
+
+.PHONY: race
+race: assets ## the tests under the race detector, in short form; needs a C compiler
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -short ./...
+
+.PHONY: browser-test
+browser-test: build ## the newcomer's path in Chromium; screenshots in web/browser/out
+	npm run --prefix web browser-test
+
+# The linter is built from its module, once for each version.
+bin/golangci-lint: Makefile
+	GOBIN=$(CURDIR)/bin $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI)
+	@touch $@
+
+.PHONY: help
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
