@@ -1,0 +1,103 @@
+// Package headapi is what ingest answers about its head, as types: the readings that are not yet surely in the keyspace.
+//
+// A question is a JSON request on a subject of the provider's account. The answer is a stream of chunks: first a
+// [Header] as JSON, then the chunks that each question names. Who asks must ask the head first and read the keyspace
+// second, and merge by identity: a part leaves the head only when the keyspace has confirmed it, so nothing falls
+// between; what is in both is the same.
+//
+//	subject        request          chunks after the Header
+//	head.parts     PartsRequest     one encoded block (schema/block) per part that touches [From, To)
+//	head.latest    LatestRequest    the gateway's entry (schema/catalog EncodeEntry); none when the head has nothing of it
+//	head.since     SinceRequest     encoded blocks of the readings after the position that are still in the head
+//	head.gateways  GatewaysRequest  an entry per gateway that is newer than its row in the keyspace, in order of names
+//	head.books     BooksRequest     the one chunk is api.Books as JSON; there is no Header
+//
+// An entry of the head knows only what has come since the gateway's row was read: merge it into the row's entry
+// with Observe, take the earlier first and the later last seen, and the row's interval where the head's
+// is zero.
+package headapi
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"berth/schema"
+)
+
+// The subjects of the questions.
+const (
+	Parts    = "head.parts"
+	Latest   = "head.latest"
+	Since    = "head.since"
+	Gateways = "head.gateways"
+	Books    = "head.books"
+)
+
+// The states of an ingest, as its service record and its books show them.
+const (
+	StateReady     = "ready"     // the head follows the log
+	StateReplaying = "replaying" // the head is reading the log; acceptance goes on
+	StateSlow      = "slow"      // the keyspace does not take what the head has
+)
+
+// Header is the first chunk of an answer.
+type Header struct {
+	Followed  uint64 `json:"followed"`           // the head holds, or has seen stored, every batch up to this sequence
+	Committed uint64 `json:"committed"`          // the newest batch in the log
+	Complete  bool   `json:"complete"`           // the head has followed all that was committed
+	Reason    string `json:"reason,omitempty"`   // why it is not complete
+	UpTo      int64  `json:"up_to,omitempty"`    // arrival of the newest batch followed, ns: what arrived before is all here
+	Position  string `json:"position,omitempty"` // head.since: ask for what comes after this position the next time
+	Missed    bool   `json:"missed,omitempty"`   // head.since: some readings after the asked position have left the head for the keyspace
+}
+
+// PartsRequest asks for the readings of a gateway in [From, To), in nanoseconds. The blocks may hold others too.
+type PartsRequest struct {
+	Gateway string `json:"gateway"`
+	From    int64  `json:"from"`
+	To      int64  `json:"to"`
+}
+
+// LatestRequest asks for what the head knows of a gateway.
+type LatestRequest struct {
+	Gateway string `json:"gateway"`
+}
+
+// SinceRequest asks for the readings of a gateway after a position. An empty After asks only for the position to begin
+// at: the answer has no blocks.
+type SinceRequest struct {
+	Gateway string   `json:"gateway"`
+	After   string   `json:"after"`             // FormatPosition
+	Sensors []string `json:"sensors,omitempty"` // none: all
+}
+
+// GatewaysRequest asks for the first Limit gateways whose names are after After, in byte order.
+type GatewaysRequest struct {
+	After string `json:"after"`
+	Limit int    `json:"limit"`
+}
+
+// BooksRequest asks for the provider's running totals.
+type BooksRequest struct{}
+
+// FormatPosition returns a position as questions and answers write it, "sequence/ordinal".
+func FormatPosition(p schema.Position) string { return p.String() }
+
+// ParsePosition reads a position as [FormatPosition] writes it; anything else is Invalid.
+func ParsePosition(s string) (schema.Position, error) {
+	sequence, ordinal, ok := strings.Cut(s, "/")
+	seq, err := strconv.ParseUint(sequence, 10, 64)
+	if !ok || err != nil {
+		return schema.Position{}, invalid(s)
+	}
+	ord, err := strconv.ParseUint(ordinal, 10, 32)
+	if err != nil {
+		return schema.Position{}, invalid(s)
+	}
+	return schema.Position{Sequence: seq, Ordinal: uint32(ord)}, nil
+}
+
+func invalid(s string) error {
+	return fmt.Errorf("parse position: %w", schema.Errorf(schema.Invalid, "%q is no position: write sequence/ordinal", s))
+}
