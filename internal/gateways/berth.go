@@ -1,0 +1,162 @@
+package gateways
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"berth/schema"
+)
+
+const (
+	dialLimit   = 5 * time.Second
+	answerLimit = 60 * time.Second // without any answer the connection is given up and made again
+)
+
+// window is what a connection has sent and not yet had acknowledged: the sender waits for room, the receiver makes it.
+type window struct {
+	sentAt chan time.Time // one for each frame in flight, in order: its capacity is the window
+}
+
+// speakBerth sends Berth frames on one connection: HELLO, then PUTs without waiting, up to the window; sequence numbers
+// count from 1 on each connection. It returns nil when all frames are acknowledged.
+func (f *Fleet) speakBerth(ctx context.Context, g *gateway) error {
+	dialer := net.Dialer{Timeout: dialLimit}
+	conn, err := dialer.DialContext(ctx, "tcp", f.options.Address)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	defer conn.Close() //nolint:errcheck // what matters was acknowledged
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+
+	in := bufio.NewReaderSize(conn, 512)
+	if _, err := fmt.Fprintf(conn, "HELLO %s %s\n", g.name, f.options.Key); err != nil {
+		return fmt.Errorf("say hello: %w", err)
+	}
+	answer, err := f.readLine(conn, in)
+	if err != nil {
+		return fmt.Errorf("wait for the answer to hello: %w", err)
+	}
+	if string(answer) != "OK" {
+		return fmt.Errorf("hello was answered %q", answer)
+	}
+
+	first := g.acked.Load()
+	w := window{sentAt: make(chan time.Time, f.options.Window)}
+	failed := make(chan error, 1)
+	sendCtx, cancel := context.WithCancel(ctx)
+	go func() {
+		failed <- f.sendFrames(sendCtx, conn, g, first, w)
+	}()
+	err = f.receiveAcks(ctx, conn, in, g, first, w)
+	cancel()
+	_ = conn.SetDeadline(time.Unix(1, 0)) // ends a write that hangs
+	if sendErr := <-failed; err == nil {
+		err = sendErr
+	}
+	return err
+}
+
+// sendFrames sends frames from the given one on until the fleet is done or ctx ends. Frames that are ready go out in
+// one write.
+func (f *Fleet) sendFrames(ctx context.Context, conn net.Conn, g *gateway, frame int64, w window) error {
+	var pace *time.Ticker
+	if f.options.Rate > 0 {
+		pace = time.NewTicker(time.Duration(float64(time.Second) / f.options.Rate))
+		defer pace.Stop()
+	}
+	first := frame
+	out := bufio.NewWriterSize(conn, 16<<10)
+	var payload []byte
+	for ; !f.done(frame); frame++ {
+		if pace != nil {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-pace.C:
+			}
+		}
+		select {
+		case w.sentAt <- time.Now():
+		default: // the window is full: what is buffered must go before waiting for an answer
+			if err := out.Flush(); err != nil {
+				return fmt.Errorf("send: %w", err)
+			}
+			select {
+			case <-ctx.Done():
+				return nil
+			case w.sentAt <- time.Now():
+			}
+		}
+		if frame < g.sent.Load() {
+			g.again.Add(1)
+		} else {
+			g.sent.Store(frame + 1)
+		}
+		payload = f.appendFrame(payload[:0], g, frame)
+		_, _ = fmt.Fprintf(out, "PUT %d line %d\n", frame-first+1, len(payload))
+		if _, err := out.Write(payload); err != nil {
+			return fmt.Errorf("send frame %d: %w", frame, err)
+		}
+		if pace != nil {
+			if err := out.Flush(); err != nil {
+				return fmt.Errorf("send: %w", err)
+			}
+		}
+	}
+	if err := out.Flush(); err != nil {
+		return fmt.Errorf("send: %w", err)
+	}
+	return nil
+}
+
+// receiveAcks reads answers until the fleet is done (nil) or the connection fails. ACK n answers every frame up to n.
+func (f *Fleet) receiveAcks(ctx context.Context, conn net.Conn, in *bufio.Reader, g *gateway, first int64, w window) error {
+	for !f.done(g.acked.Load()) {
+		line, err := f.readLine(conn, in)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil //nolint:nilerr // the fleet was told to stop
+			}
+			return fmt.Errorf("wait for an acknowledgement: %w", err)
+		}
+		number, ok := bytes.CutPrefix(line, []byte("ACK "))
+		if !ok {
+			return schema.Errorf(schema.Invalid, "a frame was answered %q", line)
+		}
+		upTo, err := strconv.ParseInt(string(number), 10, 64)
+		if err != nil {
+			return fmt.Errorf("read acknowledgement %q: %w", line, err)
+		}
+		now := time.Now()
+		for acked := g.acked.Load(); acked < first+upTo; acked++ {
+			select {
+			case sent := <-w.sentAt:
+				f.latency.add(now.Sub(sent))
+			default:
+				return schema.Errorf(schema.Invalid, "%q acknowledges a frame that was not sent", line)
+			}
+			g.acked.Store(acked + 1)
+		}
+	}
+	return nil
+}
+
+// readLine reads one answer without its line end.
+func (f *Fleet) readLine(conn net.Conn, in *bufio.Reader) ([]byte, error) {
+	if in.Buffered() == 0 {
+		if err := conn.SetReadDeadline(time.Now().Add(answerLimit)); err != nil {
+			return nil, err
+		}
+	}
+	line, err := in.ReadSlice('\n')
+	if err != nil {
+		return nil, err
+	}
+	return bytes.TrimRight(line, "\r\n"), nil
+}

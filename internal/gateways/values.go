@@ -1,0 +1,87 @@
+package gateways
+
+import (
+	"math"
+	"strconv"
+
+	"berth/schema"
+)
+
+// sensorName returns the name that the API gives to sensor s.
+func sensorName(s int) string { return "unit." + fieldName(s) }
+
+// fieldName returns the field of sensor s in a line; its kind follows from s.
+func fieldName(s int) string {
+	prefixes := [...]string{"temperature", "pressure", "count", "running", "state"}
+	return prefixes[kindOf(s)] + strconv.Itoa(s)
+}
+
+// kindOf deals the sensors out over five sorts of value: most are decimals, a few are ints, bools and texts.
+func kindOf(s int) int {
+	switch s % 8 {
+	case 3:
+		return 2
+	case 5:
+		return 3
+	case 7:
+		return 4
+	case 1:
+		return 1
+	default:
+		return 0
+	}
+}
+
+// valueAt is the value of sensor s of gateway g at timestamp n: slow waves in decimals, a counter, a switch, a word.
+func valueAt(g, s, n int) schema.Value {
+	switch kindOf(s) {
+	case 2:
+		return schema.IntValue(int64(n)*3 + int64(g))
+	case 3:
+		return schema.BoolValue((n/50+g)%3 == 0)
+	case 4:
+		return schema.TextValue([...]string{"ok", "starting", "needs \"care\"", "stopped, cold"}[(n/200+g+s)%4])
+	case 1:
+		return schema.FloatValue(float64(100_000+(n*7+g*13+s*31)%2_000) / 100)
+	default:
+		wave := math.Round(200 + 50*math.Sin(float64(n+g*17+s*5)/300))
+		return schema.FloatValue(wave / 10)
+	}
+}
+
+// timeAt returns timestamp n in nanoseconds since the epoch.
+func (f *Fleet) timeAt(n int) int64 {
+	return f.options.Start.UnixNano() + int64(n)*int64(f.options.Step)
+}
+
+// appendFrame appends frame n of a gateway as line protocol: a line for each timestamp.
+func (f *Fleet) appendFrame(dst []byte, g *gateway, frame int64) []byte {
+	first := int(frame) * f.options.PerFrame
+	for n := first; n < first+f.options.PerFrame; n++ {
+		dst = append(dst, "unit,gateway="...)
+		dst = append(dst, g.name...)
+		for s := range f.options.Sensors {
+			dst = append(dst, " ,"[min(s, 1)])
+			dst = append(dst, fieldName(s)...)
+			dst = append(dst, '=')
+			dst = appendValue(dst, valueAt(g.index, s, n))
+		}
+		dst = append(dst, ' ')
+		dst = strconv.AppendInt(dst, f.timeAt(n), 10)
+		dst = append(dst, '\n')
+	}
+	return dst
+}
+
+func appendValue(dst []byte, v schema.Value) []byte {
+	switch v.Kind() {
+	case schema.Int:
+		return append(strconv.AppendInt(dst, v.Int(), 10), 'i')
+	case schema.Bool:
+		return strconv.AppendBool(dst, v.Bool())
+	case schema.Text:
+		return strconv.AppendQuote(dst, v.Text())
+	default:
+		return strconv.AppendFloat(dst, v.Float(), 'f', -1, 64)
+	}
+}
