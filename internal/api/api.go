@@ -18,6 +18,7 @@ package api
 import (
 	"encoding/json"
 	"math"
+	"strconv"
 	"time"
 
 	"berth/schema"
@@ -227,4 +228,45 @@ func (n Number) MarshalJSON() ([]byte, error) {
 		return json.Marshal(schema.FloatValue(f).String())
 	}
 	return json.Marshal(f)
+}
+
+// UnmarshalJSON reads a value as MarshalJSON writes it: a number becomes a Float, since only the reading's Kind tells an
+// Int from it.
+func (v *Value) UnmarshalJSON(data []byte) error {
+	var text string
+	switch {
+	case string(data) == "true" || string(data) == "false":
+		v.Value = schema.BoolValue(data[0] == 't')
+	case len(data) > 0 && data[0] == '"':
+		if err := json.Unmarshal(data, &text); err != nil {
+			return err
+		}
+		v.Value = schema.TextValue(text)
+	default:
+		var f float64
+		if err := json.Unmarshal(data, &f); err != nil {
+			return err
+		}
+		v.Value = schema.FloatValue(f)
+	}
+	return nil
+}
+
+// UnmarshalJSON reads a number as MarshalJSON writes it.
+func (n *Number) UnmarshalJSON(data []byte) error {
+	var text string
+	if json.Unmarshal(data, &text) == nil {
+		f, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			return schema.Errorf(schema.Invalid, "%q is no number", text)
+		}
+		*n = Number(f)
+		return nil
+	}
+	var f float64
+	if err := json.Unmarshal(data, &f); err != nil {
+		return err
+	}
+	*n = Number(f)
+	return nil
 }
