@@ -1,0 +1,257 @@
+// Package plan is the provisioner's judgement: a pure function from what is wanted and what is to the steps between.
+// It also gives slots. It touches nothing: provisioner/world observes and acts, provisioner/loop repeats.
+//
+// Its one invariant: steps carried out in order, cut off anywhere and planned anew, lead to the same world.
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"berth/provisioner/runtime"
+	"berth/schema/record"
+)
+
+// Times that the plan keeps.
+const (
+	// Rest is how long a freed port is given to nobody, so that late senders to the old provider reach no new one.
+	Rest = 10 * time.Minute
+	// RestartFirst is the pause before the second start in a row; it doubles up to RestartMost. The first start after
+	// an instance that ran well is at once.
+	RestartFirst = 250 * time.Millisecond
+	// RestartMost is the longest pause between two starts.
+	RestartMost = 15 * time.Second
+	// RetryFirst is the pause after a step's first failure; it doubles up to RetryMost.
+	RetryFirst = 250 * time.Millisecond
+	// RetryMost is the longest pause between two tries of a step.
+	RetryMost = 30 * time.Second
+	// LookAgain is how often something that sends no news is looked at again.
+	LookAgain = time.Second
+)
+
+// Plan returns the steps from what is to what is wanted, the house's first, then provider by provider in order of
+// names. Steps of one provider are done in order until one fails; a Wait holds up nothing: what depends on it is left
+// out until it is over. An empty plan means that all is as wanted.
+func Plan(desired []record.Provider, actual World, now time.Time) []Step {
+	steps := cooled(planHouse(actual, now), actual.House.Trouble, now)
+	wanted := map[string]*record.Provider{}
+	for i := range desired {
+		wanted[desired[i].Name] = &desired[i]
+	}
+	names := slices.Collect(maps.Keys(wanted))
+	for name := range actual.Providers {
+		if wanted[name] == nil {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		steps = append(steps, planProvider(name, wanted[name], actual, now)...)
+	}
+	return steps
+}
+
+func planProvider(name string, p *record.Provider, actual World, now time.Time) []Step {
+	state := actual.Providers[name]
+	var steps []Step
+	switch {
+	case p == nil:
+		steps = planOrphan(name, state)
+	case p.Wanted == record.Removed:
+		steps = planRemoval(p, state, now)
+	default:
+		steps = planActive(p, state, actual.Site, now)
+	}
+	return cooled(steps, state.Trouble, now)
+}
+
+// cooled puts a wait in the place of a step that failed a moment ago, and of all after it.
+func cooled(steps []Step, t Trouble, now time.Time) []Step {
+	until := t.At.Add(backOff(RetryFirst, RetryMost, t.Times-1))
+	if t.Step == "" || !now.Before(until) {
+		return steps
+	}
+	for i, s := range steps {
+		if s.Key() == t.Step {
+			why := fmt.Sprintf("to %s again: %s", what(s), t.Text)
+			return append(steps[:i:i], Step{Provider: s.Provider, Kind: Wait, Why: why, Until: until, Record: s.Record})
+		}
+	}
+	return steps
+}
+
+func what(s Step) string {
+	if s.Role == "" {
+		return string(s.Kind)
+	}
+	return string(s.Kind) + " " + s.Role
+}
+
+func planHouse(actual World, now time.Time) []Step {
+	if actual.Site.Web == "" {
+		return nil
+	}
+	return planUnit(webUnit(actual.Site), actual.House, record.Provider{}, now)
+}
+
+// planActive makes what a provider lacks: keyspace, log, settings, instances, and their announcement once they are
+// healthy.
+func planActive(p *record.Provider, state State, site Site, now time.Time) []Step {
+	var steps []Step
+	add := func(kind Kind, why string) {
+		steps = append(steps, Step{Provider: p.Name, Kind: kind, Why: why, Record: *p})
+	}
+	if state.Keyspace != Present {
+		add(CreateKeyspace, "keyspace "+p.Keyspace+" "+state.Keyspace.unsure())
+	}
+	if state.Log != Present {
+		add(CreateLog, "its account, streams and buckets "+state.Log.unsure())
+	}
+	if want := PipelineFingerprint(p); state.Pipeline != want {
+		add(WritePipeline, "its instances should know settings "+want)
+	}
+	missing := ""
+	for _, role := range Roles() {
+		unit := providerUnit(p, role, site)
+		steps = append(steps, planUnit(unit, state, *p, now)...)
+		if i, ok := state.Instances[role]; !ok || i.State != runtime.Running || i.Hash != unit.Hash() || !Healthy(state.Services[role]) {
+			missing = cmp.Or(missing, role+" "+says(i, state.Services[role]))
+		}
+	}
+	for _, role := range slices.Sorted(maps.Keys(state.Instances)) {
+		if !slices.Contains(Roles(), role) {
+			steps = append(steps, Step{Provider: p.Name, Kind: Stop, Role: role, Why: "a pipeline has no such role", Record: *p})
+		}
+	}
+	switch {
+	case missing != "" && !state.Announced:
+		add(Wait, "to announce it: "+missing)
+	case missing != "":
+		add(Wait, missing)
+	case !state.Announced:
+		add(Announce, "ingest and reports are ready")
+	}
+	return steps
+}
+
+// planUnit replaces an instance of another hash, and starts one that does not run once nothing stands against it.
+func planUnit(u Unit, state State, p record.Provider, now time.Time) []Step {
+	start := Step{Provider: u.Provider, Kind: Start, Role: u.Role, Unit: &u, Record: p}
+	wait := Step{Provider: u.Provider, Kind: Wait, Record: p}
+	i, ok := state.Instances[u.Role]
+	switch {
+	case !ok:
+		start.Why = "it does not run"
+	case i.Hash != u.Hash() && i.State == runtime.Running:
+		why := fmt.Sprintf("it runs spec %s, wanted is %s", i.Hash, u.Hash())
+		start.Why = "stopped for its new spec"
+		return []Step{{Provider: u.Provider, Kind: Stop, Role: u.Role, Why: why, Record: p}, start}
+	case i.State == runtime.Running:
+		return nil
+	default:
+		start.Why = fmt.Sprintf("it ended at %s: %s", i.Ended.UTC().Format(time.TimeOnly), i.Reason)
+		if until := RestartAt(i); i.Hash == u.Hash() && now.Before(until) {
+			wait.Until = until
+			wait.Why = fmt.Sprintf("to start %s again: it ended %d times soon after its start, last by %s", u.Role, i.Failures, i.Reason)
+			return []Step{wait}
+		}
+	}
+	if u.Role == record.RoleIngest && state.Held != "" {
+		wait.Until = now.Add(LookAgain)
+		wait.Why = fmt.Sprintf("to start %s: port %d is held by %s", u.Role, u.Slot.Port(u.PortBase), state.Held)
+		return []Step{wait}
+	}
+	return []Step{start}
+}
+
+// planRemoval takes down what an active provider has, in the reverse order. Its data stay unless they are to be purged;
+// then its record stays until its port has rested.
+func planRemoval(p *record.Provider, state State, now time.Time) []Step {
+	var steps []Step
+	add := func(kind Kind, role, why string) {
+		steps = append(steps, Step{Provider: p.Name, Kind: kind, Role: role, Why: why, Record: *p})
+	}
+	if state.Announced {
+		add(Withdraw, "", "it is removed")
+	}
+	roles := Roles()
+	slices.Reverse(roles)
+	for _, role := range roles {
+		if _, ok := state.Instances[role]; ok {
+			add(Stop, role, "the provider is removed")
+		}
+	}
+	if !p.Purge {
+		return steps
+	}
+	if state.Log != Absent {
+		add(RemoveLog, "", "its data are purged")
+	}
+	if state.Keyspace != Absent {
+		add(DropKeyspace, "", "its data are purged")
+	}
+	if len(steps) > 0 {
+		return steps
+	}
+	if until := RestsUntil(p); now.Before(until) {
+		steps = append(steps, Step{Provider: p.Name, Kind: Wait, Why: fmt.Sprintf("to forget it: its slot %d rests", p.Slot), Until: until, Record: *p})
+		return steps
+	}
+	add(Forget, "", "its data are gone and its slot has rested")
+	return steps
+}
+
+// planOrphan stops instances that no record wants.
+func planOrphan(name string, state State) []Step {
+	var steps []Step
+	p := record.Provider{Name: name}
+	if state.Announced {
+		steps = append(steps, Step{Provider: name, Kind: Withdraw, Why: "no record wants it", Record: p})
+	}
+	for _, role := range slices.Sorted(maps.Keys(state.Instances)) {
+		steps = append(steps, Step{Provider: name, Kind: Stop, Role: role, Why: "no record wants it", Record: p})
+	}
+	return steps
+}
+
+// Healthy reports whether an instance that says this of itself does its work: slow is at work too.
+func Healthy(s record.Service) bool { return s.State == "ready" || s.State == "slow" }
+
+// RestsUntil returns when a removed provider's slot may be given again.
+func RestsUntil(p *record.Provider) time.Time { return p.Removed.Add(Rest) }
+
+// RestartAt returns when an instance that ended may be started again.
+func RestartAt(i runtime.Instance) time.Time {
+	return i.Ended.Add(backOff(RestartFirst, RestartMost, i.Failures-2))
+}
+
+// backOff returns first doubled n times, at most most; nothing for a negative n.
+func backOff(first, most time.Duration, n int) time.Duration {
+	if n < 0 {
+		return 0
+	}
+	return min(first<<min(n, 20), most)
+}
+
+func says(i runtime.Instance, s record.Service) string {
+	switch {
+	case i.State != runtime.Running:
+		return "does not run"
+	case s.State == "":
+		return "has not answered yet"
+	case s.Detail != "":
+		return "is " + s.State + ": " + s.Detail
+	default:
+		return "is " + s.State
+	}
+}
+
+func (k Knowledge) unsure() string {
+	if k == Absent {
+		return "do not exist"
+	}
+	return "may not exist"
+}

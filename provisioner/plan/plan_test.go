@@ -1,0 +1,224 @@
+package plan_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"berth/provisioner/plan"
+	"berth/provisioner/runtime"
+	"berth/schema"
+	"berth/schema/record"
+)
+
+func lines(steps []plan.Step) []string {
+	var out []string
+	for _, s := range steps {
+		out = append(out, s.String())
+	}
+	return out
+}
+
+// kinds returns what the steps do, without why.
+func kinds(steps []plan.Step) string {
+	var out []string
+	for _, s := range steps {
+		out = append(out, strings.TrimSpace(string(s.Kind)+" "+s.Role))
+	}
+	return strings.Join(out, ", ")
+}
+
+func TestPlanOfANewProviderTellsWhatAndWhy(t *testing.T) {
+	m := newModel(provider("provider1", 1))
+	got := lines(plan.Plan(m.desired(), m.observe(), m.now))
+	want := []string{
+		"house: start web (it does not run)",
+		"provider1: create keyspace (keyspace provider1 may not exist)",
+		"provider1: create log (its account, streams and buckets may not exist)",
+		"provider1: write settings (its instances should know settings " + plan.PipelineFingerprint(&m.desired()[0]) + ")",
+		"provider1: start ingest (it does not run)",
+		"provider1: start reports (it does not run)",
+		"provider1: wait (to announce it: ingest does not run)",
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("plan (-want +got):\n%s", d)
+	}
+}
+
+func TestPlan(t *testing.T) {
+	now := newModel().now
+	ended := func(failures int, ago time.Duration) func(*model) {
+		return func(m *model) {
+			i := m.instances["provider1"]["ingest"]
+			i.State, i.Failures, i.Ended, i.Reason = runtime.Ended, failures, now.Add(-ago), "exit status 2"
+			m.instances["provider1"]["ingest"] = i
+		}
+	}
+	remove := func(purge bool) func(*model) {
+		return func(m *model) {
+			p := m.records["provider1"]
+			p.Wanted, p.Purge, p.Removed = record.Removed, purge, now
+			m.records["provider1"] = p
+		}
+	}
+	for _, c := range []struct {
+		name   string
+		change func(m *model)
+		want   string
+	}{
+		{"all is as wanted", func(*model) {}, ""},
+		{"ingest ended for the first time", ended(1, 0), "start ingest, wait"},
+		{"ingest ended twice in a row", ended(2, 0), "wait, wait"},
+		{"ingest ended twice in a row, and waited", ended(2, plan.RestartFirst), "start ingest, wait"},
+		{"ingest ended for the hundredth time", ended(100, plan.RestartMost-1), "wait, wait"},
+		{"ingest ended for the hundredth time, and waited", ended(100, plan.RestartMost), "start ingest, wait"},
+		{"a restart is asked for", func(m *model) {
+			p := m.records["provider1"]
+			p.Restart++
+			m.records["provider1"] = p
+		}, "stop ingest, start ingest, stop reports, start reports, wait"},
+		{"a restart is asked for during back-off", func(m *model) {
+			ended(100, 0)(m)
+			p := m.records["provider1"]
+			p.Restart++
+			m.records["provider1"] = p
+		}, "start ingest, stop reports, start reports, wait"},
+		{"the settings change", func(m *model) {
+			p := m.records["provider1"]
+			p.Settings.GatewayTag = "truck"
+			m.records["provider1"] = p
+		}, "write settings"},
+		{"a new version", func(m *model) { m.site.Version = "v2" }, "stop web, start web, stop ingest, start ingest, stop reports, start reports, wait"},
+		{"removed", remove(false), "withdraw, stop reports, stop ingest"},
+		{"removed and stopped", func(m *model) { remove(false)(m); m.kill() }, ""},
+		{"purged", remove(true), "withdraw, stop reports, stop ingest, remove log, drop keyspace"},
+		{"purged by a provisioner that knows nothing", func(m *model) { remove(true)(m); m.kill() }, "remove log, drop keyspace"},
+		{"the record is gone", func(m *model) { delete(m.records, "provider1") }, "withdraw, stop ingest, stop reports"},
+		{"an unknown role runs", func(m *model) {
+			m.instances["provider1"]["oracle"] = runtime.Instance{Name: "provider1-oracle", State: runtime.Running}
+		}, "stop oracle"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := newModel(provider("provider1", 1))
+			if !m.settle() {
+				t.Fatal("the plan never ends")
+			}
+			web := m.instances[""]
+			m.now = now
+			c.change(m)
+			if c.name != "a new version" {
+				m.instances[""] = web
+			}
+			if got := kinds(plan.Plan(m.desired(), m.observe(), m.now)); got != c.want {
+				t.Errorf("plan: %s\nwant: %s", got, c.want)
+			}
+		})
+	}
+}
+
+func TestAPurgedProviderIsForgottenWhenItsSlotHasRested(t *testing.T) {
+	p := provider("provider1", 1)
+	m := newModel(p)
+	m.site.Web = ""
+	p.Wanted, p.Purge, p.Removed = record.Removed, true, m.now
+	m.records["provider1"] = p
+	state := plan.State{Keyspace: plan.Absent, Log: plan.Absent}
+	world := plan.World{Site: m.site, Providers: map[string]plan.State{"provider1": state}}
+	steps := plan.Plan(m.desired(), world, m.now)
+	if kinds(steps) != "wait" || !steps[0].Until.Equal(m.now.Add(plan.Rest)) {
+		t.Errorf("before the rest is over: %v until %v, want a wait until %v", lines(steps), steps[0].Until, m.now.Add(plan.Rest))
+	}
+	if got := kinds(plan.Plan(m.desired(), world, m.now.Add(plan.Rest))); got != "forget" {
+		t.Errorf("after the rest: %s, want forget", got)
+	}
+}
+
+func TestAHeldPortIsWaitedForAndShown(t *testing.T) {
+	m := newModel(provider("provider1", 1000))
+	m.site.Web = ""
+	world := m.observe()
+	state := world.Providers["provider1"]
+	state.Keyspace, state.Log, state.Pipeline, state.Held = plan.Present, plan.Present, plan.PipelineFingerprint(&m.desired()[0]), "java(812)"
+	world.Providers["provider1"] = state
+	got := lines(plan.Plan(m.desired(), world, m.now))
+	want := []string{
+		"provider1: wait (to start ingest: port 7000 is held by java(812))",
+		"provider1: start reports (it does not run)",
+		"provider1: wait (to announce it: ingest does not run)",
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("plan (-want +got):\n%s", d)
+	}
+}
+
+func TestAFailedStepIsTriedAgainAfterAPause(t *testing.T) {
+	m := newModel(provider("provider1", 1), provider("provider2", 2))
+	m.site.Web = ""
+	world := m.observe()
+	failed := plan.Step{Provider: "provider1", Kind: plan.CreateLog}
+	state := world.Providers["provider1"]
+	state.Keyspace = plan.Present
+	state.Trouble = plan.Trouble{Step: failed.Key(), Text: "the log's disk is full", At: m.now, Times: 3}
+	world.Providers["provider1"] = state
+	steps := plan.Plan(m.desired(), world, m.now)
+	if got, want := steps[0].String(), "provider1: wait (to create log again: the log's disk is full)"; got != want {
+		t.Errorf("first step %q, want %q", got, want)
+	}
+	if until := m.now.Add(4 * plan.RetryFirst); !steps[0].Until.Equal(until) {
+		t.Errorf("waits until %v, want %v", steps[0].Until, until)
+	}
+	if steps[1].Provider != "provider2" || steps[1].Kind != plan.CreateKeyspace {
+		t.Errorf("second step is %v: one provider's trouble must not touch another", steps[1])
+	}
+	if got := kinds(plan.Plan(m.desired(), world, steps[0].Until)[:1]); got != "create log" {
+		t.Errorf("after the pause: %s, want create log", got)
+	}
+}
+
+func TestSlotsGivesTheLowestThatMayBeGiven(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	removed := func(name string, slot schema.Slot, ago time.Duration) record.Provider {
+		p := provider(name, slot)
+		p.Wanted, p.Removed = record.Removed, now.Add(-ago)
+		return p
+	}
+	for _, c := range []struct {
+		name    string
+		records []record.Provider
+		base    int
+		held    int
+		want    schema.Slot
+		skipped []string
+	}{
+		{name: "the first", base: 6000, want: 1},
+		{name: "a gap", base: 6000, records: []record.Provider{provider("provider1", 1), provider("provider3", 3)}, want: 2},
+		{name: "a held port", base: 6000, held: 6001, want: 2, skipped: []string{"port 6001 is held by java(812)"}},
+		{name: "a known port", base: 6999, want: 3, skipped: []string{"port 7000 is known as Cassandra's", "port 7001 is known as Cassandra's"}},
+		{name: "one that rests", base: 6000, records: []record.Provider{removed("provider1", 1, plan.Rest-1)}, want: 2},
+		{name: "one that has rested", base: 6000, records: []record.Provider{removed("provider1", 1, plan.Rest)}, want: 1},
+		{name: "its own, resting", base: 6000, records: []record.Provider{removed("new", 5, 0)}, want: 5},
+		{name: "its own, given since", base: 6000, records: []record.Provider{removed("new", 5, plan.Rest), provider("provider5", 5)}, want: 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := plan.Slots{Providers: c.records, PortBase: c.base, Now: now, Holder: func(port int) string {
+				if port == c.held {
+					return "java(812)"
+				}
+				return ""
+			}}
+			got, skipped, err := s.Lowest("new")
+			if err != nil || got != c.want {
+				t.Errorf("slot %d, %v, want %d", got, err, c.want)
+			}
+			if d := cmp.Diff(c.skipped, skipped); d != "" {
+				t.Errorf("skipped (-want +got):\n%s", d)
+			}
+		})
+	}
+	full := plan.Slots{PortBase: 65534, Now: now, Holder: func(int) string { return "java(812)" }}
+	if _, _, err := full.Lowest("new"); !schema.Is(err, schema.Limited) {
+		t.Errorf("no free port: %v, want Limited", err)
+	}
+}

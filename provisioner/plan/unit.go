@@ -1,0 +1,69 @@
+package plan
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+
+	"berth/schema"
+	"berth/schema/record"
+)
+
+// Unit is an instance that should run: everything whose change means a new start, and nothing secret.
+type Unit struct {
+	Provider string      `json:"provider,omitempty"`
+	Role     string      `json:"role"`
+	Slot     schema.Slot `json:"slot,omitempty"`
+	Keyspace string      `json:"keyspace,omitempty"`
+	Host     string      `json:"host"`
+	PortBase int         `json:"port_base"`
+	Listen   string      `json:"listen,omitempty"` // of web
+	Version  string      `json:"version"`
+	Restart  int         `json:"restart,omitempty"`
+}
+
+// Name returns the unit's name within the installation.
+func (u Unit) Name() string {
+	if u.Provider == "" {
+		return u.Role
+	}
+	return u.Provider + "-" + u.Role
+}
+
+// Hash returns the hash of the unit: a running instance of another hash is replaced.
+func (u Unit) Hash() string { return fingerprint(u) }
+
+// Roles returns the roles of a pipeline in the order in which they are started.
+func Roles() []string { return []string{record.RoleIngest, record.RoleReports} }
+
+func providerUnit(p *record.Provider, role string, site Site) Unit {
+	return Unit{
+		Provider: p.Name, Role: role, Slot: p.Slot, Keyspace: p.Keyspace,
+		Host: site.Host, PortBase: site.PortBase, Version: site.Version, Restart: p.Restart,
+	}
+}
+
+func webUnit(site Site) Unit {
+	return Unit{Role: record.RoleWeb, Host: site.Host, PortBase: site.PortBase, Listen: site.Web, Version: site.Version}
+}
+
+// Pipeline returns the record that tells a provider's instances all they may know.
+func Pipeline(p *record.Provider) record.Pipeline {
+	return record.Pipeline{
+		Version: record.Version, Name: p.Name, Slot: p.Slot, Keyspace: p.Keyspace,
+		Settings: p.Settings, EnrolmentHash: p.EnrolmentHash, ReportsToken: p.ReportsToken,
+	}
+}
+
+// PipelineFingerprint returns the fingerprint of the provider's pipeline record.
+func PipelineFingerprint(p *record.Provider) string { return fingerprint(Pipeline(p)) }
+
+// fingerprint returns the first twelve hex digits of the SHA-256 of v's JSON.
+func fingerprint(v any) string {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // plain structs of ours
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:6])
+}

@@ -1,0 +1,100 @@
+package plan
+
+import (
+	"fmt"
+	"time"
+
+	"berth/provisioner/runtime"
+	"berth/schema/record"
+)
+
+// Site is what the plan must know of the installation.
+type Site struct {
+	Version  string // of the programs
+	Host     string // where providers' ports listen
+	PortBase int
+	Web      string // where web listens; empty: none is run
+}
+
+// World is what is, as last observed.
+type World struct {
+	Site      Site
+	Providers map[string]State // of every provider that has left a trace
+	House     State            // of the house's own instances: only Instances and Trouble are used
+}
+
+// State is what is of one provider.
+type State struct {
+	Keyspace  Knowledge
+	Log       Knowledge
+	Pipeline  string                      // fingerprint of the pipeline record in the provider's account; empty: unknown
+	Instances map[string]runtime.Instance // by role
+	Services  map[string]record.Service   // by role: what the running instance says of itself
+	Announced bool                        // its services are mirrored into the house
+	Held      string                      // who else holds its port: "java(812)"; empty: nobody, or ingest runs
+	Trouble   Trouble
+}
+
+// Knowledge is what is known of something that is made and removed. A fresh provisioner knows nothing; making what is
+// made, and removing what is gone, changes nothing.
+type Knowledge uint8
+
+// What may be known.
+const (
+	Unknown Knowledge = iota
+	Present
+	Absent
+)
+
+// Trouble is the last step's failure.
+type Trouble struct {
+	Step  string    // Step.Key of what went wrong; empty: no trouble
+	Text  string    // what may be shown of the error
+	At    time.Time // of the last time
+	Times int       // in a row
+}
+
+// Kind is what a step does.
+type Kind string
+
+// The kinds of step. Each is small, safe to repeat and safe to be killed in.
+const (
+	CreateKeyspace Kind = "create keyspace"
+	CreateLog      Kind = "create log"
+	WritePipeline  Kind = "write settings"
+	Start          Kind = "start"
+	Stop           Kind = "stop"
+	Announce       Kind = "announce"
+	Withdraw       Kind = "withdraw"
+	RemoveLog      Kind = "remove log"
+	DropKeyspace   Kind = "drop keyspace"
+	Forget         Kind = "forget"
+	Wait           Kind = "wait" // nothing to do; the plan says why, and until when at the latest
+)
+
+// Step is one thing to do, or to wait for. An executor needs no more than what it says.
+type Step struct {
+	Provider string          `json:"provider,omitempty"` // empty: the house
+	Kind     Kind            `json:"kind"`
+	Role     string          `json:"role,omitempty"` // of Start and Stop
+	Why      string          `json:"why"`
+	Until    time.Time       `json:"until,omitzero"` // of Wait: look again then; zero: a change will come
+	Unit     *Unit           `json:"unit,omitempty"` // of Start
+	Record   record.Provider `json:"-"`              // as it was when planned
+}
+
+// Key tells whether two steps are the same thing to do.
+func (s Step) Key() string { return fmt.Sprintf("%s/%s/%s", s.Provider, s.Kind, s.Role) }
+
+// String returns what the step does and why, for a person.
+func (s Step) String() string {
+	who := s.Provider
+	if who == "" {
+		who = "house"
+	}
+	what := string(s.Kind)
+	if s.Role != "" {
+		what += " " + s.Role
+	}
+	return fmt.Sprintf("%s: %s (%s)", who, what, s.Why)
+}
