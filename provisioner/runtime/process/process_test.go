@@ -1,0 +1,316 @@
+package process
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"berth/internal/lifecycle"
+	"berth/provisioner/runtime"
+	"berth/schema"
+)
+
+// TestMain makes this binary the child that the tests start.
+func TestMain(m *testing.M) {
+	switch os.Getenv("BERTH_TEST_CHILD") {
+	case "":
+		goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("os/signal.loop"))
+	case "obedient":
+		secret, _ := os.ReadFile(os.Getenv("BERTH_CREDENTIALS"))
+		fmt.Fprintf(os.Stdout, "here with %s\n", secret)
+		fd, _ := strconv.Atoi(os.Getenv("BERTH_PARENT_FD"))
+		ctx, _ := lifecycle.Run(context.Background(), fd)
+		<-ctx.Done()
+		fmt.Fprintf(os.Stderr, "ending: %v\n", context.Cause(ctx))
+	case "stubborn":
+		signal.Ignore(syscall.SIGTERM)
+		fmt.Fprintln(os.Stdout, "here for ever")
+		<-time.After(time.Hour)
+	case "crash":
+		os.Exit(3)
+	case "chatty":
+		for i := range 20_000 {
+			fmt.Fprintf(os.Stdout, "line %d\n", i)
+		}
+	case "parent":
+		parent()
+	}
+}
+
+// parent is a provisioner to be killed: it starts a child and says its process id.
+func parent() {
+	dir := os.Getenv("BERTH_TEST_DIR")
+	r, err := New(Options{Programs: dir, Secrets: filepath.Join(dir, "s"), Logs: filepath.Join(dir, "l"), Logger: slog.New(slog.DiscardHandler), Env: []string{"BERTH_TEST_CHILD=obedient"}})
+	if err != nil {
+		panic(err)
+	}
+	if err := r.Start(context.Background(), runtime.Spec{Name: "p-ingest", Role: "ingest"}); err != nil {
+		panic(err)
+	}
+	all, _ := r.Instances(context.Background())
+	fmt.Fprintln(os.Stdout, all[0].PID)
+	select {}
+}
+
+func newRuntime(t *testing.T, change func(*Options)) *Runtime {
+	t.Helper()
+	dir := t.TempDir()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(self, filepath.Join(dir, "ingest")); err != nil {
+		t.Fatal(err)
+	}
+	o := Options{Programs: dir, Secrets: filepath.Join(dir, "secrets"), Logs: filepath.Join(dir, "logs"), Logger: slog.New(slog.DiscardHandler)}
+	if change != nil {
+		change(&o)
+	}
+	r, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.Close(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+func spec(mode string) runtime.Spec {
+	return runtime.Spec{
+		Name: "provider1-ingest", Provider: "provider1", Role: "ingest", ID: "one", Hash: "h1", Version: "v1",
+		Env: map[string]string{"BERTH_TEST_CHILD": mode}, Files: map[string][]byte{"BERTH_CREDENTIALS": []byte("the secret")},
+	}
+}
+
+// until waits for a condition, looking again every few milliseconds, and fails the test when it never holds.
+func until(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.After(20 * time.Second)
+	for !holds() {
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+func only(t *testing.T, r *Runtime) runtime.Instance {
+	t.Helper()
+	all, err := r.Instances(t.Context())
+	if err != nil || len(all) != 1 {
+		t.Fatalf("instances %v, %v, want one", all, err)
+	}
+	return all[0]
+}
+
+func logText(t *testing.T, r *Runtime, o runtime.LogOptions) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := r.Logs(t.Context(), "provider1-ingest", o, &b); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestStartIsSafeToRepeatAndStopIsGraceful(t *testing.T) {
+	r := newRuntime(t, nil)
+	for range 2 {
+		if err := r.Start(t.Context(), spec("obedient")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	i := only(t, r)
+	if i.State != runtime.Running || i.ID != "one" || i.Hash != "h1" || i.PID == 0 {
+		t.Errorf("instance %+v", i)
+	}
+	other := spec("obedient")
+	other.Hash = "h2"
+	if err := r.Start(t.Context(), other); !schema.Is(err, schema.Conflict) {
+		t.Errorf("Start of another spec = %v, want Conflict", err)
+	}
+	until(t, "the child says that it is here", func() bool {
+		return strings.Contains(logText(t, r, runtime.LogOptions{}), "here with the secret\n")
+	})
+	info, err := os.Stat(filepath.Join(r.o.Secrets, "provider1-ingest.BERTH_CREDENTIALS"))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("secret file: %v, %v, want mode 0600", info, err)
+	}
+	for range 2 {
+		if err := r.Stop(t.Context(), i.Name); err != nil {
+			t.Errorf("Stop = %v", err)
+		}
+	}
+	if !strings.Contains(logText(t, r, runtime.LogOptions{}), "ending: signal terminated") {
+		t.Errorf("the child was not asked to end:\n%s", logText(t, r, runtime.LogOptions{}))
+	}
+	if all, _ := r.Instances(t.Context()); len(all) != 0 {
+		t.Errorf("after Stop: %v", all)
+	}
+}
+
+func TestAStubbornChildIsForced(t *testing.T) {
+	r := newRuntime(t, func(o *Options) { o.Grace = 50 * time.Millisecond })
+	if err := r.Start(t.Context(), spec("stubborn")); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the child ignores SIGTERM", func() bool {
+		return strings.Contains(logText(t, r, runtime.LogOptions{}), "here for ever")
+	})
+	pid := only(t, r).PID
+	if err := r.Stop(t.Context(), "provider1-ingest"); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, 0); err == nil {
+		t.Error("the child still runs")
+	}
+}
+
+func TestACrashIsSeenAndCounted(t *testing.T) {
+	r := newRuntime(t, nil)
+	for n := 1; n <= 3; n++ {
+		if err := r.Start(t.Context(), spec("crash")); err != nil {
+			t.Fatal(err)
+		}
+		<-r.Changes()
+		i := only(t, r)
+		if i.State != runtime.Ended || i.Reason != "exit status 3" || i.Failures != n || i.Ended.Before(i.Started) {
+			t.Errorf("after crash %d: %+v", n, i)
+		}
+	}
+	changed := spec("crash")
+	changed.Hash = "h2"
+	if err := r.Start(t.Context(), changed); err != nil {
+		t.Fatal(err)
+	}
+	<-r.Changes()
+	if i := only(t, r); i.Failures != 1 {
+		t.Errorf("a new spec inherits %d failures", i.Failures)
+	}
+}
+
+func TestAMissingProgramIsSaid(t *testing.T) {
+	r := newRuntime(t, nil)
+	s := spec("obedient")
+	s.Role = "reports"
+	err := r.Start(t.Context(), s)
+	if !schema.Is(err, schema.Unavailable) || !strings.Contains(schema.Show(err), "make build") {
+		t.Errorf("Start = %v, want Unavailable with the next command", err)
+	}
+}
+
+func TestChildrenEndWithTheirParentEvenBySIGKILL(t *testing.T) {
+	dir := t.TempDir()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(self, filepath.Join(dir, "ingest")); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), "BERTH_TEST_CHILD=parent", "BERTH_TEST_DIR="+dir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, 0); err != nil {
+		t.Fatalf("the child does not run: %v", err)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	until(t, "the child is gone", func() bool {
+		state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		return err != nil || strings.Contains(string(state), ") Z ")
+	})
+}
+
+func TestLogsAreBoundedAndKeepTheirLastLines(t *testing.T) {
+	r := newRuntime(t, func(o *Options) { o.LogSize = 64 << 10 })
+	if err := r.Start(t.Context(), spec("chatty")); err != nil {
+		t.Fatal(err)
+	}
+	<-r.Changes()
+	if !strings.Contains(logText(t, r, runtime.LogOptions{}), "line 19998\nline 19999\n") {
+		t.Error("the last lines are missing")
+	}
+	if got := logText(t, r, runtime.LogOptions{Lines: 2}); !strings.HasPrefix(got, "line 19999\n") || strings.Count(got, "\n") != 2 {
+		t.Errorf("the last 2 lines: %q", got)
+	}
+	files, err := filepath.Glob(filepath.Join(r.o.Logs, "*"))
+	if err != nil || len(files) != 1+kept {
+		t.Errorf("files %v, %v, want %d", files, err, 1+kept)
+	}
+	for _, f := range files {
+		if info, err := os.Stat(f); err != nil || info.Size() > r.o.LogSize {
+			t.Errorf("%s: %v, %v", f, info, err)
+		}
+	}
+	if err := r.Logs(t.Context(), "nobody", runtime.LogOptions{}, io.Discard); !schema.Is(err, schema.NotFound) {
+		t.Errorf("Logs of nobody = %v, want NotFound", err)
+	}
+	if err := r.Logs(t.Context(), "../secrets/x", runtime.LogOptions{}, io.Discard); !schema.Is(err, schema.Invalid) {
+		t.Errorf("Logs of a path = %v, want Invalid", err)
+	}
+}
+
+func TestAFollowedLogGoesOnThroughRotation(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.log")
+	log, err := openLog(path, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = log.Close() }()
+	fmt.Fprintln(log, "line 0")
+	ctx, cancel := context.WithCancel(t.Context())
+	reading, writing := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		done <- readLogs(ctx, path, runtime.LogOptions{Follow: true}, writing)
+		_ = writing.Close()
+	}()
+	lines := bufio.NewScanner(reading)
+	for n := range 40 { // 40 lines of 7 or 8 bytes rotate three times
+		if !lines.Scan() || lines.Text() != fmt.Sprintf("line %d", n) {
+			t.Fatalf("line %d: %q", n, lines.Text())
+		}
+		fmt.Fprintf(log, "line %d\n", n+1)
+	}
+	cancel()
+	_, _ = io.Copy(io.Discard, reading)
+	if err := <-done; err != nil {
+		t.Errorf("follow = %v", err)
+	}
+}
