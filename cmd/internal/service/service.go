@@ -1,0 +1,142 @@
+// Package service is what the commands of instances (ingest, reports, web) share: flags that may also come from the
+// environment, the logger, and a run from start to stop. It leaves what is started to each command.
+//
+// Exit codes: 0 stopped as asked, 1 could not do its work, 2 wrong usage, 3 taken over by a newer instance.
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"berth/internal/bus"
+	"berth/internal/lifecycle"
+	"berth/internal/version"
+	"berth/schema"
+)
+
+// Exit codes.
+const (
+	ExitFailed    = 1
+	ExitUsage     = 2
+	ExitTakenOver = 3
+)
+
+// stopLimit bounds an orderly stop as a whole.
+const stopLimit = 20 * time.Second
+
+// Flags are those that every instance knows. Each may also be given in the environment: --port-base as
+// BERTH_PORT_BASE.
+type Flags struct {
+	Bus             string
+	CredentialsFile string
+	Instance        string
+	Spec            string
+	ParentFD        int
+	Debug           bool
+}
+
+// Instance is what a command runs. Start returns when the instance does its work; Stop may be called twice.
+type Instance interface {
+	Start(ctx context.Context) error
+	Stop(ctx context.Context) error
+}
+
+// Add adds the flags to a command.
+func (f *Flags) Add(set *pflag.FlagSet) {
+	set.StringVar(&f.Bus, "nats", "", "URL of the NATS server")
+	set.StringVar(&f.CredentialsFile, "credentials", "", "file with the instance's NATS credentials")
+	set.StringVar(&f.Instance, "instance", "", "the instance's name in the registry")
+	set.StringVar(&f.Spec, "spec", "", "hash of what the instance was started with")
+	set.IntVar(&f.ParentFD, "parent-fd", 0, "file descriptor of a pipe: when it closes, the parent has gone and so goes the instance")
+	set.BoolVar(&f.Debug, "debug", false, "log in detail")
+}
+
+// Logger returns a logger that writes lines of text.
+func (f *Flags) Logger(w io.Writer) *slog.Logger {
+	level := slog.LevelInfo
+	if f.Debug {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
+}
+
+// Credentials reads the credentials file.
+func (f *Flags) Credentials() (bus.Credentials, error) {
+	text, err := os.ReadFile(f.CredentialsFile)
+	if err != nil {
+		return nil, schema.Errorf(schema.Invalid, "the NATS credentials cannot be read").
+			WithNext("give --credentials the file that the provisioner wrote").WithCause(err)
+	}
+	return text, nil
+}
+
+// Run starts the instance, waits for a signal, the parent's end or done, and stops it. A nil done never ends it; what
+// failed returns is why done closed.
+func (f *Flags) Run(ctx context.Context, instance Instance, done <-chan struct{}, failed func() error) error {
+	ctx, cancel := lifecycle.Run(ctx, f.ParentFD)
+	defer cancel()
+	if err := instance.Start(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // it was told to stop before it had started
+		}
+		return err
+	}
+	var why error
+	select {
+	case <-ctx.Done():
+	case <-done:
+		why = failed()
+	}
+	stopCtx, stop := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
+	defer stop()
+	return errors.Join(why, instance.Stop(stopCtx))
+}
+
+// Main executes the command and returns the exit code. Flags that were not given are taken from the environment.
+func Main(cmd *cobra.Command) int {
+	cmd.Version = version.Version
+	cmd.Args = cobra.NoArgs
+	cmd.SilenceUsage, cmd.SilenceErrors = true, true
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return schema.Errorf(schema.Invalid, "%v", err).WithNext("see %s --help", cmd.Name())
+	})
+	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error { return FromEnvironment(cmd.Flags()) }
+	err := cmd.ExecuteContext(context.Background())
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintf(os.Stderr, "%s: %v\n", cmd.Name(), err)
+	switch {
+	case errors.Is(err, bus.ErrTakenOver):
+		return ExitTakenOver
+	case schema.Is(err, schema.Invalid):
+		return ExitUsage
+	default:
+		return ExitFailed
+	}
+}
+
+// FromEnvironment sets each flag that was not given from its variable, where there is one.
+func FromEnvironment(set *pflag.FlagSet) error {
+	var err error
+	set.VisitAll(func(flag *pflag.Flag) {
+		name := "BERTH_" + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
+		value, given := os.LookupEnv(name)
+		if flag.Changed || !given || err != nil {
+			return
+		}
+		if setErr := set.Set(flag.Name, value); setErr != nil {
+			err = schema.Errorf(schema.Invalid, "%s=%q cannot be: %v", name, value, setErr)
+		}
+	})
+	return err
+}
