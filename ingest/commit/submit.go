@@ -1,0 +1,96 @@
+package commit
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"berth/ingest/budget"
+	"berth/schema"
+	"berth/schema/batch"
+)
+
+// Estimates of the memory that a submission takes, in bytes.
+const (
+	submissionMemory = 256
+	rowMemory        = 32
+	valueMemory      = 8
+)
+
+// queued is a submission that waits.
+type queued struct {
+	Submission
+	memory int64
+	size   int // in a message
+}
+
+// Submit hands a submission over; its Waiter hears what becomes of it. It blocks while the queue is full: that is the
+// back-pressure. When it returns an error (Unavailable: ctx ended, or the committer has closed) nothing was taken, the
+// rows stay the caller's, and its frames count as given up.
+func (c *Committer) Submit(ctx context.Context, s *Submission) error {
+	q := queued{Submission: *s}
+	q.memory = int64(submissionMemory + rowMemory*len(s.Rows.Rows) + valueMemory*len(s.Rows.Bits) + len(s.Rows.Text))
+	q.size = s.Rows.Size()
+	c.books.received(s.Counts.Frames)
+	if err := c.queue.Take(ctx, q.memory); err != nil {
+		c.books.givenUp(s.Counts.Frames)
+		return c.refusal(err)
+	}
+	c.mu.Lock()
+	if c.closing || c.err != nil {
+		c.mu.Unlock()
+		c.queue.Give(q.memory)
+		c.books.givenUp(s.Counts.Frames)
+		return c.refusal(budget.ErrClosed)
+	}
+	c.pending = append(c.pending, q)
+	c.pendBytes += q.size
+	if c.inFlight == 0 || c.pendBytes >= c.o.MinBatch {
+		c.wake.Signal()
+	}
+	c.mu.Unlock()
+	return nil
+}
+
+// refusal returns what a sender is told whose submission was not taken.
+func (c *Committer) refusal(err error) error {
+	if errors.Is(err, budget.ErrClosed) {
+		if why := c.Err(); why != nil {
+			return unavailable(why)
+		}
+		return errClosed
+	}
+	return schema.Errorf(schema.Unavailable, "the log cannot keep up").WithNext("send it again in a few seconds").WithCause(err)
+}
+
+// unavailable returns why as an Unavailable error.
+func unavailable(why error) error {
+	if schema.Is(why, schema.Unavailable) {
+		return why
+	}
+	return schema.Errorf(schema.Unavailable, "this instance can no longer write").WithNext("connect again in a moment").WithCause(why)
+}
+
+// spare keeps rows for use again.
+var spare = sync.Pool{New: func() any { return new(batch.Rows) }}
+
+// maxSpare is the memory beyond which rows are not kept for use again.
+const maxSpare = 1 << 20
+
+// TakeRows returns empty rows, used before if there are such.
+func TakeRows() *batch.Rows {
+	rows, ok := spare.Get().(*batch.Rows)
+	if !ok {
+		return new(batch.Rows)
+	}
+	return rows
+}
+
+// GiveRows gives rows back that nobody uses any more.
+func GiveRows(rows *batch.Rows) {
+	if rowMemory*cap(rows.Rows)+valueMemory*cap(rows.Bits)+cap(rows.Text) > maxSpare {
+		return
+	}
+	rows.Reset()
+	spare.Put(rows)
+}
