@@ -1,0 +1,130 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	// markerLife is how long a deleted or expired key leaves a marker, for watchers to see that it is gone.
+	markerLife = time.Minute
+	// fileBucket and memoryBucket are what a bucket may hold, in bytes.
+	fileBucket   = 256 << 20
+	memoryBucket = 4 << 20
+)
+
+// BucketOptions name a bucket and say how it is made if it does not exist.
+type BucketOptions struct {
+	Name   string
+	TTL    time.Duration // a key expires so long after it was last put; 0: never
+	Memory bool          // it needs no disk, and is gone after the server restarts
+}
+
+// Bucket is a bucket of records. Each key has a revision, which rises with every change of the bucket. Errors: NotFound
+// for a key that is not there, Conflict when the key is not at the expected revision, Unavailable when NATS does not
+// answer: then the outcome of a write is unknown. Methods may be called concurrently.
+type Bucket struct {
+	conn *Conn
+	name string
+	kv   jetstream.KeyValue
+}
+
+// Entry is a record as it is kept.
+type Entry struct {
+	Value    []byte
+	Revision uint64
+}
+
+// Bucket makes a bucket, or finds it; one that exists stays as it is. A user who may not make it gets Unavailable while
+// it is not there.
+func (c *Conn) Bucket(ctx context.Context, o BucketOptions) (*Bucket, error) {
+	act := "open bucket " + o.Name
+	kv, err := c.js.KeyValue(ctx, o.Name)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		kv, err = c.js.CreateKeyValue(ctx, o.config())
+		if errors.Is(err, jetstream.ErrBucketExists) || errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+			kv, err = c.js.KeyValue(ctx, o.Name)
+		}
+	}
+	if err != nil {
+		return nil, failed(act, err)
+	}
+	return &Bucket{conn: c, name: o.Name, kv: kv}, nil
+}
+
+func (o BucketOptions) config() jetstream.KeyValueConfig {
+	cfg := jetstream.KeyValueConfig{
+		Bucket: o.Name, History: 1, TTL: o.TTL, MaxBytes: fileBucket, Storage: jetstream.FileStorage, LimitMarkerTTL: markerLife,
+	}
+	if o.Memory {
+		cfg.Storage, cfg.MaxBytes = jetstream.MemoryStorage, memoryBucket
+	}
+	return cfg
+}
+
+// Get returns a key's value and revision, or NotFound.
+func (b *Bucket) Get(ctx context.Context, key string) (value []byte, revision uint64, err error) {
+	e, err := b.kv.Get(ctx, key)
+	if err != nil {
+		return nil, 0, failed("get "+b.name+"/"+key, err)
+	}
+	return e.Value(), e.Revision(), nil
+}
+
+// Create puts a key that is not there, or returns Conflict.
+func (b *Bucket) Create(ctx context.Context, key string, value []byte) (revision uint64, err error) {
+	revision, err = b.kv.Create(ctx, key, value)
+	return revision, failed("create "+b.name+"/"+key, err)
+}
+
+// Update replaces the value of a key that is at the given revision, or returns Conflict.
+func (b *Bucket) Update(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
+	revision, err := b.kv.Update(ctx, key, value, revision)
+	return revision, failed("update "+b.name+"/"+key, err)
+}
+
+// Put sets a key, whatever it was.
+func (b *Bucket) Put(ctx context.Context, key string, value []byte) (revision uint64, err error) {
+	revision, err = b.kv.Put(ctx, key, value)
+	return revision, failed("put "+b.name+"/"+key, err)
+}
+
+// Delete removes a key, or finds it gone.
+func (b *Bucket) Delete(ctx context.Context, key string) error {
+	return failed("delete "+b.name+"/"+key, b.kv.Purge(ctx, key, jetstream.PurgeTTL(markerLife)))
+}
+
+// List returns all keys.
+func (b *Bucket) List(ctx context.Context) (map[string]Entry, error) {
+	w, err := b.kv.WatchAll(ctx)
+	if err != nil {
+		return nil, failed("list "+b.name, err)
+	}
+	defer w.Stop() //nolint:errcheck // nothing to be done about it
+	all := map[string]Entry{}
+	for {
+		select {
+		case e, ok := <-w.Updates():
+			if !ok {
+				return nil, failed("list "+b.name, context.DeadlineExceeded)
+			}
+			if e == nil {
+				return all, nil
+			}
+			apply(all, e)
+		case <-ctx.Done():
+			return nil, failed("list "+b.name, ctx.Err())
+		}
+	}
+}
+
+func apply(all map[string]Entry, e jetstream.KeyValueEntry) {
+	if e.Operation() == jetstream.KeyValuePut {
+		all[e.Key()] = Entry{Value: e.Value(), Revision: e.Revision()}
+	} else {
+		delete(all, e.Key())
+	}
+}

@@ -1,0 +1,173 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"berth/schema"
+)
+
+const (
+	reconnectLeast = 100 * time.Millisecond
+	reconnectMost  = time.Second
+	dialLimit      = 2 * time.Second
+)
+
+// Credentials are the text of a NATS credentials file: a user's claims and secret.
+type Credentials []byte
+
+// Options say how to connect.
+type Options struct {
+	URL         string
+	Credentials Credentials
+	Name        string       // what the server calls the connection
+	Logger      *slog.Logger // told when the server goes away and comes back
+
+	within nats.InProcessConnProvider // the server within this process, to need no socket
+}
+
+// Conn is a connection to NATS as one user of one account. It reconnects for ever. What cannot be sent now is refused
+// now: nothing is kept to be sent later. Its methods may be called concurrently.
+type Conn struct {
+	nc     *nats.Conn
+	js     jetstream.JetStream
+	log    *slog.Logger
+	closed chan struct{}
+
+	mu    sync.Mutex // guards hooks
+	hooks map[int]func(up bool)
+	next  int
+}
+
+// Connect connects, trying until ctx ends while no server can be reached. Errors: Unauthorized for credentials that the
+// server does not accept, Unavailable when ctx ended first.
+func Connect(ctx context.Context, o Options) (*Conn, error) {
+	c := &Conn{log: o.Logger, closed: make(chan struct{}), hooks: map[int]func(bool){}}
+	options := append(c.options(o), nats.CustomReconnectDelay(reconnectDelay))
+	if o.within != nil {
+		options = append(options, nats.InProcessServer(o.within))
+	}
+	if _, err := url.Parse(o.URL); err != nil {
+		return nil, schema.Errorf(schema.Invalid, "%q is no address of a NATS server", o.URL).WithCause(err)
+	}
+	for {
+		var err error
+		if c.nc, err = nats.Connect(o.URL, options...); err == nil {
+			break
+		}
+		if errors.Is(err, nats.ErrAuthorization) {
+			return nil, failed("connect to NATS at "+o.URL, err)
+		}
+		if wait(ctx, reconnectDelay(1)) != nil {
+			return nil, fmt.Errorf("connect to NATS at %s: %w", o.URL,
+				schema.Errorf(schema.Unavailable, "no NATS server can be reached").WithCause(err))
+		}
+	}
+	js, err := jetstream.New(c.nc)
+	if err != nil {
+		c.Close()
+		return nil, fmt.Errorf("set up JetStream: %w", err)
+	}
+	c.js = js
+	return c, nil
+}
+
+func (c *Conn) options(o Options) []nats.Option {
+	return []nats.Option{
+		nats.UserCredentialBytes(o.Credentials),
+		nats.Name(o.Name),
+		nats.Timeout(dialLimit),
+		nats.MaxReconnects(-1),
+		nats.IgnoreAuthErrorAbort(), // an account may reach the server later than its user
+		nats.ReconnectBufSize(-1),
+		nats.PingInterval(5 * time.Second),
+		nats.MaxPingsOutstanding(2),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				c.log.Warn("nats went away", "error", err)
+			}
+			c.tell(false)
+		}),
+		nats.ReconnectHandler(func(*nats.Conn) {
+			c.log.Info("nats is back")
+			c.tell(true)
+		}),
+		nats.ClosedHandler(func(*nats.Conn) { close(c.closed) }),
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			subject := ""
+			if sub != nil {
+				subject = sub.Subject
+			}
+			c.log.Warn("nats reports", "subject", subject, "error", err)
+		}),
+	}
+}
+
+// reconnectDelay returns a wait between reconnectLeast and reconnectMost that grows with the attempts, with jitter.
+func reconnectDelay(attempts int) time.Duration {
+	most := min(reconnectLeast<<min(max(attempts, 1), 8), reconnectMost)
+	return reconnectLeast + rand.N(most-reconnectLeast) //nolint:gosec // only spreads reconnects
+}
+
+// wait waits for d, or returns ctx's error.
+func wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+// Ping returns when the server has answered.
+func (c *Conn) Ping(ctx context.Context) error {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+	}
+	return failed("ping NATS", c.nc.FlushWithContext(ctx))
+}
+
+// Close disconnects and returns when the connection has ended. It may be called twice.
+func (c *Conn) Close() {
+	c.nc.Close()
+	<-c.closed
+}
+
+// watchState calls hook, which must not block, when the server goes away and when it is back, until remove is called.
+func (c *Conn) watchState(hook func(up bool)) (remove func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	id := c.next
+	c.next++
+	c.hooks[id] = hook
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.hooks, id)
+	}
+}
+
+func (c *Conn) tell(up bool) {
+	c.mu.Lock()
+	hooks := make([]func(bool), 0, len(c.hooks))
+	for _, h := range c.hooks {
+		hooks = append(hooks, h)
+	}
+	c.mu.Unlock()
+	for _, h := range hooks {
+		h(up)
+	}
+}

@@ -1,0 +1,96 @@
+package bus
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// house is a server with an authority, and what is needed to stop it and start it again in its place.
+type house struct {
+	t         testing.TB
+	dir       string
+	authority *Authority
+	server    *Server
+	port      int
+}
+
+func logger(t testing.TB) *slog.Logger {
+	return slog.New(slog.NewTextHandler(t.Output(), nil))
+}
+
+// newHouse starts a server that stops when the test ends.
+func newHouse(t testing.TB) *house {
+	t.Helper()
+	h := &house{t: t, dir: t.TempDir()}
+	h.authority = must(OpenAuthority(h.dir + "/authority"))(t)
+	h.start()
+	t.Cleanup(func() { h.server.Stop() })
+	return h
+}
+
+func (h *house) start() {
+	h.t.Helper()
+	h.server = must(StartServer(ServerOptions{
+		Dir: h.dir + "/nats", Authority: h.authority, Port: h.port, Logger: logger(h.t),
+	}))(h.t)
+	h.port = must(portOf(h.server.URL()))(h.t)
+}
+
+// restart stops the server and starts it again at the same address.
+func (h *house) restart() {
+	h.t.Helper()
+	h.server.Stop()
+	h.start()
+}
+
+// connect connects until the test ends.
+func (h *house) connect(c Credentials) *Conn {
+	h.t.Helper()
+	conn := must(Connect(h.t.Context(), Options{URL: h.server.URL(), Credentials: c, Name: "test", Logger: logger(h.t)}))(h.t)
+	h.t.Cleanup(conn.Close)
+	return conn
+}
+
+// provider adds a provider and connects as its provisioner and its pipeline.
+func (h *house) provider(name string, o LogOptions) (provisioner, pipeline *Conn) {
+	h.t.Helper()
+	full, limited, _, err := h.authority.Provider(name)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	provisioner = h.connect(full)
+	if err := provisioner.Prepare(h.t.Context(), o); err != nil {
+		h.t.Fatal(err)
+	}
+	return provisioner, h.connect(limited)
+}
+
+// must returns a function that fails the test if err is set, and else returns v.
+func must[T any](v T, err error) func(testing.TB) T {
+	return func(t testing.TB) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+// soon fails the test unless the condition becomes true within ten seconds; it is asked again after each tick.
+func soon(t testing.TB, what string, condition func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for limit := time.After(10 * time.Second); !condition(); {
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Fatal("not within ten seconds: " + what)
+		}
+	}
+}

@@ -1,0 +1,101 @@
+package bus
+
+import "github.com/nats-io/jwt/v2"
+
+// What accounts and users may do, in one place. Within an account permissions are guard rails, not walls (a consumer
+// can be made to write into another stream of its account): what must be kept apart is in accounts of its own.
+
+const (
+	accountConnections   = 256
+	accountSubscriptions = 20_000
+	accountStreams       = 32
+	accountConsumers     = 2_000
+)
+
+// accountLimits are those of every account but the system's. Bytes are limited by each stream's own quota.
+func accountLimits() jwt.OperatorLimits {
+	return jwt.OperatorLimits{
+		NatsLimits:    jwt.NatsLimits{Subs: accountSubscriptions, Data: jwt.NoLimit, Payload: maxPayload},
+		AccountLimits: jwt.AccountLimits{Conn: accountConnections, DisallowBearer: true},
+		JetStreamLimits: jwt.JetStreamLimits{
+			MemoryStorage: jwt.NoLimit, DiskStorage: jwt.NoLimit, MaxBytesRequired: true,
+			Streams: accountStreams, Consumer: accountConsumers, MaxAckPending: jwt.NoLimit,
+		},
+	}
+}
+
+var systemSpec = accountSpec{
+	name: "system",
+	limits: jwt.OperatorLimits{
+		NatsLimits: jwt.NatsLimits{Subs: jwt.NoLimit, Data: jwt.NoLimit, Payload: jwt.NoLimit},
+		AccountLimits: jwt.AccountLimits{
+			Conn: jwt.NoLimit, Imports: jwt.NoLimit, Exports: jwt.NoLimit, WildcardExports: true, LeafNodeConn: jwt.NoLimit,
+		},
+	},
+	users: map[string]jwt.Permissions{userSystem: {}},
+}
+
+var houseSpec = accountSpec{
+	name:   "house",
+	limits: accountLimits(),
+	users: map[string]jwt.Permissions{
+		userProvisioner: {},
+		userWeb: allow(
+			readBucket("providers"), readBucket("links"), readBucket("tokens"), readBucket("sessions"), readBucket("services"),
+			writeBucket("links"), writeBucket("tokens"), writeBucket("sessions"), writeBucket("services"),
+		),
+	},
+}
+
+func providerSpec(name string) accountSpec {
+	return accountSpec{
+		name:   name,
+		limits: accountLimits(),
+		users: map[string]jwt.Permissions{
+			userProvisioner: {},
+			userPipeline: allow(
+				[]string{
+					logSubject, rejectsSubject, headSubjects,
+					"$JS.API.STREAM.INFO." + logStream,
+					"$JS.API.STREAM.PURGE." + logStream,
+					"$JS.API.DIRECT.GET." + logStream,
+					"$JS.API.STREAM.INFO." + rejectsStream,
+					"$JS.API.DIRECT.GET." + rejectsStream,
+				},
+				readBucket("pipeline"), readBucket("services"), writeBucket("services"),
+			),
+		},
+	}
+}
+
+// allow returns permissions to publish to the given subjects and to inboxes, and to hear answers and questions.
+func allow(subjects ...[]string) jwt.Permissions {
+	publish := jwt.StringList{"_INBOX.>"}
+	for _, s := range subjects {
+		publish = append(publish, s...)
+	}
+	return jwt.Permissions{
+		Pub: jwt.Permission{Allow: publish},
+		Sub: jwt.Permission{Allow: jwt.StringList{"_INBOX.>", headSubjects}},
+	}
+}
+
+// readBucket returns the subjects by which a bucket is read and watched.
+func readBucket(name string) []string {
+	s := bucketStream(name)
+	return []string{
+		"$JS.API.STREAM.INFO." + s,
+		"$JS.API.DIRECT.GET." + s,
+		"$JS.API.DIRECT.GET." + s + ".>",
+		"$JS.API.CONSUMER.CREATE." + s,
+		"$JS.API.CONSUMER.CREATE." + s + ".>",
+		"$JS.API.CONSUMER.INFO." + s + ".>",
+		"$JS.API.CONSUMER.DELETE." + s + ".>",
+		"$JS.FC." + s + ".>",
+	}
+}
+
+// writeBucket returns the subjects by which a bucket's keys are written.
+func writeBucket(name string) []string { return []string{"$KV." + name + ".>"} }
+
+func bucketStream(name string) string { return "KV_" + name }

@@ -1,0 +1,116 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"berth/schema"
+)
+
+const (
+	// duplicateWindow outlasts the longest wait for an answer that a Writer sits out; beyond it the Writer asks for
+	// the log's last message instead.
+	duplicateWindow = 10 * time.Minute
+	// serviceLife is how long an instance is listed without announcing itself again.
+	serviceLife = 15 * time.Second
+	// sessionLife bounds how long a session of a person may be kept.
+	sessionLife = 30 * 24 * time.Hour
+)
+
+// LogOptions bound a provider's streams, in bytes; 0 stands for the default.
+type LogOptions struct {
+	Quota        int64
+	RejectsQuota int64
+}
+
+// providerBuckets and houseBuckets are the buckets of each kind of account.
+var (
+	providerBuckets = []BucketOptions{{Name: "pipeline"}, {Name: "services", TTL: serviceLife, Memory: true}}
+	houseBuckets    = []BucketOptions{
+		{Name: "providers"}, {Name: "links"}, {Name: "tokens"}, {Name: "sessions", TTL: sessionLife},
+		{Name: "services", TTL: serviceLife, Memory: true},
+	}
+)
+
+// Prepare makes a provider's streams and buckets what they should be, or finds them so. It is cheap when nothing is to
+// be done; call it again whenever the server has restarted, which forgets the registry.
+func (c *Conn) Prepare(ctx context.Context, o LogOptions) error {
+	if o.Quota <= 0 {
+		o.Quota = DefaultQuota
+	}
+	if o.RejectsQuota <= 0 {
+		o.RejectsQuota = DefaultRejectsQuota
+	}
+	streams := []jetstream.StreamConfig{
+		{
+			Name: logStream, Subjects: []string{logSubject}, MaxBytes: o.Quota, Discard: jetstream.DiscardNew,
+			Duplicates: duplicateWindow, AllowDirect: true,
+		},
+		{
+			Name: rejectsStream, Subjects: []string{rejectsSubject}, MaxBytes: o.RejectsQuota, Discard: jetstream.DiscardOld,
+			Duplicates: time.Minute, AllowDirect: true,
+		},
+	}
+	for _, s := range streams {
+		if err := c.prepareStream(ctx, s); err != nil {
+			return err
+		}
+	}
+	return c.prepareBuckets(ctx, providerBuckets)
+}
+
+// PrepareHouse makes the house's buckets, or finds them. Call it again whenever the server has restarted.
+func (c *Conn) PrepareHouse(ctx context.Context) error { return c.prepareBuckets(ctx, houseBuckets) }
+
+func (c *Conn) prepareBuckets(ctx context.Context, buckets []BucketOptions) error {
+	for _, b := range buckets {
+		if _, err := c.Bucket(ctx, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Conn) prepareStream(ctx context.Context, want jetstream.StreamConfig) error {
+	act := "prepare stream " + want.Name
+	s, err := c.js.Stream(ctx, want.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		_, err = c.js.CreateStream(ctx, want)
+		return failed(act, err)
+	}
+	if err != nil {
+		return failed(act, err)
+	}
+	info := s.CachedInfo()
+	next := info.Config // the server's own additions stay
+	next.Subjects, next.MaxBytes, next.Discard = want.Subjects, want.MaxBytes, want.Discard
+	next.Duplicates, next.AllowDirect = want.Duplicates, want.AllowDirect
+	if reflect.DeepEqual(next, info.Config) {
+		return nil
+	}
+	if next.Discard == jetstream.DiscardNew && uint64(next.MaxBytes) < info.State.Bytes { //nolint:gosec // positive
+		return fmt.Errorf("%s: %w", act, schema.Errorf(schema.Conflict, "the log holds %d bytes, more than the new quota of %d",
+			info.State.Bytes, next.MaxBytes).WithNext("wait until the log has drained, or choose a larger quota"))
+	}
+	_, err = c.js.UpdateStream(ctx, next)
+	return failed(act, err)
+}
+
+// Remove removes a provider's streams and buckets with all that they hold, or finds them gone.
+func (c *Conn) Remove(ctx context.Context) error {
+	names := []string{logStream, rejectsStream}
+	for _, b := range providerBuckets {
+		names = append(names, bucketStream(b.Name))
+	}
+	for _, name := range names {
+		if err := c.js.DeleteStream(ctx, name); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+			return failed("remove stream "+name, err)
+		}
+	}
+	return nil
+}

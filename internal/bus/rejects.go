@@ -1,0 +1,34 @@
+package bus
+
+import (
+	"context"
+	"errors"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// PutReject keeps what was refused. The oldest rejects make room for the newest. It returns when the reject is on disk.
+func (c *Conn) PutReject(ctx context.Context, data []byte) error {
+	_, err := c.js.Publish(ctx, rejectsSubject, data, jetstream.WithRetryAttempts(0))
+	return failed("keep a reject", err)
+}
+
+// Rejects returns the newest rejects, at most limit, newest first, and how many are kept.
+func (c *Conn) Rejects(ctx context.Context, limit int) (newest [][]byte, kept uint64, err error) {
+	stream, err := c.js.Stream(ctx, rejectsStream)
+	if err != nil {
+		return nil, 0, failed("read rejects", err)
+	}
+	state := stream.CachedInfo().State
+	for seq := state.LastSeq; seq >= max(state.FirstSeq, 1) && len(newest) < limit; seq-- {
+		msg, err := stream.GetMsg(ctx, seq)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			break // it made room meanwhile, and all before it
+		}
+		if err != nil {
+			return nil, 0, failed("read rejects", err)
+		}
+		newest = append(newest, msg.Data)
+	}
+	return newest, state.Msgs, nil
+}
