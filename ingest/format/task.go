@@ -1,0 +1,209 @@
+package format
+
+import (
+	"bytes"
+	"unicode/utf8"
+
+	"berth/schema"
+	"berth/schema/batch"
+	"berth/schema/record"
+)
+
+// task is the decoding of one payload: what its decoder works with. A decoder calls begin, appends each
+// value of a row to out.Bits and its name and kind to fields, and then calls finish; or drop, when the row is bad.
+type task struct {
+	table    *Table
+	request  *Request
+	rules    *rules
+	limits   *record.Limits
+	from, to int64   // the window of times
+	allowed  *series // the series whose gateway the sender was last found to speak for
+	out      *batch.Rows
+	report   Report
+
+	// The row that is being read.
+	fields    []field
+	firstBits int
+	firstText int
+	firstRow  int
+	like      *layout // as long as its fields are those of this layout; their names are then not in fields
+	names     []byte  // scratch for the names of fields that are not in the payload as they are
+	shapes    []*batch.Shape
+}
+
+func (t *task) start(r *Request, out *batch.Rows) {
+	t.request, t.out, t.limits = r, out, &r.Settings.Limits
+	t.rules = t.table.rulesOf(r.Settings)
+	t.from, t.to = r.Now-int64(r.Settings.Retention), r.Now+int64(r.Settings.Future)
+}
+
+// end forgets what belongs to the payload and returns the report.
+func (t *task) end() Report {
+	r := t.report
+	t.request, t.out, t.limits, t.rules, t.allowed, t.report = nil, nil, nil, nil, nil, Report{}
+	clear(t.fields)
+	clear(t.shapes)
+	t.like = nil
+	return r
+}
+
+// begin begins a row that is likely to have the fields of the given layout, which may be nil.
+func (t *task) begin(like *layout) {
+	t.fields, t.like = t.fields[:0], like
+	t.firstBits, t.firstText, t.firstRow = len(t.out.Bits), len(t.out.Text), len(t.out.Rows)
+}
+
+// drop takes back what was added since begin.
+func (t *task) drop() {
+	t.out.Bits, t.out.Text, t.out.Rows = t.out.Bits[:t.firstBits], t.out.Text[:t.firstText], t.out.Rows[:t.firstRow]
+}
+
+// values returns how many values the row has so far.
+func (t *task) values() int { return len(t.out.Bits) - t.firstBits }
+
+// unlike gives up the expectation that the row has the fields of t.like, after n fields which did.
+func (t *task) unlike(n int) {
+	t.fields = append(t.fields, t.like.fields[:n]...)
+	t.like = nil
+}
+
+// keep keeps a text value and returns its bits.
+func (t *task) keep(text []byte) (uint64, *refusal) {
+	switch {
+	case len(text) > schema.MaxText:
+		return 0, refuse(schema.TooLarge, ReasonTextLength, "a text of %d bytes is longer than %d", len(text), schema.MaxText)
+	case !utf8.Valid(text):
+		return 0, refuse(schema.Invalid, ReasonTextEncoding, "a text is not UTF-8")
+	case len(t.out.Text)-t.firstText+len(text) > batch.MaxRowText:
+		return 0, refuse(schema.TooLarge, ReasonRowSize, "its texts are longer than %d bytes together", batch.MaxRowText)
+	}
+	return t.out.AddText(text), nil
+}
+
+// finish ends the row: it belongs to the series s, its time is at, which is our own when arrival is true.
+func (t *task) finish(s *series, at int64, arrival bool, hint string) *refusal {
+	r := t.speaks(s)
+	if r == nil && (at < t.from || at > t.to) {
+		r = outside(at, t.from, t.to, hint)
+	}
+	if r == nil {
+		r = t.row(s, at, arrival)
+	}
+	if r != nil {
+		r.readings = t.values()
+	}
+	return r
+}
+
+// row adds the row: its values are those added since begin, its time is at, which is our own when arrival is true.
+func (t *task) row(s *series, at int64, arrival bool) *refusal {
+	n := t.values()
+	l := t.like
+	if l == nil || len(l.fields) != n {
+		if l != nil {
+			t.unlike(n)
+		}
+		l = s.match(t.fields)
+	}
+	if l == nil {
+		return t.rowUnknown(s, at, arrival)
+	}
+	t.out.Rows = append(t.out.Rows, batch.Row{Shape: l.shape, Time: at, First: uint32(t.firstBits), Arrival: arrival}) //nolint:gosec // fewer than a payload's bytes
+	t.count(n, arrival)
+	return nil
+}
+
+func (t *task) count(readings int, arrival bool) {
+	t.report.Accepted += readings
+	if arrival {
+		t.report.Timeless += readings
+	}
+}
+
+// rowUnknown ends a row whose fields have no layout yet.
+func (t *task) rowUnknown(s *series, at int64, arrival bool) *refusal {
+	n := t.values()
+	if n > batch.MaxRowSensors {
+		return refuse(schema.TooLarge, ReasonRowSize, "it has %d values, more than %d", n, batch.MaxRowSensors)
+	}
+	t.shapes = t.shapes[:0]
+	if s.room() {
+		l, r := t.learn(s, t.fields)
+		if r != nil {
+			return r
+		}
+		s.remember(l)
+		t.shapes = append(t.shapes, l.shape)
+	} else {
+		next := 0
+		for i := range t.fields {
+			var l *layout
+			if l, next = s.single(t.fields[i], next); l == nil {
+				var r *refusal
+				if l, r = t.learn(s, t.fields[i:i+1]); r != nil {
+					return r
+				}
+				s.rememberSingle(l)
+			}
+			t.shapes = append(t.shapes, l.shape)
+		}
+	}
+	first := t.firstBits
+	for _, shape := range t.shapes {
+		t.out.Rows = append(t.out.Rows, batch.Row{Shape: shape, Time: at, First: uint32(first), Arrival: arrival}) //nolint:gosec // fewer than a payload's bytes
+		first += len(shape.Kinds)
+	}
+	t.count(n, arrival)
+	return nil
+}
+
+// learn makes the layout of the fields, when their names are good and within the limits.
+func (t *task) learn(s *series, fields []field) (*layout, *refusal) {
+	l := &layout{fields: make([]field, len(fields)), leads: make([]string, len(fields))}
+	sensors, kinds := make([]string, len(fields)), make([]schema.Kind, len(fields))
+	for i, f := range fields {
+		sensors[i], kinds[i] = s.sensor(f.name), f.kind
+		if err := schema.CheckSensor(sensors[i]); err != nil {
+			return nil, named(ReasonSensorName, err)
+		}
+		l.fields[i] = field{name: bytes.Clone(f.name), kind: f.kind}
+		l.leads[i] = string(f.name) + "="
+	}
+	if r := t.table.admit(s.gateway, sensors, t.limits); r != nil {
+		return nil, r
+	}
+	l.shape = t.table.interner.Shape(s.gateway, sensors, kinds, s.attributes)
+	return l, nil
+}
+
+// speaks checks whether the sender may speak for the gateway of the series.
+func (t *task) speaks(s *series) *refusal {
+	sender := &t.request.Sender
+	if s.gateway == sender.Gateway || s == t.allowed {
+		return nil
+	}
+	if !sender.Relay && sender.Gateway != "" {
+		return refuse(schema.Forbidden, ReasonNotARelay, "it names gateway %q, but %q may only name itself", s.gateway, sender.Gateway)
+	}
+	if sender.Allow != nil {
+		if err := sender.Allow(s.gateway); err != nil {
+			return refuse(schema.CodeOf(err), ReasonNotAllowed, "%s", schema.Show(err))
+		}
+	}
+	t.allowed = s
+	return nil
+}
+
+// gatewayOf returns the name of the gateway that a line names as name, "" if it names none.
+func (t *task) gatewayOf(name string) (string, *refusal) {
+	if name == "" {
+		name = t.request.Sender.Gateway
+	}
+	if name == "" {
+		return "", refuse(schema.Invalid, ReasonNoGateway, "it names no gateway, and neither does the key it was sent with")
+	}
+	if err := schema.CheckGateway(name); err != nil {
+		return "", named(ReasonGatewayName, err)
+	}
+	return name, nil
+}
