@@ -58,7 +58,8 @@ func (r *rules) takeGateway(tags []tag) (string, []tag) {
 	}
 	for _, name := range names {
 		if i := slices.IndexFunc(tags, func(t tag) bool { return t.name == name }); i >= 0 {
-			return tags[i].value, slices.Delete(tags, i, i+1)
+			value := tags[i].value
+			return value, slices.Delete(tags, i, i+1)
 		}
 	}
 	return "", tags
