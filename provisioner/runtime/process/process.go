@@ -34,7 +34,7 @@ type Options struct {
 	Logs     string        // the folder for logs
 	LogSize  int64         // of one log file, in bytes; default 8 MiB; one instance keeps three
 	Env      []string      // every child's environment, beside what its spec says
-	Grace    time.Duration // between asking a child to end and forcing it; default 10 s
+	Grace    time.Duration // between asking a child to end and forcing it; default 22 s, more than an instance takes to stop
 	Logger   *slog.Logger
 }
 
@@ -62,7 +62,7 @@ type child struct {
 // New returns a runtime whose folders exist.
 func New(o Options) (*Runtime, error) {
 	if o.Grace == 0 {
-		o.Grace = 10 * time.Second
+		o.Grace = 22 * time.Second
 	}
 	if o.LogSize == 0 {
 		o.LogSize = 8 << 20

@@ -1,0 +1,150 @@
+package world
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"berth/internal/bus"
+	"berth/provisioner/plan"
+	"berth/schema/record"
+)
+
+// createLog makes the provider's account, streams and buckets, and listens to what its instances say of themselves.
+func (w *World) createLog(ctx context.Context, p *record.Provider) error {
+	conn, account, err := w.connect(ctx, p.Name)
+	if err != nil {
+		return err
+	}
+	if err := conn.Prepare(ctx, bus.LogOptions{}); err != nil {
+		return err
+	}
+	if err := w.listen(ctx, p.Name, conn); err != nil {
+		return err
+	}
+	if p.Account != account {
+		if err := w.o.House.SetAccount(ctx, p.Name, account); err != nil {
+			return err
+		}
+	}
+	w.set(p.Name, func(p *provider) { p.log = plan.Present })
+	return nil
+}
+
+// connect returns the connection to the provider's account, which is made when there is none.
+func (w *World) connect(ctx context.Context, name string) (*bus.Conn, string, error) {
+	creds, _, account, err := w.o.Authority.Provider(name)
+	if err != nil {
+		return nil, "", err
+	}
+	if conn, err := w.connected(name); err == nil {
+		return conn, account, nil
+	}
+	within, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	conn, err := bus.Connect(within, bus.Options{URL: w.o.NATS, Credentials: creds, Name: "provisioner of " + name, Logger: w.o.Logger.With("provider", name)})
+	if err != nil {
+		return nil, "", err
+	}
+	w.set(name, func(p *provider) { p.conn, p.stop = conn, conn.Close })
+	return conn, account, nil
+}
+
+// listen watches the provider's services, once for a connection.
+func (w *World) listen(ctx context.Context, name string, conn *bus.Conn) error {
+	w.mu.Lock()
+	listening := w.providers[name].services != nil
+	w.mu.Unlock()
+	if listening {
+		return nil
+	}
+	bucket, err := conn.Bucket(ctx, bus.BucketOptions{Name: "services"})
+	if err != nil {
+		return err
+	}
+	watch, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = bucket.Watch(watch, func(all map[string]bus.Entry) { w.heard(name, all) })
+	}()
+	w.set(name, func(p *provider) {
+		p.services = map[string]record.Service{}
+		p.stop = func() {
+			cancel()
+			<-done
+			conn.Close()
+		}
+	})
+	return nil
+}
+
+// heard takes note of what a provider's instances say of themselves. A service that cannot be read is left out.
+func (w *World) heard(name string, all map[string]bus.Entry) {
+	services := make(map[string]record.Service, len(all))
+	for key, e := range all {
+		var s record.Service
+		if err := json.Unmarshal(e.Value, &s); err != nil || s.Key() != key {
+			w.o.Logger.Warn("an instance announces itself in a form that cannot be read", "provider", name, "key", key, "error", err)
+			continue
+		}
+		s.Provider = name // whatever it says: the account tells whose it is
+		services[key] = s
+	}
+	w.set(name, func(p *provider) {
+		if p.services != nil {
+			p.services = services
+		}
+	})
+	w.changed()
+}
+
+// removeLog removes the provider's account with all that it holds, and the keys to it.
+func (w *World) removeLog(ctx context.Context, p *record.Provider) error {
+	if err := w.o.House.DropKeys(ctx, p.Name); err != nil {
+		return err
+	}
+	conn, _, err := w.connect(ctx, p.Name)
+	if err != nil {
+		return err
+	}
+	if err := conn.Remove(ctx); err != nil {
+		return err
+	}
+	w.disconnect(p.Name)
+	if err := w.o.Authority.Forget(p.Name); err != nil {
+		return err
+	}
+	w.set(p.Name, func(p *provider) { p.log, p.pipeline = plan.Absent, "" })
+	return nil
+}
+
+func (w *World) disconnect(name string) {
+	var stop func()
+	w.set(name, func(p *provider) {
+		stop = p.stop
+		p.stop, p.conn, p.services = nil, nil, nil
+	})
+	if stop != nil {
+		stop()
+	}
+}
+
+// writePipeline tells the provider's instances what they may know.
+func (w *World) writePipeline(ctx context.Context, p *record.Provider) error {
+	bucket, err := w.Bucket(ctx, p.Name)
+	if err != nil {
+		return err
+	}
+	data, err := json.Marshal(plan.Pipeline(p))
+	if err != nil {
+		return fmt.Errorf("write the settings of %s: %w", p.Name, err)
+	}
+	if _, err := bucket.Put(ctx, record.PipelineKey, data); err != nil {
+		return err
+	}
+	fingerprint := plan.PipelineFingerprint(p)
+	w.set(p.Name, func(p *provider) { p.pipeline = fingerprint })
+	return nil
+}

@@ -1,0 +1,257 @@
+// Package world is the provisioner's eyes and hands: it observes what is, and does the steps of a plan, one by one.
+// Every decision is in provisioner/plan; when to look and to act is in provisioner/loop.
+//
+// Its one invariant: each step may be done again, and may be cut off anywhere.
+package world
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"berth/internal/bus"
+	"berth/internal/credentials"
+	"berth/internal/keyspace"
+	"berth/provisioner/house"
+	"berth/provisioner/plan"
+	"berth/provisioner/ports"
+	"berth/provisioner/runtime"
+	"berth/schema"
+	"berth/schema/record"
+)
+
+// stepLimit bounds one step.
+const stepLimit = 45 * time.Second
+
+// Options are what a World observes and acts with. All are needed.
+type Options struct {
+	Site      plan.Site
+	NATS      string // its URL, for the instances too
+	Authority *bus.Authority
+	House     *house.House
+	Backend   keyspace.Backend
+	Keyspaces string // the backend's URL, for the instances
+	Secret    string // path of the house's secret, for web
+	Runtime   runtime.Runtime
+	Logger    *slog.Logger
+}
+
+// World observes and acts. Its methods may be called concurrently, Apply not for one provider.
+type World struct {
+	o       Options
+	changes chan struct{}
+
+	mu        sync.Mutex // guards providers and what they hold
+	providers map[string]*provider
+}
+
+// provider is what is known of a provider; a new provisioner knows nothing.
+type provider struct {
+	keyspace, log plan.Knowledge
+	pipeline      string
+	announced     bool
+	doubted       string // ID of the instance whose repeated ends made what is known doubtful
+	conn          *bus.Conn
+	services      map[string]record.Service // all of its bucket "services", by key
+	mirrored      map[string]mirrored       // what was put into the house, by key there
+	stop          func()                    // ends the watch of services and closes conn
+}
+
+// New returns a world of which nothing is known.
+func New(o Options) *World {
+	return &World{o: o, changes: make(chan struct{}, 1), providers: map[string]*provider{}}
+}
+
+// Changes receives when an instance has said something new of itself.
+func (w *World) Changes() <-chan struct{} { return w.changes }
+
+func (w *World) changed() {
+	select {
+	case w.changes <- struct{}{}:
+	default:
+	}
+}
+
+// Observe returns what is.
+func (w *World) Observe(ctx context.Context, desired []record.Provider) (plan.World, error) {
+	instances, err := w.o.Runtime.Instances(ctx)
+	if err != nil {
+		return plan.World{}, fmt.Errorf("list instances: %w", err)
+	}
+	world := plan.World{Site: w.o.Site, Providers: map[string]plan.State{}, House: plan.State{Instances: map[string]runtime.Instance{}}}
+	byProvider := map[string]map[string]runtime.Instance{}
+	for _, i := range instances {
+		if i.Provider == "" {
+			world.House.Instances[i.Role] = i
+			continue
+		}
+		if byProvider[i.Provider] == nil {
+			byProvider[i.Provider] = map[string]runtime.Instance{}
+		}
+		byProvider[i.Provider][i.Role] = i
+	}
+	w.mu.Lock()
+	for name, p := range w.providers {
+		world.Providers[name] = p.state(byProvider[name])
+	}
+	w.mu.Unlock()
+	for name, roles := range byProvider {
+		if _, ok := world.Providers[name]; !ok {
+			world.Providers[name] = plan.State{Instances: roles}
+		}
+	}
+	for i := range desired {
+		state := world.Providers[desired[i].Name]
+		if desired[i].Wanted == record.Active && state.Instances[record.RoleIngest].State != runtime.Running {
+			state.Held = ports.Holder(ctx, w.o.Site.Host, desired[i].Slot.Port(w.o.Site.PortBase))
+			world.Providers[desired[i].Name] = state
+		}
+	}
+	return world, nil
+}
+
+// state returns what is of one provider. World.mu is held.
+func (p *provider) state(instances map[string]runtime.Instance) plan.State {
+	for _, i := range instances {
+		// What keeps ending may stand on something that is gone: make sure of it again, once for each instance.
+		if i.State == runtime.Ended && i.Failures > 1 && p.doubted != i.ID {
+			p.doubted = i.ID
+			p.keyspace, p.log, p.pipeline = plan.Unknown, plan.Unknown, ""
+		}
+	}
+	state := plan.State{
+		Keyspace: p.keyspace, Log: p.log, Pipeline: p.pipeline, Announced: p.announced, Instances: instances,
+		Services: map[string]record.Service{},
+	}
+	for role, i := range instances {
+		if s, ok := p.services[record.Service{Role: role, Instance: i.ID}.Key()]; ok && i.State == runtime.Running {
+			state.Services[role] = s
+		}
+	}
+	return state
+}
+
+// Apply does one step of a plan.
+func (w *World) Apply(ctx context.Context, s plan.Step) error {
+	ctx, cancel := context.WithTimeout(ctx, stepLimit)
+	defer cancel()
+	p := &s.Record
+	switch s.Kind {
+	case plan.CreateKeyspace:
+		return w.know(s.Provider, func(p *provider) { p.keyspace = plan.Present }, w.o.Backend.Create(ctx, p.Keyspace))
+	case plan.DropKeyspace:
+		return w.know(s.Provider, func(p *provider) { p.keyspace = plan.Absent }, w.o.Backend.Drop(ctx, p.Keyspace))
+	case plan.CreateLog:
+		return w.createLog(ctx, p)
+	case plan.RemoveLog:
+		return w.removeLog(ctx, p)
+	case plan.WritePipeline:
+		return w.writePipeline(ctx, p)
+	case plan.Start:
+		return w.start(ctx, s.Unit)
+	case plan.Stop:
+		return w.o.Runtime.Stop(ctx, plan.Unit{Provider: s.Provider, Role: s.Role}.Name())
+	case plan.Announce:
+		w.set(s.Provider, func(p *provider) { p.announced = true })
+		return w.Mirror(ctx)
+	case plan.Withdraw:
+		w.set(s.Provider, func(p *provider) { p.announced = false })
+		return w.Mirror(ctx)
+	case plan.Forget:
+		if err := w.o.House.Forget(ctx, s.Provider); err != nil {
+			return err
+		}
+		w.mu.Lock()
+		delete(w.providers, s.Provider)
+		w.mu.Unlock()
+		return nil
+	case plan.Wait:
+		return nil
+	default:
+		return fmt.Errorf("do %s: no such kind of step", s)
+	}
+}
+
+// know takes note of what a step has made true, unless it went wrong.
+func (w *World) know(name string, note func(*provider), err error) error {
+	if err == nil {
+		w.set(name, note)
+	}
+	return err
+}
+
+func (w *World) set(name string, note func(*provider)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p := w.providers[name]
+	if p == nil {
+		p = &provider{}
+		w.providers[name] = p
+	}
+	note(p)
+}
+
+// start starts an instance under a new ID.
+func (w *World) start(ctx context.Context, u *plan.Unit) error {
+	spec := runtime.Spec{
+		Name: u.Name(), Provider: u.Provider, Role: u.Role, ID: credentials.NewKey("")[:10], Hash: u.Hash(), Version: u.Version,
+	}
+	spec.Env = map[string]string{
+		"BERTH_NATS": w.o.NATS, "BERTH_HOST": u.Host, "BERTH_PORT_BASE": fmt.Sprint(u.PortBase),
+		"BERTH_INSTANCE": spec.ID, "BERTH_SPEC": spec.Hash,
+	}
+	creds := w.o.Authority.Web()
+	if u.Provider == "" {
+		spec.Env["BERTH_WEB"], spec.Env["BERTH_LISTEN"] = u.Listen, u.Listen
+		spec.Env["BERTH_HOUSE_SECRET"] = w.o.Secret
+	} else {
+		var err error
+		if _, creds, _, err = w.o.Authority.Provider(u.Provider); err != nil {
+			return fmt.Errorf("make credentials for %s: %w", spec.Name, err)
+		}
+		spec.Env["BERTH_PROVIDER"], spec.Env["BERTH_KEYSPACES"] = u.Provider, w.o.Keyspaces
+	}
+	spec.Files = map[string][]byte{"BERTH_CREDENTIALS": creds}
+	return w.o.Runtime.Start(ctx, spec)
+}
+
+// Close disconnects from all providers' accounts.
+func (w *World) Close() {
+	w.mu.Lock()
+	var stops []func()
+	for _, p := range w.providers {
+		if p.stop != nil {
+			stops = append(stops, p.stop)
+			p.stop, p.conn = nil, nil
+		}
+	}
+	w.mu.Unlock()
+	for _, stop := range stops {
+		stop()
+	}
+}
+
+// Bucket returns the bucket of a provider's own records.
+func (w *World) Bucket(ctx context.Context, name string) (*bus.Bucket, error) {
+	conn, err := w.connected(name)
+	if err != nil {
+		return nil, err
+	}
+	return conn.Bucket(ctx, bus.BucketOptions{Name: "pipeline"})
+}
+
+// errNotYet is of a provider whose log has not been made.
+var errNotYet = errors.New("not connected")
+
+func (w *World) connected(name string) (*bus.Conn, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if p := w.providers[name]; p != nil && p.conn != nil {
+		return p.conn, nil
+	}
+	return nil, schema.Errorf(schema.Unavailable, "the log of %s is not ready", name).
+		WithNext("see what it waits for: provisioner show %s", name).WithCause(errNotYet)
+}
