@@ -1,0 +1,41 @@
+// Command reports answers questions about one provider's readings. The provisioner starts it; its exit codes are those of
+// package service.
+package main
+
+import (
+	"os"
+	_ "time/tzdata" // zones of providers, also where the machine has none
+
+	"github.com/spf13/cobra"
+
+	"berth/cmd/internal/service"
+	"berth/reports"
+)
+
+func main() {
+	var flags service.Flags
+	var options reports.Options
+	cmd := &cobra.Command{
+		Use:   "reports",
+		Short: "Answer questions about a provider's readings",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			credentials, err := flags.Credentials()
+			if err != nil {
+				return err
+			}
+			options.Bus, options.Credentials = flags.Bus, credentials
+			options.Instance, options.Spec = flags.Instance, flags.Spec
+			options.Logger = flags.Logger(os.Stderr)
+			instance, err := reports.New(options)
+			if err != nil {
+				return err
+			}
+			return flags.Run(cmd.Context(), instance, nil, nil)
+		},
+	}
+	flags.Add(cmd.Flags())
+	cmd.Flags().StringVar(&options.Provider, "provider", "", "the provider's name")
+	cmd.Flags().StringVar(&options.Keyspaces, "keyspaces", "", "URL of the keyspaces, such as sqlite:var/keyspaces")
+	cmd.Flags().StringVar(&options.Listen, "listen", "127.0.0.1:0", "host:port of the API; port 0 is any")
+	os.Exit(service.Main(cmd))
+}

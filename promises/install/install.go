@@ -1,0 +1,196 @@
+// Package install runs an installation of the real programs for the promises and the figures: built from this source,
+// in a directory of its own, on free ports, driven through the command line as an operator drives it, and killed as a
+// power cut or an OOM killer does.
+//
+// Its one invariant: it ends every process that it started, by its id.
+package install
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Build builds the programs into dir.
+func Build(ctx context.Context, dir string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", dir+string(filepath.Separator), "berth/cmd/...")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the programs: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// Install is one installation. It is for one goroutine, except where a method says otherwise.
+type Install struct {
+	Bin  string    // folder of the programs
+	Data string    // folder of the data
+	Web  string    // host:port of the web
+	Base int       // the port base
+	Log  io.Writer // what serve prints
+
+	serve *exec.Cmd
+	ended chan struct{} // closed when serve has ended
+}
+
+// New returns an installation on free ports that is not started.
+func New(bin, data string, log io.Writer) (*Install, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("find a free port: %w", err)
+	}
+	defer listener.Close() //nolint:errcheck // it only told a port
+	base, err := freeBase()
+	if err != nil {
+		return nil, err
+	}
+	return &Install{Bin: bin, Data: data, Web: listener.Addr().String(), Base: base, Log: log}, nil
+}
+
+// freeBase finds a port base above which the first ports are free.
+func freeBase() (int, error) {
+	for base := 21_000 + os.Getpid()%500*20; base < 32_000; base += 20 {
+		free := true
+		for port := base + 1; port <= base+5 && free; port++ {
+			listener, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
+			if free = err == nil; free {
+				_ = listener.Close()
+			}
+		}
+		if free {
+			return base, nil
+		}
+	}
+	return 0, fmt.Errorf("find a port base: no five free ports follow each other below 32000")
+}
+
+// Start starts the provisioner, which starts all else, and waits until it prints its sign-in link, which it returns.
+func (i *Install) Start(ctx context.Context) (link string, err error) {
+	cmd := exec.Command(filepath.Join(i.Bin, "provisioner"), "serve", //nolint:gosec // our own program
+		"--data", i.Data, "--web", i.Web, "--host", "127.0.0.1", "--port-base", strconv.Itoa(i.Base))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.Stderr = i.Log
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return "", err
+	}
+	if err := cmd.Start(); err != nil {
+		return "", fmt.Errorf("start the provisioner: %w", err)
+	}
+	i.serve, i.ended = cmd, make(chan struct{})
+	links := make(chan string, 1)
+	var read sync.WaitGroup
+	read.Go(func() {
+		lines := bufio.NewScanner(out)
+		for lines.Scan() {
+			_, _ = fmt.Fprintln(i.Log, lines.Text())
+			if at := strings.Index(lines.Text(), "http://"); at >= 0 && strings.Contains(lines.Text(), "link=") {
+				select {
+				case links <- strings.Fields(lines.Text()[at:])[0]:
+				default:
+				}
+			}
+		}
+	})
+	go func() {
+		read.Wait()
+		_ = cmd.Wait() // how it ended is of no interest
+		close(i.ended)
+	}()
+	select {
+	case link := <-links:
+		return link, nil
+	case <-i.ended:
+		return "", fmt.Errorf("start the provisioner: it ended: %s", cmd.ProcessState)
+	case <-ctx.Done():
+		return "", fmt.Errorf("wait for the provisioner's sign-in link: %w", ctx.Err())
+	}
+}
+
+// Kill kills the provisioner by SIGKILL and waits until it has gone. Its children notice and go too.
+func (i *Install) Kill() {
+	_ = i.serve.Process.Kill()
+	<-i.ended
+}
+
+// Stop stops the installation as Ctrl-C does, and kills it when that takes more than 30 s. It may be called twice.
+func (i *Install) Stop() {
+	if i.serve == nil {
+		return
+	}
+	_ = i.serve.Process.Signal(syscall.SIGINT)
+	limit := time.NewTimer(30 * time.Second)
+	defer limit.Stop()
+	select {
+	case <-i.ended:
+	case <-limit.C:
+		i.Kill()
+	}
+}
+
+// PID returns the provisioner's process id.
+func (i *Install) PID() int { return i.serve.Process.Pid }
+
+// CLI runs the provisioner's command line and returns what it printed. It may be called concurrently.
+func (i *Install) CLI(ctx context.Context, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(i.Bin, "provisioner"), append(args, "--data", i.Data)...) //nolint:gosec // our own program
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		return out, fmt.Errorf("provisioner %s: %w: %s", strings.Join(args, " "), err, errs.Bytes())
+	}
+	return out, nil
+}
+
+// ask runs the command line with -o json and decodes what it printed into v.
+func (i *Install) ask(ctx context.Context, v any, args ...string) error {
+	out, err := i.CLI(ctx, append(args, "-o", "json")...)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(out, v); err != nil {
+		return fmt.Errorf("read what provisioner %s printed: %w", strings.Join(args, " "), err)
+	}
+	return nil
+}
+
+// Provider is what `provisioner add` says of a provider.
+type Provider struct {
+	Name         string `json:"name"`
+	Slot         int    `json:"slot"`
+	Port         int    `json:"port"`
+	EnrolmentKey string `json:"enrolment_key"`
+	AdminURL     string `json:"admin_url"`
+}
+
+// Address returns the host:port of the provider.
+func (p Provider) Address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(p.Port)) }
+
+// Add adds a provider and returns when it takes readings.
+func (i *Install) Add(ctx context.Context, name string) (Provider, error) {
+	var p Provider
+	err := i.ask(ctx, &p, "add", name)
+	return p, err
+}
+
+// Token makes an API token of a provider.
+func (i *Install) Token(ctx context.Context, provider string) (string, error) {
+	var answer struct {
+		Token string `json:"token"`
+	}
+	err := i.ask(ctx, &answer, "token", "create", provider, "--name", "promises")
+	return answer.Token, err
+}

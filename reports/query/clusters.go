@@ -1,0 +1,101 @@
+package query
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"berth/internal/keyspace"
+	"berth/schema/block"
+)
+
+// clusters walks through a gateway's readings in [from, to) in order of time and yields them merged. Blocks that overlap
+// in time are merged together; all others stand alone, so that a walk over years holds little in memory. It returns how
+// many stored blocks could not be read; they are logged and left out.
+func (e *Engine) clusters(ctx context.Context, gateway string, r *recent, keep func(string) bool, from, to int64,
+	yield func([]block.Series) error,
+) (unreadable int, err error) {
+	from = max(from, e.oldest())
+	if from >= to {
+		return 0, nil
+	}
+	c := cluster{keep: keep, from: from, to: to, yield: yield}
+	extras := r.readers
+	addBefore := func(first int64) error {
+		for len(extras) > 0 && extras[0].First() <= first {
+			if err := c.add(extras[0]); err != nil {
+				return err
+			}
+			extras = extras[1:]
+		}
+		return nil
+	}
+	err = e.store.Blocks(ctx, gateway, from, to, func(b keyspace.Block) error {
+		if b.Last < from || b.First >= to {
+			return nil
+		}
+		if err := addBefore(b.First); err != nil {
+			return err
+		}
+		reader, err := block.Open(slices.Clone(b.Data))
+		if err != nil {
+			unreadable++
+			e.log.Error("a stored block cannot be read", "gateway", gateway, "first", b.First, "from", b.From, "to", b.To, "error", err)
+			return nil
+		}
+		return c.add(reader)
+	})
+	if err != nil {
+		return unreadable, fmt.Errorf("read the blocks of gateway %s: %w", gateway, err)
+	}
+	if err := addBefore(to); err != nil {
+		return unreadable, err
+	}
+	return unreadable, c.flush()
+}
+
+// cluster is a run of sources that overlap in time.
+type cluster struct {
+	keep     func(string) bool
+	from, to int64
+	yield    func([]block.Series) error
+
+	sources []block.Source
+	last    int64 // the latest time of any source
+}
+
+// add takes the next source in order of first time; when it begins after all before it, those are yielded first.
+func (c *cluster) add(r *block.Reader) error {
+	if len(c.sources) > 0 && r.First() > c.last {
+		if err := c.flush(); err != nil {
+			return err
+		}
+	}
+	if len(c.sources) == 0 {
+		c.last = r.Last()
+	}
+	c.sources = append(c.sources, r)
+	c.last = max(c.last, r.Last())
+	return nil
+}
+
+// flush merges and yields what has been added.
+func (c *cluster) flush() error {
+	if len(c.sources) == 0 {
+		return nil
+	}
+	series, err := block.Merge(c.sources, c.keep, c.from, c.to)
+	c.sources = c.sources[:0]
+	if err != nil {
+		return err
+	}
+	return c.yield(series)
+}
+
+// keepOnly returns a filter that keeps the named sensors; none named keeps all.
+func keepOnly(sensors []string) func(string) bool {
+	if len(sensors) == 0 {
+		return nil
+	}
+	return func(sensor string) bool { return slices.Contains(sensors, sensor) }
+}

@@ -1,0 +1,183 @@
+// Package query answers questions about a provider's readings: from rollups, blocks and tails of the keyspace, and from the
+// head of its ingest for what is not stored yet. The head is asked first and the keyspace second; what both give is
+// merged by identity, so that nothing falls between and nothing counts twice.
+//
+// Its one invariant: an answer that says it is complete holds every reading acknowledged before the question.
+package query
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"berth/internal/api"
+	"berth/internal/headapi"
+	"berth/internal/keyspace"
+	"berth/schema"
+	"berth/schema/block"
+	"berth/schema/catalog"
+	"berth/schema/record"
+)
+
+// Head asks the provider's ingest: the bus does it; tests make it fail. Ask calls chunk for each part of the answer, in
+// order, and returns Unavailable when nobody answers or the answer ends early.
+type Head interface {
+	Ask(ctx context.Context, subject string, request []byte, chunk func([]byte) error) error
+}
+
+// Options are what an Engine leans on.
+type Options struct {
+	Store    keyspace.Reader
+	Head     Head
+	Settings func() record.Settings // of the provider, as they are now
+	Keys     func() []string        // names of gateways that have a key of their own, sorted
+	Now      func() time.Time       // nil: time.Now
+	Logger   *slog.Logger
+}
+
+// Engine answers questions about one provider. Its methods may be called concurrently.
+type Engine struct {
+	store    keyspace.Reader
+	head     Head
+	settings func() record.Settings
+	keys     func() []string
+	now      func() time.Time
+	log      *slog.Logger
+	zone     atomic.Pointer[time.Location] // the provider's, as last loaded
+}
+
+// New returns an Engine.
+func New(o Options) *Engine {
+	e := &Engine{store: o.Store, head: o.Head, settings: o.Settings, keys: o.Keys, now: o.Now, log: o.Logger}
+	if e.now == nil {
+		e.now = time.Now
+	}
+	return e
+}
+
+// headLimit bounds how long an answer waits for the head; after it the answer says that it is not complete.
+const headLimit = 5 * time.Second
+
+// ask puts a question to the head. The first chunk of the answer is its header. A head that does not answer is no
+// error: the completeness says so.
+func (e *Engine) ask(ctx context.Context, subject string, request any, chunk func([]byte) error) (headapi.Header, api.Complete) {
+	ctx, cancel := context.WithTimeout(ctx, headLimit)
+	defer cancel()
+	var header headapi.Header
+	body, err := json.Marshal(request)
+	first := true
+	if err == nil {
+		err = e.head.Ask(ctx, subject, body, func(data []byte) error {
+			if first {
+				first = false
+				return json.Unmarshal(data, &header)
+			}
+			return chunk(data)
+		})
+	}
+	switch {
+	case err != nil:
+		e.log.Debug("the head did not answer", "subject", subject, "error", err)
+		return header, api.Complete{Reason: "the newest readings cannot be asked for now: ingest does not answer"}
+	case !header.Complete:
+		c := api.Complete{Reason: header.Reason}
+		if header.UpTo != 0 {
+			c.UpTo = new(time.Unix(0, header.UpTo).UTC())
+		}
+		return header, c
+	default:
+		return header, api.Complete{Complete: true}
+	}
+}
+
+// recent is what of a gateway may not be in blocks: the head's parts and the stored tail.
+type recent struct {
+	readers  []*block.Reader // in order of their first time
+	entry    *catalog.Entry  // of the gateway's row; nil when it has none
+	complete api.Complete
+}
+
+// recent gathers the head's parts of a gateway in [from, to), then its row with its tail. Whoever reads blocks or
+// rollups does so after it: a part leaves the head, and a tail, only when what took it is stored. NotFound for a gateway
+// that neither the head nor the keyspace knows and that has no key.
+func (e *Engine) recent(ctx context.Context, gateway string, from, to int64) (*recent, error) {
+	r := &recent{}
+	request := headapi.PartsRequest{Gateway: gateway, From: from, To: to}
+	_, r.complete = e.ask(ctx, headapi.Parts, request, func(data []byte) error {
+		return r.add(data, from, to)
+	})
+	row, err := e.store.Gateway(ctx, gateway)
+	switch {
+	case schema.Is(err, schema.NotFound):
+		if len(r.readers) == 0 && !e.known(ctx, gateway) {
+			return nil, schema.Errorf(schema.NotFound, "no gateway is named %q", gateway)
+		}
+	case err != nil:
+		return nil, err
+	default:
+		if err := e.addRow(r, &row, from, to); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(r.readers, func(a, b *block.Reader) int { return cmp.Compare(a.First(), b.First()) })
+	return r, nil
+}
+
+// add opens a block and keeps it when it touches [from, to).
+func (r *recent) add(data []byte, from, to int64) error {
+	reader, err := block.Open(slices.Clone(data))
+	if err != nil {
+		return err
+	}
+	if reader.First() < to && reader.Last() >= from {
+		r.readers = append(r.readers, reader)
+	}
+	return nil
+}
+
+// addRow adds the tail of a gateway's row, and says up to when the keyspace is complete if the head is not.
+func (e *Engine) addRow(r *recent, row *keyspace.Gateway, from, to int64) error {
+	entry, err := catalog.DecodeEntry(row.Entry)
+	if err != nil {
+		return err
+	}
+	r.entry = entry
+	if !r.complete.Complete && r.complete.UpTo == nil {
+		r.complete.UpTo = new(time.Unix(0, entry.LastSeen).UTC())
+	}
+	if len(row.Tail) == 0 {
+		return nil
+	}
+	blocks, err := catalog.DecodeTail(row.Tail)
+	if err != nil {
+		return err
+	}
+	for _, data := range blocks {
+		if err := r.add(data, from, to); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// known reports whether the head has heard of the gateway or a key was made for it.
+func (e *Engine) known(ctx context.Context, gateway string) bool {
+	if _, has := slices.BinarySearch(e.keys(), gateway); has {
+		return true
+	}
+	heard := false
+	e.ask(ctx, headapi.Latest, headapi.LatestRequest{Gateway: gateway}, func([]byte) error {
+		heard = true
+		return nil
+	})
+	return heard
+}
+
+// oldest returns the time before which readings are hidden: retention may not have removed them yet.
+func (e *Engine) oldest() int64 {
+	return e.now().Add(-e.settings().Retention).UnixNano()
+}

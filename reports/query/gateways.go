@@ -1,0 +1,219 @@
+package query
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"berth/internal/api"
+	"berth/internal/headapi"
+	"berth/schema"
+	"berth/schema/catalog"
+)
+
+// What a list of gateways may ask for.
+const (
+	DefaultGateways = 100
+	MostGateways    = 1000
+)
+
+// GatewaysRequest asks for a page of gateways in byte order of their names.
+type GatewaysRequest struct {
+	After  string // the last name of the page before
+	Limit  int    // 1 to MostGateways; 0 is DefaultGateways
+	Search string // only names that contain it, in any case
+}
+
+// Gateways answers with a page of gateways: those of the catalog, those that only the head knows yet, and those that
+// have a key and have never sent.
+func (e *Engine) Gateways(ctx context.Context, q GatewaysRequest) (*api.Gateways, error) {
+	if q.Limit == 0 {
+		q.Limit = DefaultGateways
+	}
+	if q.Limit < 1 || q.Limit > MostGateways {
+		return nil, schema.Errorf(schema.Invalid, "%d gateways a page are not between 1 and %d", q.Limit, MostGateways)
+	}
+	search := strings.ToLower(q.Search)
+	page := &api.Gateways{Gateways: []api.Gateway{}, Complete: api.Complete{Complete: true}}
+	after := q.After
+	for {
+		limit := q.Limit + 1 // one more tells whether a next page has anything
+		if search != "" {
+			limit = MostGateways
+		}
+		entries, complete, err := e.entries(ctx, after, limit)
+		if err != nil {
+			return nil, err
+		}
+		if !complete.Complete {
+			page.Complete = complete
+		}
+		for _, entry := range entries {
+			after = entry.Gateway
+			if search != "" && !strings.Contains(strings.ToLower(entry.Gateway), search) {
+				continue
+			}
+			if len(page.Gateways) == q.Limit {
+				page.Next = page.Gateways[q.Limit-1].Name
+				return page, nil
+			}
+			page.Gateways = append(page.Gateways, e.gateway(entry))
+		}
+		if len(entries) < limit {
+			return page, nil
+		}
+	}
+}
+
+// entries returns the first limit entries after a name, of the head, the catalog and the keys together.
+func (e *Engine) entries(ctx context.Context, after string, limit int) ([]*catalog.Entry, api.Complete, error) {
+	byName := map[string]*catalog.Entry{}
+	_, complete := e.ask(ctx, headapi.Gateways, headapi.GatewaysRequest{After: after, Limit: limit}, func(data []byte) error {
+		entry, err := catalog.DecodeEntry(data)
+		if err != nil {
+			return err
+		}
+		byName[entry.Gateway] = entry
+		return nil
+	})
+	rows, err := e.store.Gateways(ctx, after, limit)
+	if err != nil {
+		return nil, complete, fmt.Errorf("list gateways: %w", err)
+	}
+	for _, row := range rows {
+		entry, err := catalog.DecodeEntry(row.Entry)
+		if err != nil {
+			e.log.Error("a gateway's row cannot be read", "gateway", row.Name, "error", err)
+			entry = &catalog.Entry{Gateway: row.Name}
+		}
+		byName[row.Name] = join(entry, byName[row.Name])
+	}
+	keys := e.keys()
+	next, _ := slices.BinarySearch(keys, after+"\x00")
+	for _, name := range keys[next:min(len(keys), next+limit)] {
+		if byName[name] == nil {
+			byName[name] = &catalog.Entry{Gateway: name}
+		}
+	}
+	entries := make([]*catalog.Entry, 0, len(byName))
+	for _, entry := range byName {
+		entries = append(entries, entry)
+	}
+	slices.SortFunc(entries, func(a, b *catalog.Entry) int { return strings.Compare(a.Gateway, b.Gateway) })
+	return entries[:min(len(entries), limit)], complete, nil
+}
+
+// join merges what the head knows of a gateway, which may be nothing, into its row's entry.
+func join(row, head *catalog.Entry) *catalog.Entry {
+	switch {
+	case head == nil:
+		return row
+	case row == nil:
+		return head
+	}
+	if row.FirstSeen == 0 || head.FirstSeen != 0 && head.FirstSeen < row.FirstSeen {
+		row.FirstSeen = head.FirstSeen
+	}
+	row.LastSeen = max(row.LastSeen, head.LastSeen)
+	if head.Interval != 0 {
+		row.Interval = head.Interval
+	}
+	if len(head.Attributes) > 0 {
+		row.Attributes = head.Attributes
+	}
+	for _, l := range head.Latest {
+		row.Observe(l.Sensor, l.Time, l.Value, l.Position)
+	}
+	return row
+}
+
+// gateway returns an entry as the API answers it.
+func (e *Engine) gateway(entry *catalog.Entry) api.Gateway {
+	g := api.Gateway{
+		Name:       entry.Gateway,
+		Interval:   time.Duration(entry.Interval).Seconds(),
+		Sensors:    len(entry.Latest),
+		Attributes: map[string]string{},
+	}
+	for _, a := range entry.Attributes {
+		g.Attributes[a.Name] = a.Value
+	}
+	var last time.Time
+	if entry.LastSeen != 0 {
+		last = time.Unix(0, entry.LastSeen)
+		g.LastSeen = new(e.Clock().Time(entry.LastSeen))
+		g.FirstSeen = new(e.Clock().Time(entry.FirstSeen))
+	}
+	g.State = api.StateOf(e.now(), last, time.Duration(entry.Interval))
+	return g
+}
+
+// entry returns all that is known of a gateway, or NotFound.
+func (e *Engine) entry(ctx context.Context, gateway string) (*catalog.Entry, api.Complete, error) {
+	var head *catalog.Entry
+	_, complete := e.ask(ctx, headapi.Latest, headapi.LatestRequest{Gateway: gateway}, func(data []byte) error {
+		var err error
+		head, err = catalog.DecodeEntry(data)
+		return err
+	})
+	row, err := e.store.Gateway(ctx, gateway)
+	switch {
+	case err == nil:
+		entry, err := catalog.DecodeEntry(row.Entry)
+		if err != nil {
+			return nil, complete, fmt.Errorf("read the row of gateway %s: %w", gateway, err)
+		}
+		if !complete.Complete && complete.UpTo == nil {
+			complete.UpTo = new(e.Clock().Time(entry.LastSeen))
+		}
+		return join(entry, head), complete, nil
+	case !schema.Is(err, schema.NotFound):
+		return nil, complete, fmt.Errorf("read the row of gateway %s: %w", gateway, err)
+	case head != nil:
+		return head, complete, nil
+	}
+	if _, has := slices.BinarySearch(e.keys(), gateway); has {
+		return &catalog.Entry{Gateway: gateway}, complete, nil
+	}
+	return nil, complete, schema.Errorf(schema.NotFound, "no gateway is named %q", gateway)
+}
+
+// Gateway answers with one gateway, or NotFound.
+func (e *Engine) Gateway(ctx context.Context, name string) (*api.Gateway, error) {
+	entry, _, err := e.entry(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return new(e.gateway(entry)), nil
+}
+
+// Sensors answers with the sensors of a gateway, or NotFound.
+func (e *Engine) Sensors(ctx context.Context, gateway string) (*api.Sensors, error) {
+	entry, complete, err := e.entry(ctx, gateway)
+	if err != nil {
+		return nil, err
+	}
+	answer := &api.Sensors{Gateway: gateway, Sensors: make([]api.Sensor, 0, len(entry.Latest)), Complete: complete}
+	for _, l := range entry.Latest {
+		answer.Sensors = append(answer.Sensors, api.Sensor{Name: l.Sensor, Kind: l.Value.Kind().String()})
+	}
+	return answer, nil
+}
+
+// Latest answers with the reading measured last of each sensor of a gateway, or NotFound.
+func (e *Engine) Latest(ctx context.Context, gateway string) (*api.Latest, error) {
+	entry, complete, err := e.entry(ctx, gateway)
+	if err != nil {
+		return nil, err
+	}
+	answer := &api.Latest{Gateway: gateway, Readings: make([]api.Reading, 0, len(entry.Latest)), Complete: complete}
+	oldest, clock := e.oldest(), e.Clock()
+	for _, l := range entry.Latest {
+		if l.Time >= oldest {
+			answer.Readings = append(answer.Readings, clock.Reading(l.Sensor, l.Time, l.Value))
+		}
+	}
+	return answer, nil
+}

@@ -1,0 +1,249 @@
+package query
+
+import (
+	"fmt"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+
+	"berth/internal/api"
+	"berth/internal/keyspace"
+	"berth/schema"
+	"berth/schema/catalog"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// Whatever happened to a history on its way (crashes, late and repeated readings, rollups that are stale), every answer
+// is that of a brute-force model.
+func TestAnswersEqualTheModel(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		w := newWorld(t)
+		w.events = history(rt)
+		w.settle(rt)
+		w.checkReadings(rt)
+		w.checkLatest(rt)
+		for range 3 {
+			w.checkSeries(rt)
+		}
+	})
+}
+
+func (w *world) checkReadings(t *rapid.T) {
+	from := now.Add(-time.Duration(rapid.IntRange(1, 7*24).Draw(t, "hours")) * time.Hour)
+	answer, err := w.engine.Readings(w.ctx, ReadingsRequest{Gateway: testGateway, From: from, To: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !answer.Complete.Complete {
+		t.Fatal("the answer is not complete")
+	}
+	var got, want []string
+	unreadable, err := answer.Walk(w.ctx, func(sensor string, at int64, v schema.Value) error {
+		got = append(got, fmt.Sprint(at, sensor, v.Kind(), v))
+		return nil
+	})
+	if err != nil || unreadable != 0 {
+		t.Fatal(unreadable, err)
+	}
+	for _, e := range w.truth() {
+		if e.time >= from.UnixNano() {
+			want = append(want, fmt.Sprint(e.time, e.sensor, e.value.Kind(), e.value))
+		}
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Fatalf("readings (-want +got):\n%s", d)
+	}
+}
+
+func (w *world) checkLatest(t *rapid.T) {
+	answer, err := w.engine.Latest(w.ctx, testGateway)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{}
+	for _, e := range w.truth() {
+		want[e.sensor] = fmt.Sprint(e.time, e.value.Kind(), e.value)
+	}
+	got := map[string]string{}
+	for _, r := range answer.Readings {
+		got[r.Sensor] = fmt.Sprint(r.Nanos, r.Kind, r.Value)
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Fatalf("latest (-want +got):\n%s", d)
+	}
+}
+
+func (w *world) checkSeries(t *rapid.T) {
+	from := now.Add(-time.Duration(rapid.IntRange(1, 7*24*60).Draw(t, "minutes")) * time.Minute)
+	points := rapid.IntRange(2, 200).Draw(t, "points")
+	answer, err := w.engine.Series(w.ctx, SeriesRequest{Gateway: testGateway, Sensors: []string{"a", "c"}, From: from, To: now, Points: points})
+	if err != nil {
+		t.Fatal(err)
+	}
+	step := int64(answer.Step * 1e9)
+	begin, end := from.UnixNano(), now.UnixNano()
+	if answer.Source != "readings" { // buckets of rollups are whole
+		begin, end = schema.Start(begin, step), schema.Start(end-1, step)+step
+	}
+	for _, s := range answer.Series {
+		want := map[int64]*bucket{}
+		for _, e := range w.truth() {
+			if e.sensor != s.Sensor || e.time < begin || e.time >= end {
+				continue
+			}
+			at := Millis(e.time)
+			if !s.Raw {
+				at = Millis(schema.Start(e.time, step))
+			}
+			if want[at] == nil {
+				want[at] = &bucket{}
+			}
+			want[at].count++
+			if number, ok := e.value.Number(); ok {
+				want[at].addNumbers(1, number, number, number)
+			}
+		}
+		if len(s.Time) != len(want) || len(s.Time) > points {
+			t.Fatalf("%s has %d points of at most %d, want %d (%s, step %v)", s.Sensor, len(s.Time), points, len(want), answer.Source, answer.Step)
+		}
+		for i, at := range s.Time {
+			comparePoint(t, &s, i, want[at])
+		}
+	}
+}
+
+func comparePoint(t *rapid.T, s *api.Series, i int, want *bucket) {
+	if want == nil || s.Count[i] != want.count {
+		t.Fatalf("%s at %d counts %d, want %+v", s.Sensor, s.Time[i], s.Count[i], want)
+	}
+	low, high, mean := math.NaN(), math.NaN(), math.NaN()
+	if want.numbers > 0 {
+		low, high, mean = want.min, want.max, want.sum/float64(want.numbers)
+	}
+	for _, c := range []struct{ got, want float64 }{{float64(s.Min[i]), low}, {float64(s.Max[i]), high}, {float64(s.Mean[i]), mean}} {
+		if math.IsNaN(c.got) != math.IsNaN(c.want) || math.Abs(c.got-c.want) > 1e-9 {
+			t.Fatalf("%s at %d is %v/%v/%v, want %v/%v/%v", s.Sensor, s.Time[i], s.Min[i], s.Max[i], s.Mean[i], low, high, mean)
+		}
+	}
+}
+
+func TestWithoutTheHeadAnswersSayUpToWhen(t *testing.T) {
+	w := newWorld(t)
+	w.events = []event{{"a", now.UnixNano() - int64(time.Minute), schema.FloatValue(1)}}
+	entry := w.entry(0, 1)
+	w.head.away = true
+	if _, err := w.engine.Series(w.ctx, SeriesRequest{Gateway: testGateway, Sensors: []string{"a"}, From: now.Add(-time.Hour), To: now}); !schema.Is(err, schema.NotFound) {
+		t.Errorf("a gateway that nobody knows gave %v", err)
+	}
+	w.putRow(t, entry)
+	answer, err := w.engine.Series(w.ctx, SeriesRequest{Gateway: testGateway, Sensors: []string{"a"}, From: now.Add(-time.Hour), To: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := answer.Complete; c.Complete || c.Reason == "" || c.UpTo == nil || c.UpTo.UnixNano() != entry.LastSeen {
+		t.Errorf("completeness is %+v, want up to %v", c, time.Unix(0, entry.LastSeen))
+	}
+	list, err := w.engine.Gateways(w.ctx, GatewaysRequest{})
+	if err != nil || list.Complete.Complete {
+		t.Errorf("the list is complete without the head: %+v, %v", list, err)
+	}
+}
+
+func (w *world) putRow(t *testing.T, entries ...*catalog.Entry) {
+	t.Helper()
+	var c keyspace.Changes
+	for _, e := range entries {
+		c.Gateways = append(c.Gateways, keyspace.Gateway{Name: e.Gateway, Position: position(1), Entry: catalog.EncodeEntry(nil, e)})
+	}
+	if _, err := w.store.Write(w.ctx, &c); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestGatewaysComeInPagesFromEverywhere(t *testing.T) {
+	w := newWorld(t)
+	seen := func(name string, ago time.Duration) *catalog.Entry {
+		return &catalog.Entry{Gateway: name, FirstSeen: 1, LastSeen: now.Add(-ago).UnixNano()}
+	}
+	w.putRow(t, seen("alpha", 0), seen("beta", time.Hour), seen("Zeta", 10*time.Minute))
+	w.head.entries = []*catalog.Entry{seen("beta", 0), seen("gamma", 0)}
+	type line struct {
+		Name  string
+		State api.State
+	}
+	all := func(q GatewaysRequest) (pages [][]line) {
+		for {
+			page, err := w.engine.Gateways(w.ctx, q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var lines []line
+			for _, g := range page.Gateways {
+				lines = append(lines, line{g.Name, g.State})
+			}
+			pages = append(pages, lines)
+			if page.Next == "" {
+				return pages
+			}
+			q.After = page.Next
+		}
+	}
+	zeta, alpha, beta, gamma, quiet := line{"Zeta", api.Late}, line{"alpha", api.Online}, line{"beta", api.Online}, line{"gamma", api.Online}, line{"quiet", api.Never}
+	for _, c := range []struct {
+		q    GatewaysRequest
+		want [][]line
+	}{
+		{GatewaysRequest{}, [][]line{{zeta, alpha, beta, gamma, quiet}}},
+		{GatewaysRequest{Limit: 2}, [][]line{{zeta, alpha}, {beta, gamma}, {quiet}}},
+		{GatewaysRequest{Limit: 5}, [][]line{{zeta, alpha, beta, gamma, quiet}}},
+		{GatewaysRequest{Search: "ET"}, [][]line{{zeta, beta}}},
+		{GatewaysRequest{Search: "a", Limit: 3}, [][]line{{zeta, alpha, beta}, {gamma}}},
+		{GatewaysRequest{Search: "nothing"}, [][]line{nil}},
+	} {
+		if d := cmp.Diff(c.want, all(c.q)); d != "" {
+			t.Errorf("%+v (-want +got):\n%s", c.q, d)
+		}
+	}
+}
+
+func TestSeriesRefusesWhatCannotBeAsked(t *testing.T) {
+	w := newWorld(t)
+	good := SeriesRequest{Gateway: testGateway, Sensors: []string{"a"}, From: now.Add(-time.Hour), To: now}
+	for name, change := range map[string]func(*SeriesRequest){
+		"no sensor":    func(q *SeriesRequest) { q.Sensors = nil },
+		"many sensors": func(q *SeriesRequest) { q.Sensors = make([]string, MostSensors+1) },
+		"points":       func(q *SeriesRequest) { q.Points = MostPoints + 1 },
+		"empty range":  func(q *SeriesRequest) { q.From = q.To },
+	} {
+		q := good
+		change(&q)
+		if _, err := w.engine.Series(w.ctx, q); !schema.Is(err, schema.Invalid) {
+			t.Errorf("%s gave %v", name, err)
+		}
+	}
+}
+
+func TestStepForKeepsToThePoints(t *testing.T) {
+	for _, c := range []struct {
+		span   time.Duration
+		points int
+		least  time.Duration
+		want   time.Duration
+	}{
+		{time.Hour, 800, time.Millisecond, 5 * time.Second},
+		{day, 800, time.Millisecond, 2 * time.Minute},
+		{30 * day, 800, time.Hour, time.Hour},
+		{365 * day, 800, time.Hour, 12 * time.Hour},
+		{5 * 365 * day, 800, time.Hour, 5 * day},
+		{time.Second, 2, time.Millisecond, 2 * time.Second},
+	} {
+		if got := stepFor(c.span, c.points, c.least); got != c.want {
+			t.Errorf("%v in %d points is cut by %v, want %v", c.span, c.points, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,155 @@
+package query
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"berth/internal/api"
+	"berth/internal/keyspace"
+	"berth/schema"
+	"berth/schema/block"
+	"berth/schema/rollup"
+)
+
+// What a series question may ask for.
+const (
+	DefaultPoints = 800
+	MostPoints    = 10_000
+	MostSensors   = 50
+)
+
+// rollupSpan is the range beyond which a chart reads rollups.
+const rollupSpan = 2 * day
+
+// SeriesRequest asks for the series of some sensors in [From, To), in at most Points points each.
+type SeriesRequest struct {
+	Gateway  string
+	Sensors  []string // 1 to MostSensors
+	From, To time.Time
+	Points   int // 2 to MostPoints; 0 is DefaultPoints
+}
+
+// validate fills in defaults and returns an Invalid error for what cannot be asked.
+func (q *SeriesRequest) validate() error {
+	if q.Points == 0 {
+		q.Points = DefaultPoints
+	}
+	switch {
+	case len(q.Sensors) == 0:
+		return schema.Errorf(schema.Invalid, "no sensor is named").WithNext("give ?sensor= once for each")
+	case len(q.Sensors) > MostSensors:
+		return schema.Errorf(schema.Invalid, "%d sensors are more than %d", len(q.Sensors), MostSensors)
+	case q.Points < 2 || q.Points > MostPoints:
+		return schema.Errorf(schema.Invalid, "%d points are not between 2 and %d", q.Points, MostPoints)
+	case !q.From.Before(q.To):
+		return schema.Errorf(schema.Invalid, "the range ends at %s, not after it begins at %s", q.To.Format(time.RFC3339), q.From.Format(time.RFC3339))
+	}
+	return nil
+}
+
+// Series answers with buckets of time, min, max, mean and count, or with the readings themselves where they are fewer than
+// the points. A range of more than two days is answered from rollups, except for hours that changed since theirs was
+// computed. NotFound for an unknown gateway.
+func (e *Engine) Series(ctx context.Context, q SeriesRequest) (*api.SeriesAnswer, error) {
+	if err := q.validate(); err != nil {
+		return nil, err
+	}
+	span := q.To.Sub(q.From)
+	least := time.Millisecond
+	if span > rollupSpan {
+		least = time.Hour
+	}
+	step := int64(stepFor(span, q.Points, least))
+	from := schema.Start(q.From.UnixNano(), step)
+	to := schema.Start(q.To.UnixNano()-1, step) + step
+
+	r, err := e.recent(ctx, q.Gateway, from, to)
+	if err != nil {
+		return nil, err
+	}
+	answer := &api.SeriesAnswer{
+		Gateway: q.Gateway, From: q.From, To: q.To, Source: "readings",
+		Step: time.Duration(step).Seconds(), Complete: r.complete,
+	}
+	charts := make(map[string]*chart, len(q.Sensors))
+	for _, sensor := range q.Sensors {
+		charts[sensor] = newChart(sensor, from, to, step, q.Points, span <= rollupSpan)
+	}
+	unreadable := 0
+	if span <= rollupSpan {
+		unreadable, err = e.addReadings(ctx, &q, r, charts, q.From.UnixNano(), q.To.UnixNano())
+	} else {
+		rolled, name := keyspace.Hour, "hours"
+		if step >= int64(day) {
+			rolled, name = keyspace.Day, "days"
+		}
+		answer.Source = name
+		unreadable, err = e.addRollups(ctx, &q, r, charts, rolled, from, to)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if unreadable > 0 && answer.Complete.Complete {
+		answer.Complete = api.Complete{Reason: fmt.Sprintf("%d stored blocks cannot be read; the log of reports names them", unreadable)}
+	}
+	for _, sensor := range q.Sensors {
+		answer.Series = append(answer.Series, charts[sensor].series())
+	}
+	return answer, nil
+}
+
+// addReadings adds the readings in [from, to).
+func (e *Engine) addReadings(ctx context.Context, q *SeriesRequest, r *recent, charts map[string]*chart, from, to int64) (int, error) {
+	return e.clusters(ctx, q.Gateway, r, keepOnly(q.Sensors), from, to, func(series []block.Series) error {
+		for i := range series {
+			charts[series[i].Sensor].addSeries(&series[i])
+		}
+		return nil
+	})
+}
+
+// addRollups adds the rollups of [from, to) that count, and reads the readings of every span that has none or that the
+// head or a tail touches.
+func (e *Engine) addRollups(ctx context.Context, q *SeriesRequest, r *recent, charts map[string]*chart, span keyspace.Span, from, to int64) (int, error) {
+	length := span.Length()
+	open := map[int64]bool{} // spans that are computed from the readings
+	for _, reader := range r.readers {
+		for start := schema.Start(max(reader.First(), from), length); start <= min(reader.Last(), to-1); start += length {
+			open[start] = true
+		}
+	}
+	err := e.store.Rollups(ctx, q.Gateway, span, from, to, func(row keyspace.Rollup) error {
+		if open[row.Start] {
+			return nil
+		}
+		if row.Computed.IsZero() || row.Computed.Less(row.Stale) {
+			open[row.Start] = true
+			return nil
+		}
+		stats, err := rollup.Decode(row.Data)
+		if err != nil {
+			e.log.Error("a stored rollup cannot be read; its readings are", "gateway", q.Gateway, "start", row.Start, "error", err)
+			open[row.Start] = true
+			return nil //nolint:nilerr // answered from the readings instead
+		}
+		for i := range stats {
+			if c := charts[stats[i].Sensor]; c != nil {
+				c.addStat(row.Start, &stats[i])
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("read the rollups of gateway %s: %w", q.Gateway, err)
+	}
+	unreadable := 0
+	for _, s := range runs(open, length) {
+		n, err := e.addReadings(ctx, q, r, charts, s.from, s.to)
+		unreadable += n
+		if err != nil {
+			return unreadable, err
+		}
+	}
+	return unreadable, nil
+}

@@ -1,0 +1,223 @@
+// Package reports answers questions about one provider's readings over HTTP: the API of internal/api, for requests that
+// are signed with the provider's token. It keeps nothing: what it answers comes from the keyspace and from the head of
+// the provider's ingest (reports/query). Who may ask what is left to web, which signs.
+//
+// Its one invariant: it only ever reads.
+package reports
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"berth/internal/bus"
+	"berth/internal/httpserver"
+	"berth/internal/keyspace"
+	"berth/internal/keyspace/open"
+	"berth/internal/lifecycle"
+	"berth/internal/version"
+	"berth/reports/query"
+	"berth/schema"
+	"berth/schema/record"
+)
+
+// Options say whose readings are answered for, and where everything is.
+type Options struct {
+	Provider    string
+	Bus         string // URL of NATS
+	Credentials bus.Credentials
+	Keyspaces   string // URL of the keyspaces' backend
+	Listen      string // host:port of the API; port 0: any
+	Instance    string // the instance's name in the registry
+	Spec        string // hash of what it was started with
+	Logger      *slog.Logger
+}
+
+// Validate returns an Invalid error that names what is missing.
+func (o Options) Validate() error {
+	switch err := schema.CheckProvider(o.Provider); {
+	case err != nil:
+		return err
+	case o.Bus == "" || o.Keyspaces == "" || o.Listen == "":
+		return schema.Errorf(schema.Invalid, "the addresses of NATS, of the keyspaces and of the API are needed").
+			WithNext("give --nats, --keyspaces and --listen")
+	case o.Instance == "":
+		return schema.Errorf(schema.Invalid, "the instance has no name").WithNext("give --instance")
+	}
+	return nil
+}
+
+// Reports is one running instance.
+type Reports struct {
+	options Options
+	stops   *lifecycle.Stack
+	bus     *bus.Conn
+	http    *httpserver.Server
+	engine  *query.Engine
+
+	current atomic.Pointer[record.Pipeline]
+	keys    atomic.Pointer[[]string]
+}
+
+// New returns an instance that is not started.
+func New(o Options) (*Reports, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	r := &Reports{options: o, stops: lifecycle.New(o.Logger), http: httpserver.New(httpserver.Options{Logger: o.Logger})}
+	r.current.Store(&record.Pipeline{})
+	r.keys.Store(&[]string{})
+	return r, nil
+}
+
+// stepLimit bounds each step of a stop.
+const stepLimit = 5 * time.Second
+
+// Start connects, waits for the provider's record, opens the keyspace, and serves. When it returns an error, what was
+// started is stopped.
+func (r *Reports) Start(ctx context.Context) (err error) {
+	defer func() {
+		if err != nil {
+			_ = r.Stop(context.WithoutCancel(ctx)) // the first error says more
+		}
+	}()
+	r.bus, err = bus.Connect(ctx, bus.Options{URL: r.options.Bus, Credentials: r.options.Credentials, Name: "reports." + r.options.Provider, Logger: r.options.Logger})
+	if err != nil {
+		return err
+	}
+	r.stops.Push("bus", stepLimit, func(context.Context) error { r.bus.Close(); return nil })
+
+	if err := r.followRecord(ctx); err != nil {
+		return err
+	}
+	store, err := r.openKeyspace(ctx)
+	if err != nil {
+		return err
+	}
+	r.stops.Push("keyspace", stepLimit, func(context.Context) error { return store.Close() })
+	r.engine = query.New(query.Options{
+		Store:    store,
+		Head:     r.bus,
+		Settings: func() record.Settings { return r.pipeline().Settings },
+		Keys:     func() []string { return *r.keys.Load() },
+		Logger:   r.options.Logger,
+	})
+	r.routes()
+	if err := r.http.Start(ctx, r.options.Listen); err != nil {
+		return err
+	}
+	r.stops.Push("http", stepLimit, r.http.Stop)
+	r.announce()
+	r.options.Logger.Info("reports is ready", "provider", r.options.Provider, "address", r.Addr())
+	return nil
+}
+
+// Addr returns the address of the API, after Start.
+func (r *Reports) Addr() string { return r.http.Addr() }
+
+// Stop stops everything, in the reverse order of Start, within bounds. It may be called twice.
+func (r *Reports) Stop(ctx context.Context) error { return r.stops.Stop(ctx) }
+
+// pipeline returns the provider's record as it is now.
+func (r *Reports) pipeline() *record.Pipeline { return r.current.Load() }
+
+// background runs fn until the instance stops; at a stop it is waited for.
+func (r *Reports) background(name string, fn func(ctx context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := fn(ctx); err != nil && ctx.Err() == nil {
+			r.options.Logger.Error("a background task ended", "task", name, "error", err)
+		}
+	})
+	r.stops.Push(name, stepLimit, func(context.Context) error {
+		cancel()
+		wg.Wait()
+		return nil
+	})
+}
+
+// followRecord keeps the provider's record and the names of its gateways' keys current, and returns when the record has
+// come for the first time.
+func (r *Reports) followRecord(ctx context.Context) error {
+	bucket, err := r.bus.Bucket(ctx, bus.BucketOptions{Name: "pipeline"})
+	if err != nil {
+		return fmt.Errorf("open the provider's record: %w", err)
+	}
+	known := make(chan struct{})
+	var once sync.Once
+	r.background("record", func(ctx context.Context) error {
+		return bucket.Watch(ctx, func(all map[string]bus.Entry) {
+			if r.take(all) {
+				once.Do(func() { close(known) })
+			}
+		})
+	})
+	select {
+	case <-known:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the record of provider %s: %w", r.options.Provider, context.Cause(ctx))
+	}
+}
+
+// take takes over what the bucket holds, and reports whether the provider's record was among it.
+func (r *Reports) take(all map[string]bus.Entry) bool {
+	names := []string{}
+	found := false
+	for key, entry := range all {
+		switch {
+		case key == record.PipelineKey:
+			var p record.Pipeline
+			if err := json.Unmarshal(entry.Value, &p); err != nil {
+				r.options.Logger.Error("the provider's record cannot be read; the one before stays", "error", err)
+				continue
+			}
+			r.current.Store(&p)
+			found = true
+		case strings.HasPrefix(key, "gateway."):
+			var g record.GatewayKey
+			if err := json.Unmarshal(entry.Value, &g); err != nil {
+				r.options.Logger.Error("a gateway's key cannot be read", "key", key, "error", err)
+				continue
+			}
+			if !g.Relay && g.Revoked.IsZero() {
+				names = append(names, g.Gateway)
+			}
+		}
+	}
+	slices.Sort(names)
+	r.keys.Store(&names)
+	return found
+}
+
+// openKeyspace opens the provider's keyspace for reading.
+func (r *Reports) openKeyspace(ctx context.Context) (keyspace.Reader, error) {
+	backend, err := open.Open(r.options.Keyspaces, r.options.Logger)
+	if err != nil {
+		return nil, err
+	}
+	r.stops.Push("keyspaces", stepLimit, func(context.Context) error { return backend.Close() })
+	return backend.Reader(ctx, r.pipeline().Keyspace)
+}
+
+// announceEvery is how often the instance renews its entry in the registry.
+const announceEvery = 2 * time.Second
+
+// announce tells the registry that the instance answers.
+func (r *Reports) announce() {
+	service := record.Service{
+		Version: record.Version, Provider: r.options.Provider, Role: record.RoleReports, Instance: r.options.Instance,
+		Address: r.Addr(), Program: version.Version, Spec: r.options.Spec, Started: time.Now().UTC(), State: "ready", PID: os.Getpid(),
+	}
+	r.background("registry", func(ctx context.Context) error {
+		return r.bus.Announce(ctx, func() record.Service { return service }, announceEvery)
+	})
+}

@@ -1,0 +1,200 @@
+package reports
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"time"
+
+	"berth/internal/api"
+	"berth/internal/credentials"
+	"berth/internal/headapi"
+	"berth/internal/httpserver"
+	"berth/reports/query"
+	"berth/schema"
+)
+
+// prefix is where the API of internal/api begins.
+const prefix = "/api/v1/providers/:provider"
+
+// routes adds the API of internal/api and a health check.
+func (r *Reports) routes() {
+	r.http.Use(r.onlySigned)
+	r.http.Get("/health", func(w http.ResponseWriter, _ *http.Request) error {
+		return writeJSON(w, map[string]string{"state": "ready"})
+	})
+	r.http.Get(prefix+"/gateways", r.gateways)
+	r.http.Get(prefix+"/gateways/:gateway", r.gateway)
+	r.http.Get(prefix+"/gateways/:gateway/sensors", r.sensors)
+	r.http.Get(prefix+"/gateways/:gateway/latest", r.latest)
+	r.http.Get(prefix+"/gateways/:gateway/series", r.series)
+	r.http.Get(prefix+"/gateways/:gateway/readings", r.readings)
+	r.http.Get(prefix+"/gateways/:gateway/live", r.live)
+	r.http.Get(prefix+"/books", r.books)
+	r.http.Get(prefix+"/rejects", r.rejects)
+}
+
+// onlySigned lets through what is signed with the provider's token and asks about the provider. The health check tells
+// nothing and is open.
+func (r *Reports) onlySigned(next httpserver.Handler) httpserver.Handler {
+	return func(w http.ResponseWriter, req *http.Request) error {
+		if req.URL.Path == "/health" {
+			return next(w, req)
+		}
+		if err := credentials.Verify(req, r.pipeline().ReportsToken, time.Now()); err != nil {
+			return err
+		}
+		if provider := req.PathValue("provider"); provider != "" && provider != r.options.Provider {
+			return schema.Errorf(schema.NotFound, "this instance answers for another provider")
+		}
+		return next(w, req)
+	}
+}
+
+// writeJSON answers with v.
+func writeJSON(w http.ResponseWriter, v any) error {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(v)
+}
+
+// number reads a parameter that may be absent: then it is 0.
+func number(req *http.Request, name string) (int, error) {
+	text := req.URL.Query().Get(name)
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		return 0, schema.Errorf(schema.Invalid, "%s=%q is no number from 1", name, text)
+	}
+	return n, nil
+}
+
+// span reads from and to, which default to the last day.
+func (r *Reports) span(req *http.Request) (from, to time.Time, err error) {
+	now := time.Now()
+	values := req.URL.Query()
+	from, to = now.Add(-24*time.Hour), now
+	if text := values.Get("from"); text != "" {
+		if from, err = api.ParseTime(text, now); err != nil {
+			return from, to, err
+		}
+	}
+	if text := values.Get("to"); text != "" {
+		if to, err = api.ParseTime(text, now); err != nil {
+			return from, to, err
+		}
+	}
+	if !from.Before(to) {
+		return from, to, schema.Errorf(schema.Invalid, "the range ends at %s, not after it begins at %s", to.Format(time.RFC3339), from.Format(time.RFC3339))
+	}
+	return from, to, nil
+}
+
+func (r *Reports) gateways(w http.ResponseWriter, req *http.Request) error {
+	limit, err := number(req, "limit")
+	if err != nil {
+		return err
+	}
+	values := req.URL.Query()
+	page, err := r.engine.Gateways(req.Context(), query.GatewaysRequest{After: values.Get("after"), Limit: limit, Search: values.Get("q")})
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, page)
+}
+
+func (r *Reports) gateway(w http.ResponseWriter, req *http.Request) error {
+	answer, err := r.engine.Gateway(req.Context(), req.PathValue("gateway"))
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, answer)
+}
+
+func (r *Reports) sensors(w http.ResponseWriter, req *http.Request) error {
+	answer, err := r.engine.Sensors(req.Context(), req.PathValue("gateway"))
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, answer)
+}
+
+func (r *Reports) latest(w http.ResponseWriter, req *http.Request) error {
+	answer, err := r.engine.Latest(req.Context(), req.PathValue("gateway"))
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, answer)
+}
+
+func (r *Reports) series(w http.ResponseWriter, req *http.Request) error {
+	from, to, err := r.span(req)
+	if err != nil {
+		return err
+	}
+	points, err := number(req, "points")
+	if err != nil {
+		return err
+	}
+	answer, err := r.engine.Series(req.Context(), query.SeriesRequest{
+		Gateway: req.PathValue("gateway"),
+		Sensors: req.URL.Query()["sensor"],
+		From:    from,
+		To:      to,
+		Points:  points,
+	})
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, answer)
+}
+
+// books asks the head for the running totals: nobody else has them.
+func (r *Reports) books(w http.ResponseWriter, req *http.Request) error {
+	var books api.Books
+	err := r.bus.Ask(req.Context(), headapi.Books, []byte("{}"), func(data []byte) error {
+		return json.Unmarshal(data, &books)
+	})
+	if err != nil {
+		return schema.Errorf(schema.Unavailable, "the books cannot be read now: ingest does not answer").
+			WithNext("try again in a moment").WithCause(err)
+	}
+	return writeJSON(w, &books)
+}
+
+// What a list of rejects may ask for.
+const (
+	defaultRejects = 50
+	mostRejects    = 1000
+)
+
+func (r *Reports) rejects(w http.ResponseWriter, req *http.Request) error {
+	limit, err := number(req, "limit")
+	if err != nil {
+		return err
+	}
+	if limit == 0 {
+		limit = defaultRejects
+	}
+	if limit > mostRejects {
+		return schema.Errorf(schema.Invalid, "%d rejects are more than %d", limit, mostRejects)
+	}
+	kept, total, err := r.bus.Rejects(req.Context(), limit)
+	if err != nil {
+		return err
+	}
+	answer := api.Rejects{Rejects: make([]api.Reject, 0, len(kept)), Kept: total}
+	for _, data := range kept {
+		var reject api.Reject
+		if err := json.Unmarshal(data, &reject); err != nil {
+			r.options.Logger.Error("a kept reject cannot be read", "error", err)
+			continue
+		}
+		answer.Rejects = append(answer.Rejects, reject)
+	}
+	return writeJSON(w, &answer)
+}

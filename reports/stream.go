@@ -1,0 +1,189 @@
+package reports
+
+import (
+	"bufio"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"berth/internal/api"
+	"berth/internal/httpserver"
+	"berth/reports/query"
+	"berth/schema"
+)
+
+// Headers of a streamed answer. Whether it is complete is known before its first reading; how many stored blocks could
+// not be read only after its last, in a trailer.
+const (
+	headerComplete    = "Berth-Complete"
+	headerUpTo        = "Berth-Complete-Up-To"
+	headerReason      = "Berth-Incomplete-Reason"
+	trailerUnreadable = "Berth-Unreadable-Blocks"
+)
+
+// columns are those of the CSV format, in order.
+var columns = []string{"gateway", "sensor", "time", "time_ms", "time_ns", "kind", "value"}
+
+// readings streams every reading of a gateway in a range, as one JSON object or as CSV.
+func (r *Reports) readings(w http.ResponseWriter, req *http.Request) error {
+	from, to, err := r.span(req)
+	if err != nil {
+		return err
+	}
+	values := req.URL.Query()
+	format := values.Get("format")
+	if format != "" && format != "json" && format != "csv" {
+		return schema.Errorf(schema.Invalid, "the format %q is unknown", format).WithNext("use json or csv")
+	}
+	answer, err := r.engine.Readings(req.Context(), query.ReadingsRequest{
+		Gateway: req.PathValue("gateway"), Sensors: values["sensor"], From: from, To: to,
+	})
+	if err != nil {
+		return err
+	}
+
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("Trailer", trailerUnreadable)
+	setComplete(h, answer.Complete)
+	stream := httpserver.NewStream(w, req)
+	defer stream.Close()
+	out := bufio.NewWriterSize(stream, 64<<10)
+	var unreadable int
+	if format == "csv" {
+		h.Set("Content-Type", "text/csv; charset=utf-8; header=present") // RFC 4180 §3
+		unreadable, err = r.writeCSV(stream.Context(), out, req.PathValue("gateway"), answer)
+	} else {
+		h.Set("Content-Type", "application/json; charset=utf-8")
+		unreadable, err = r.writeReadings(stream.Context(), out, req.PathValue("gateway"), answer)
+	}
+	if err != nil {
+		return err
+	}
+	h.Set(trailerUnreadable, strconv.Itoa(unreadable))
+	return out.Flush()
+}
+
+// setComplete says in headers how far a streamed answer is complete.
+func setComplete(h http.Header, c api.Complete) {
+	h.Set(headerComplete, strconv.FormatBool(c.Complete))
+	if c.UpTo != nil {
+		h.Set(headerUpTo, c.UpTo.Format(time.RFC3339Nano))
+	}
+	if c.Reason != "" {
+		h.Set(headerReason, c.Reason)
+	}
+}
+
+// writeCSV writes a row per reading (RFC 4180). Times carry the offset of the provider's zone.
+func (r *Reports) writeCSV(ctx context.Context, out io.Writer, gateway string, answer *query.Readings) (int, error) {
+	rows := csv.NewWriter(out)
+	if err := rows.Write(columns); err != nil {
+		return 0, err
+	}
+	row := make([]string, len(columns))
+	row[0] = gateway
+	clock := r.engine.Clock()
+	unreadable, err := answer.Walk(ctx, func(sensor string, t int64, v schema.Value) error {
+		row[1] = sensor
+		row[2] = clock.Format(t)
+		row[3] = strconv.FormatInt(query.Millis(t), 10)
+		row[4] = strconv.FormatInt(t, 10)
+		row[5] = v.Kind().String()
+		row[6] = v.String()
+		return rows.Write(row)
+	})
+	if err != nil {
+		return unreadable, fmt.Errorf("write CSV: %w", err)
+	}
+	rows.Flush()
+	return unreadable, rows.Error()
+}
+
+// writeReadings writes {"gateway":…,"readings":[…],"unreadable_blocks":…,"complete":…}, a reading at a time.
+func (r *Reports) writeReadings(ctx context.Context, out io.Writer, gateway string, answer *query.Readings) (int, error) {
+	name, err := json.Marshal(gateway)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := fmt.Fprintf(out, `{"gateway":%s,"readings":[`, name); err != nil {
+		return 0, err
+	}
+	clock, separator := r.engine.Clock(), "\n"
+	unreadable, err := answer.Walk(ctx, func(sensor string, t int64, v schema.Value) error {
+		text, err := json.Marshal(clock.Reading(sensor, t, v))
+		if err != nil {
+			return err
+		}
+		if _, err := io.WriteString(out, separator); err != nil {
+			return err
+		}
+		separator = ",\n"
+		_, err = out.Write(text)
+		return err
+	})
+	if err != nil {
+		return unreadable, fmt.Errorf("write readings: %w", err)
+	}
+	end, err := json.Marshal(struct {
+		Unreadable int `json:"unreadable_blocks"`
+		api.Complete
+	}{unreadable, answer.Complete})
+	if err != nil {
+		return unreadable, err
+	}
+	_, err = fmt.Fprintf(out, "\n],%s\n", end[1:])
+	return unreadable, err
+}
+
+const (
+	liveEvery = time.Second
+	quietMost = 15 * time.Second // a stream with nothing to say still says that it is there
+)
+
+// live streams what comes for a gateway, once a second, as server-sent events whose id is the position to resume after.
+func (r *Reports) live(w http.ResponseWriter, req *http.Request) error {
+	q := query.LiveRequest{
+		Gateway: req.PathValue("gateway"),
+		Sensors: req.URL.Query()["sensor"],
+		After:   req.Header.Get("Last-Event-ID"),
+	}
+	if _, err := r.engine.Gateway(req.Context(), q.Gateway); err != nil {
+		return err
+	}
+	stream := httpserver.NewStream(w, req)
+	defer stream.Close()
+	if err := stream.BeginEvents(); err != nil {
+		return err
+	}
+	tick := time.NewTicker(liveEvery)
+	defer tick.Stop()
+	spoken, complete := time.Now(), true
+	for {
+		event, position, err := r.engine.Live(stream.Context(), q)
+		if err != nil {
+			return err
+		}
+		if news := len(event.Readings) > 0 || event.Complete.Complete != complete || position != "" && q.After == ""; news || time.Since(spoken) > quietMost {
+			spoken, complete = time.Now(), event.Complete.Complete
+			data, err := json.Marshal(&event)
+			if err != nil {
+				return err
+			}
+			if err := stream.Event(position, "readings", data); err != nil {
+				return nil //nolint:nilerr // the client has gone
+			}
+		}
+		q.After = position
+		select {
+		case <-stream.Context().Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
