@@ -194,3 +194,34 @@ func (i *Install) Token(ctx context.Context, provider string) (string, error) {
 	err := i.ask(ctx, &answer, "token", "create", provider, "--name", "promises")
 	return answer.Token, err
 }
+
+// KillInstance kills a provider's instance of a role by SIGKILL.
+func (i *Install) KillInstance(ctx context.Context, provider, role string) error {
+	pid, err := i.InstancePID(ctx, provider, role)
+	if err != nil {
+		return err
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		return fmt.Errorf("kill the %s of %s: %w", role, provider, err)
+	}
+	return nil
+}
+
+// InstancePID returns the process id of a provider's instance of a role.
+func (i *Install) InstancePID(ctx context.Context, provider, role string) (int, error) {
+	var shown struct {
+		Instances []struct {
+			Role string `json:"role"`
+			PID  int    `json:"pid"`
+		} `json:"instances"`
+	}
+	if err := i.ask(ctx, &shown, "show", provider); err != nil {
+		return 0, err
+	}
+	for _, instance := range shown.Instances {
+		if instance.Role == role && instance.PID > 0 {
+			return instance.PID, nil
+		}
+	}
+	return 0, fmt.Errorf("provider %s has no running %s", provider, role)
+}
