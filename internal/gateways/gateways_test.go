@@ -205,3 +205,46 @@ func TestHistogramIsRightToASixteenth(t *testing.T) {
 		}
 	}
 }
+
+// What is sent must read back as the value that the check expects.
+func TestFramesSayTheValues(t *testing.T) {
+	fleet, err := New(Options{Address: "127.0.0.1:1", Gateways: 3, Sensors: 9, PerFrame: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	frame := string(fleet.appendFrame(nil, fleet.gateways[2], 5))
+	n := 20
+	for line := range strings.Lines(frame) {
+		head, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		fields, at, _ := strings.Cut(rest, " 1")
+		if head != "unit,gateway=sim0002" || "1"+at != strconv.FormatInt(fleet.timeAt(n), 10) {
+			t.Errorf("timestamp %d is %q", n, line)
+		}
+		for s := range 9 {
+			v := valueAt(2, s, n)
+			want := fieldName(s) + "=" + v.String()
+			if kindOf(s) == 4 {
+				want = fieldName(s) + "=" + strconv.Quote(v.Text())
+			}
+			if !strings.Contains(","+fields, ","+want) {
+				t.Errorf("timestamp %d lacks %s: %s", n, want, fields)
+			}
+		}
+		n++
+	}
+	if n != 24 {
+		t.Errorf("the frame ends at timestamp %d", n)
+	}
+}
+
+func BenchmarkAppendFrame(b *testing.B) {
+	fleet, err := New(Options{Address: "127.0.0.1:1", Sensors: 10, PerFrame: 100})
+	if err != nil {
+		b.Fatal(err)
+	}
+	var dst []byte
+	for i := int64(0); b.Loop(); i++ {
+		dst = fleet.appendFrame(dst[:0], fleet.gateways[0], i)
+	}
+	b.ReportMetric(float64(b.N)*1000/b.Elapsed().Seconds(), "readings/s")
+}

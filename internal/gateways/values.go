@@ -1,7 +1,6 @@
 package gateways
 
 import (
-	"math"
 	"strconv"
 
 	"berth/schema"
@@ -32,7 +31,17 @@ func kindOf(s int) int {
 	}
 }
 
-// valueAt is the value of sensor s of gateway g at timestamp n: slow waves in decimals, a counter, a switch, a word.
+// decimalAt is the value of a decimal sensor at timestamp n, as a whole number of tenths or hundredths: slow waves, as
+// temperatures and pressures make them.
+func decimalAt(g, s, n int) (units int64, decimals int) {
+	if kindOf(s) == 1 {
+		return int64(100_000 + (n*7+g*13+s*31)%2_000), 2
+	}
+	phase := (n + g*17 + s*5) % 2_000
+	return int64(150 + min(phase, 2_000-phase)/10), 1
+}
+
+// valueAt is the value of sensor s of gateway g at timestamp n: waves in decimals, a counter, a switch, a word.
 func valueAt(g, s, n int) schema.Value {
 	switch kindOf(s) {
 	case 2:
@@ -41,11 +50,9 @@ func valueAt(g, s, n int) schema.Value {
 		return schema.BoolValue((n/50+g)%3 == 0)
 	case 4:
 		return schema.TextValue([...]string{"ok", "starting", "needs \"care\"", "stopped, cold"}[(n/200+g+s)%4])
-	case 1:
-		return schema.FloatValue(float64(100_000+(n*7+g*13+s*31)%2_000) / 100)
 	default:
-		wave := math.Round(200 + 50*math.Sin(float64(n+g*17+s*5)/300))
-		return schema.FloatValue(wave / 10)
+		units, decimals := decimalAt(g, s, n)
+		return schema.FloatValue(float64(units) / [...]float64{1, 10, 100}[decimals])
 	}
 }
 
@@ -64,7 +71,7 @@ func (f *Fleet) appendFrame(dst []byte, g *gateway, frame int64) []byte {
 			dst = append(dst, " ,"[min(s, 1)])
 			dst = append(dst, fieldName(s)...)
 			dst = append(dst, '=')
-			dst = appendValue(dst, valueAt(g.index, s, n))
+			dst = appendValue(dst, g.index, s, n)
 		}
 		dst = append(dst, ' ')
 		dst = strconv.AppendInt(dst, f.timeAt(n), 10)
@@ -73,8 +80,10 @@ func (f *Fleet) appendFrame(dst []byte, g *gateway, frame int64) []byte {
 	return dst
 }
 
-func appendValue(dst []byte, v schema.Value) []byte {
-	switch v.Kind() {
+// appendValue appends a value as line protocol writes it. Decimals are written from their digits: the sender shares the
+// machine with what it measures.
+func appendValue(dst []byte, g, s, n int) []byte {
+	switch v := valueAt(g, s, n); v.Kind() {
 	case schema.Int:
 		return append(strconv.AppendInt(dst, v.Int(), 10), 'i')
 	case schema.Bool:
@@ -82,6 +91,12 @@ func appendValue(dst []byte, v schema.Value) []byte {
 	case schema.Text:
 		return strconv.AppendQuote(dst, v.Text())
 	default:
-		return strconv.AppendFloat(dst, v.Float(), 'f', -1, 64)
+		units, decimals := decimalAt(g, s, n)
+		dst = strconv.AppendInt(dst, units, 10)
+		point := len(dst) - decimals
+		dst = append(dst, 0)
+		copy(dst[point+1:], dst[point:])
+		dst[point] = '.'
+		return dst
 	}
 }
