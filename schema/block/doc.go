@@ -1,0 +1,69 @@
+// Package block is the format in which readings are stored: the readings of one gateway over a span of time within one
+// UTC day, a column per sensor and kind, compressed. It gives the codec (Encode, Open), a Builder that collects
+// readings and resolves identities, and Merge, which reads several blocks as one. Where blocks are kept, and when one is
+// cut, is left to others. Its invariant: what is read is bit for bit what was written, or an error that names the block.
+//
+// # Version 1
+//
+// Uvarint and zigzag are those of schema/internal/wire; times are in units of 10^u ns, the largest that all times of
+// the block are multiples of.
+//
+//	3 bytes  "BBK"
+//	byte     version
+//	string   gateway: uvarint length, bytes
+//	byte     u, 0 to 9
+//	zigzag   first time
+//	uvarint  last time - first
+//	uvarint  sequence of the first position
+//	uvarint  ordinal of the first position
+//	uvarint  sequence of the last position - that of the first
+//	uvarint  ordinal of the last position
+//	times    uvarint count, then each time column
+//	uvarint  number of columns
+//	names    of the columns' sensors, front-coded (wire.AppendName), as packed bytes
+//	entries  the directory: what entry draws, for each column
+//	payloads of each column
+//	4 bytes  CRC-32C of all before, lowest byte first
+//
+// A time column is itself, or which times of column 0 it has:
+//
+//	uvarint  count << 1                           uvarint  count << 1 | 1
+//	uvarint  its first time - the block's first   byte     1 if it has the first of them | 2 if it has the last
+//	uvarint  its last time - its first            uvarint  length of the stream
+//	uvarint  length of the stream                 stream   a 1 or 0 for each
+//	stream   the times - the block's first
+//
+// A payload is, by coding:
+//
+//	ints      stream of the integers; bools are 0 and 1
+//	decimal   stream of n, the float is n / 10^scale; before it, if the entry says so, the exceptions: uvarint count,
+//	          then for each: uvarint distance from the one before, 8 bytes
+//	single    likewise, the quotient rounded to a float32
+//	distinct  uvarint count, 8 bytes each; stream of indexes
+//	ordered   stream of the floats' bits as integers in the order of floats (sign and magnitude to two's complement)
+//	texts     uvarint count; the texts, each behind its length, as packed bytes; stream of indexes
+//
+// Packed bytes are zstd where that is shorter:
+//
+//	uvarint   length << 1 | 1 if compressed
+//	[uvarint] length of the frame
+//	bytes
+//
+// # Streams of integers
+//
+// The directory has a stream's first, last, smallest and largest integer. If the last two are equal, the stream takes
+// no bytes. Else it is of numbers x = (v - smallest) / d in 0..m, where d is a divisor that all differences share:
+//
+//	byte      form | 0x80 if d > 1
+//	[uvarint] d
+//	          form 0, packed:  x in 0..m
+//	          form 1, deltas:  zigzag smallest difference, uvarint range r of them; differences less the smallest, in 0..r
+//	          form 2, Rice:    byte k; x - m/2
+//	          form 3, Rice:    byte k; differences less the mean difference (last x - first x) / (count - 1)
+//	          form 4, Rice:    byte k; each difference less the one before, the first less the mean
+//	          form 5, runs:    uvarint count, uvarint range r; of each its x in 0..m, and its length - 1 in 0..r
+//
+// Codes are written lowest bit first, and the last byte is padded with zeros. A number in 0..m has the truncated binary
+// code: with w = bits of m and s = 2^w - m - 1, x < s takes w-1 bits; else x+s takes w bits, all but its lowest first.
+// A Rice code is of the zigzag z: z >> k zeros, a one, the low k bits of z; or 20 zeros, a one, and the 64 bits of z.
+package block
