@@ -1,0 +1,260 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"berth/internal/api"
+	"berth/internal/gateways"
+	"berth/promises/install"
+)
+
+// suite measures one installation.
+type suite struct {
+	install *install.Install
+	load    time.Duration
+	out     io.Writer
+}
+
+// all measures everything, the quiet figures first.
+func (s *suite) all(ctx context.Context) error {
+	begun := time.Now()
+	p, err := s.install.Add(ctx, "provider1")
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "\n# End to end, the sender on the same machine\nprovisioner add                %v\n", time.Since(begun).Round(time.Millisecond))
+	if err := s.idle(ctx, p); err != nil {
+		return err
+	}
+	if err := s.month(ctx, p); err != nil {
+		return err
+	}
+	loaded := time.Now()
+	for _, c := range []struct {
+		protocol          string
+		gateways          int
+		sensors, perFrame int
+		window            int
+	}{
+		{"berth", 50, 1, 1, 512},
+		{"berth", 50, 10, 100, 8},
+		{"http", 50, 1, 1, 1},
+		{"http", 50, 10, 100, 1},
+	} {
+		o := gateways.Options{
+			Address: p.Address(), Key: p.EnrolmentKey, Prefix: fmt.Sprintf("%s%d.", c.protocol, c.sensors*c.perFrame),
+			Gateways: c.gateways, Sensors: c.sensors, PerFrame: c.perFrame, Window: c.window, Protocol: c.protocol, Step: time.Millisecond,
+		}
+		if err := s.throughput(ctx, o); err != nil {
+			return err
+		}
+	}
+	if err := s.disk(ctx); err != nil {
+		return err
+	}
+	// Rollups of closed hours are due within a minute.
+	if err := wait(ctx, 90*time.Second-time.Since(loaded)); err != nil {
+		return err
+	}
+	return s.queries(ctx)
+}
+
+// wait lets time pass.
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(max(d, 0))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// throughput sends at full speed and prints what was acknowledged from disk.
+func (s *suite) throughput(ctx context.Context, o gateways.Options) error {
+	fleet, err := gateways.New(o)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.load)
+	defer cancel()
+	begun := time.Now()
+	fleet.Run(ctx)
+	took, stats := time.Since(begun).Seconds(), fleet.Stats()
+	fmt.Fprintf(s.out, "%-5s %4d readings a frame     %10.0f readings/s %9.0f frames/s   p50 %-8v p99 %v\n", o.Protocol, o.Sensors*o.PerFrame,
+		float64(stats.Readings)/took, float64(stats.Acked)/took, stats.P50.Round(10*time.Microsecond), stats.P99.Round(10*time.Microsecond))
+	return nil
+}
+
+// Idle connections are counted in thousands: what one costs is the difference divided.
+const idleConnections = 2000
+
+// idle prints the resident memory of a pipeline that has nothing to do, and what an idle connection adds.
+func (s *suite) idle(ctx context.Context, p install.Provider) error {
+	if err := wait(ctx, 3*time.Second); err != nil {
+		return err
+	}
+	ingest, err := s.resident(ctx, "ingest")
+	if err != nil {
+		return err
+	}
+	reports, err := s.resident(ctx, "reports")
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "idle pipeline                  %.1f MB resident: ingest %.1f, reports %.1f\n", mega(ingest+reports), mega(ingest), mega(reports))
+	for n := range idleConnections {
+		conn, err := hello(ctx, p, fmt.Sprintf("idle%04d", n))
+		if err != nil {
+			return err
+		}
+		defer conn.Close() //nolint:errcheck // nothing was written
+	}
+	if err := wait(ctx, 3*time.Second); err != nil {
+		return err
+	}
+	after, err := s.resident(ctx, "ingest")
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "idle connection                %.1f KB resident each, of %d\n", float64(after-ingest)/idleConnections/1000, idleConnections)
+	return nil
+}
+
+func mega(n int) float64 { return float64(n) / 1e6 }
+
+// hello opens a connection that has said who it is.
+func hello(ctx context.Context, p install.Provider, gateway string) (net.Conn, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", p.Address())
+	if err != nil {
+		return nil, err
+	}
+	if _, err := fmt.Fprintf(conn, "HELLO %s %s\n", gateway, p.EnrolmentKey); err != nil {
+		return nil, err
+	}
+	if line, err := bufio.NewReaderSize(conn, 16).ReadString('\n'); err != nil || line != "OK\n" {
+		return nil, fmt.Errorf("hello was answered %q, %w", line, err)
+	}
+	return conn, nil
+}
+
+// resident returns the resident memory of an instance, in bytes.
+func (s *suite) resident(ctx context.Context, role string) (int, error) {
+	pid, err := s.install.InstancePID(ctx, "provider1", role)
+	if err != nil {
+		return 0, err
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kilo, err := strconv.Atoi(strings.Fields(rest)[0])
+			return kilo * 1024, err
+		}
+	}
+	return 0, fmt.Errorf("process %d says nothing of its memory", pid)
+}
+
+// monthStep is the usual interval of a room sensor.
+const monthStep = 10 * time.Second
+
+// month loads a month of one sensor.
+func (s *suite) month(ctx context.Context, p install.Provider) error {
+	const perFrame = 1000
+	fleet, err := gateways.New(gateways.Options{
+		Address: p.Address(), Key: p.EnrolmentKey, Prefix: "month", Sensors: 1, PerFrame: perFrame, Step: monthStep,
+		Start: time.Now().AddDate(0, 0, -30).Truncate(time.Second), Frames: int(30*24*time.Hour/monthStep) / perFrame,
+	})
+	if err != nil {
+		return err
+	}
+	fleet.Run(ctx)
+	return nil
+}
+
+// disk prints what the keyspace occupies for each reading, after tails were written.
+func (s *suite) disk(ctx context.Context) error {
+	token, err := s.install.Token(ctx, "provider1")
+	if err != nil {
+		return err
+	}
+	var books api.Books
+	if err := (gateways.API{Base: "http://" + s.install.Web, Provider: "provider1", Token: token}).Books(ctx, &books); err != nil {
+		return err
+	}
+	if err := wait(ctx, 75*time.Second); err != nil {
+		return err
+	}
+	size := int64(0)
+	err = filepath.WalkDir(filepath.Join(s.install.Data, "keyspaces", "provider1"), func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		size += info.Size()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "keyspace on disk               %.2f bytes a reading, %d readings\n", float64(size)/float64(books.Readings.Accepted), books.Readings.Accepted)
+	return nil
+}
+
+// queries prints the median time of questions over the web.
+func (s *suite) queries(ctx context.Context) error {
+	token, err := s.install.Token(ctx, "provider1")
+	if err != nil {
+		return err
+	}
+	for _, c := range []struct{ name, from string }{{"a day of one sensor", "now-1d"}, {"a month of one sensor, hourly", "now-30d"}} {
+		path := "/api/v1/providers/provider1/gateways/month0000/series?" + url.Values{"sensor": {"unit.temperature0"}, "from": {c.from}}.Encode()
+		var times []time.Duration
+		for range 21 {
+			begun := time.Now()
+			if err := s.get(ctx, path, token); err != nil {
+				return err
+			}
+			times = append(times, time.Since(begun))
+		}
+		slices.Sort(times)
+		fmt.Fprintf(s.out, "%-30s %v median of 21 (first to last byte, through web)\n", c.name, times[10].Round(10*time.Microsecond))
+	}
+	return nil
+}
+
+// get reads an answer to its end.
+func (s *suite) get(ctx context.Context, path, token string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.install.Web+path, nil)
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Authorization", "Bearer "+token)
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close() //nolint:errcheck // read to its end
+	text, err := io.ReadAll(answer.Body)
+	if err == nil && answer.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s was answered %s: %s", path, answer.Status, text)
+	}
+	return err
+}
