@@ -1,0 +1,279 @@
+package seal
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"berth/internal/keyspace"
+	"berth/schema"
+	"berth/schema/block"
+	"berth/schema/catalog"
+	"berth/schema/rollup"
+)
+
+// When rollups are computed, and how many at a time. A span is computed when blocks for it have stopped coming, or have
+// come for long enough; the work of a round is bounded in number and time, so that sealing is not starved.
+const (
+	spanRest      = time.Minute      // after its end a span is left alone for so long
+	markRest      = 10 * time.Second // a span is computed when no block has marked it for so long,
+	markPatience  = 40 * time.Second // or has first marked it so long ago
+	scanEvery     = 10 * time.Second
+	scanRest      = 20 // a scan is followed by a rest so many times as long
+	scanMost      = 1024
+	rollBatch     = 64                    // rollups that are written together
+	rollSlice     = 50 * time.Millisecond // time after which a round's computing ends
+	rollRest      = 4                     // while there is other work, computing rests so many times as long
+	mergeReadings = 1 << 20               // readings that are merged at once
+	maxRecent     = 1 << 17
+)
+
+// rollupRound is what is to be computed, and when.
+type rollupRound struct {
+	scanAt time.Time
+	nextAt time.Time
+	keys   []keyspace.RollupKey
+	recent map[keyspace.RollupKey]marking  // ended spans that were marked lately
+	broken map[keyspace.RollupKey]struct{} // spans with a block that cannot be read
+}
+
+// marking is when a span was first and last marked since its rollup was computed.
+type marking struct{ first, last time.Time }
+
+// marked notes which ended spans blocks have just touched.
+func (r *rollupRound) marked(now time.Time, marks []keyspace.Mark) {
+	for i := range marks {
+		key := marks[i].RollupKey
+		if key.Start+key.Span.Length() > now.UnixNano() {
+			continue
+		}
+		if r.recent == nil || len(r.recent) >= maxRecent {
+			r.recent = make(map[keyspace.RollupKey]marking)
+		}
+		m, ok := r.recent[key]
+		if !ok {
+			m.first = now
+		}
+		m.last = now
+		r.recent[key] = m
+	}
+}
+
+// resting reports whether more blocks for the span are to be expected soon.
+func (r *rollupRound) resting(now time.Time, key keyspace.RollupKey) bool {
+	m, ok := r.recent[key]
+	return ok && now.Sub(m.last) < markRest && now.Sub(m.first) < markPatience
+}
+
+// due returns when there may be something to do.
+func (r *rollupRound) due() time.Time {
+	if len(r.keys) > 0 {
+		return r.nextAt
+	}
+	return r.scanAt
+}
+
+// roll computes some rollups that do not count.
+func (s *Sealer) roll(ctx context.Context, now time.Time, busy bool) error {
+	r := &s.rollups
+	if now.Before(r.due()) {
+		return nil
+	}
+	if len(r.keys) == 0 {
+		if err := s.scan(ctx, now); err != nil {
+			return err
+		}
+	}
+	begun := s.Now()
+	w := &write{}
+	for len(r.keys) > 0 && len(w.changes.Rollups) < rollBatch && s.Now().Sub(begun) < rollSlice {
+		key := r.keys[0]
+		rolled, err := s.compute(ctx, key)
+		if err != nil {
+			return err
+		}
+		r.keys = r.keys[1:]
+		delete(r.recent, key)
+		if rolled != nil {
+			w.changes.Rollups = append(w.changes.Rollups, *rolled)
+		}
+	}
+	r.nextAt = s.Now()
+	if busy {
+		r.nextAt = r.nextAt.Add(rollRest * r.nextAt.Sub(begun))
+	}
+	s.hand = w
+	return s.finish(ctx)
+}
+
+// scan finds spans that have ended and whose rollups do not count.
+func (s *Sealer) scan(ctx context.Context, now time.Time) error {
+	r := &s.rollups
+	begun := s.Now()
+	oldest := int64(0)
+	if s.Retention != nil {
+		oldest = now.Add(-s.Retention()).UnixNano()
+	}
+	err := s.Keyspace.Unrolled(ctx, now.Add(-spanRest).UnixNano(), func(key keyspace.RollupKey) bool {
+		_, broken := r.broken[key]
+		switch {
+		case broken || s.Retention != nil && key.Start < oldest:
+		case r.resting(now, key):
+		case s.Head.Holds(key.Gateway, key.Start, key.Start+key.Span.Length(), schema.Position{}):
+			// It will be marked again when these readings become a block; until then readers compute it themselves.
+		default:
+			r.keys = append(r.keys, key)
+		}
+		return len(r.keys) < scanMost
+	})
+	if err != nil {
+		return fmt.Errorf("look for rollups to compute: %w", err)
+	}
+	took := s.Now().Sub(begun)
+	r.scanAt = now.Add(max(scanEvery, scanRest*took))
+	if len(r.keys) == scanMost {
+		r.scanAt = now
+	}
+	return nil
+}
+
+// compute returns the rollup of a span from all its blocks, nil when it cannot be computed now.
+func (s *Sealer) compute(ctx context.Context, key keyspace.RollupKey) (*keyspace.Rollup, error) {
+	from, to := key.Start, key.Start+key.Span.Length()
+	var readers []*block.Reader
+	err := s.Keyspace.Blocks(ctx, key.Gateway, from, to, func(b keyspace.Block) error {
+		r, err := block.Open(slices.Clone(b.Data))
+		if err != nil {
+			return errors.Join(errBroken, err)
+		}
+		readers = append(readers, r)
+		return nil
+	})
+	if errors.Is(err, errBroken) {
+		return nil, s.brokenBlock(key, err)
+	} else if err != nil {
+		return nil, fmt.Errorf("read blocks: %w", err)
+	}
+	var upTo schema.Position
+	for _, r := range readers {
+		if upTo.Less(r.To()) {
+			upTo = r.To()
+		}
+	}
+	stale, err := s.stale(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	if upTo.Less(stale) {
+		if ok, err := s.settled(ctx, key, stale); err != nil || !ok {
+			return nil, err
+		}
+		upTo = stale
+	}
+	stats, err := statsOf(readers, from, to)
+	if err != nil {
+		return nil, s.brokenBlock(key, err)
+	}
+	return &keyspace.Rollup{RollupKey: key, Computed: upTo, Data: rollup.Encode(nil, stats)}, nil
+}
+
+var errBroken = errors.New("a block cannot be read")
+
+// brokenBlock gives a span up: readers, who meet the same block, say so themselves.
+func (s *Sealer) brokenBlock(key keyspace.RollupKey, err error) error {
+	if s.rollups.broken == nil || len(s.rollups.broken) >= maxRecent {
+		s.rollups.broken = make(map[keyspace.RollupKey]struct{})
+	}
+	s.rollups.broken[key] = struct{}{}
+	s.Logger.Error("a rollup cannot be computed", "gateway", key.Gateway, "start", time.Unix(0, key.Start).UTC(), "error", err)
+	return nil
+}
+
+// stale returns up to which position the span is marked.
+func (s *Sealer) stale(ctx context.Context, key keyspace.RollupKey) (stale schema.Position, err error) {
+	err = s.Keyspace.Rollups(ctx, key.Gateway, key.Span, key.Start, key.Start+1, func(r keyspace.Rollup) error {
+		stale = r.Stale
+		return nil
+	})
+	if err != nil {
+		return stale, fmt.Errorf("read mark: %w", err)
+	}
+	return stale, nil
+}
+
+// settled reports whether all readings of the span up to a position are in its blocks, though none of these reaches the
+// position: a crash came between a mark and its block, and what the log gave again came in other blocks. That is so when
+// the head has followed up to there, and neither it nor the gateway's tail holds any of them.
+func (s *Sealer) settled(ctx context.Context, key keyspace.RollupKey, upTo schema.Position) (bool, error) {
+	if s.Head.Work().Follow < upTo.Sequence {
+		return false, nil
+	}
+	if !s.Head.Loaded(key.Gateway) {
+		if err := s.load(ctx, key.Gateway); err != nil {
+			return false, err
+		}
+	}
+	if s.Head.Holds(key.Gateway, key.Start, key.Start+key.Span.Length(), upTo) {
+		return false, nil
+	}
+	row, err := s.Keyspace.Gateway(ctx, key.Gateway)
+	if schema.Is(err, schema.NotFound) || err == nil && len(row.Tail) == 0 {
+		return true, nil
+	} else if err != nil {
+		return false, fmt.Errorf("read row of gateway %q: %w", key.Gateway, err)
+	}
+	blocks, err := catalog.DecodeTail(row.Tail)
+	if err != nil {
+		return false, s.brokenBlock(key, err)
+	}
+	for _, data := range blocks {
+		r, err := block.Open(data)
+		if err != nil {
+			return false, s.brokenBlock(key, err)
+		}
+		if schema.Start(r.First(), schema.DaySpan) == schema.Start(key.Start, schema.DaySpan) && !upTo.Less(r.From()) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// statsOf merges the blocks' readings in [from, to) and sums them up, some sensors at a time, so that a day of a large
+// gateway fits into memory.
+func statsOf(readers []*block.Reader, from, to int64) ([]rollup.Stat, error) {
+	counts := make(map[string]uint64)
+	sources := make([]block.Source, len(readers))
+	for i, r := range readers {
+		sources[i] = r
+		for _, c := range r.Columns() {
+			counts[c.Sensor] += c.Count
+		}
+	}
+	sensors := make([]string, 0, len(counts))
+	for name := range counts {
+		sensors = append(sensors, name)
+	}
+	slices.SortFunc(sensors, cmp.Compare[string])
+	var stats []rollup.Stat
+	for len(sensors) > 0 {
+		n, readings := 0, uint64(0)
+		for n < len(sensors) && (n == 0 || readings+counts[sensors[n]] <= mergeReadings) {
+			readings += counts[sensors[n]]
+			n++
+		}
+		some := sensors[:n]
+		series, err := block.Merge(sources, func(sensor string) bool {
+			_, ok := slices.BinarySearch(some, sensor)
+			return ok
+		}, from, to)
+		if err != nil {
+			return nil, fmt.Errorf("merge blocks: %w", err)
+		}
+		stats = append(stats, rollup.Compute(series)...)
+		sensors = sensors[n:]
+	}
+	return stats, nil
+}

@@ -1,0 +1,450 @@
+// Package seal writes what the head holds into the keyspace: closed parts as blocks, small ones as tails, and rollups of
+// hours and days that have ended; then it trims the log up to what is durably stored.
+//
+// One goroutine does all of it, one bounded round after another, so that between reading the blocks of an hour and
+// writing its rollup no block can appear. A write that fails is written again, the same, until it succeeds; what the
+// keyspace can never take is set aside. What a crash can leave, and what a start makes of it:
+//
+//	left                                            the start
+//	nothing of a write                              reads the log from its first entry: the readings are there
+//	marks without their blocks                      the same; the rollups count again when computed past the marks
+//	blocks without the gateway's row                reads the same readings again; blocks overlap, readers merge
+//	blocks and the row, the log not trimmed         drops the readings that the row's position covers
+//	a tail whose readings are in a block too        reads the tail back; the next block and row hold it, readers merge
+//	rollups not computed                            finds them by their marks
+//
+// Its one invariant: the log is trimmed only up to a sequence of which every reading is durably in a block or a tail.
+package seal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"berth/ingest/head"
+	"berth/internal/headapi"
+	"berth/internal/keyspace"
+	"berth/schema"
+)
+
+// Bounds of one round, and how often rounds are due.
+const (
+	blockBatch   = 4 << 20 // bytes of readings that are written as blocks together
+	tailBatch    = 256     // gateways whose rows are written together
+	tailsEvery   = time.Minute
+	tailsRest    = 10 // a round of tails is followed by a rest so many times as long
+	tailsAtLeast = 10 * time.Second
+	logBehind    = 64 << 20 // bytes of readings after which tails are written early
+	sweepEvery   = time.Minute
+	dayRest      = 10 * time.Minute // a part of an ended day is closed after so long a silence
+	idleAfter    = time.Hour        // a silent gateway leaves the head
+	expireEvery  = 24 * time.Hour
+	backOff      = 100 * time.Millisecond
+	maxBackOff   = 5 * time.Second
+)
+
+// Trim trims the log up to a sequence; it is bus.Log's Trim.
+type Trim func(ctx context.Context, upTo uint64) error
+
+// Refused is what the keyspace can never take.
+type Refused struct {
+	Gateway  string
+	What     string // "block", "row", ...
+	Readings int
+	Data     []byte
+	Why      error
+}
+
+// Options say what a Sealer works with. Head, Keyspace, Trim and Aside are needed.
+type Options struct {
+	Head     *head.Head
+	Keyspace keyspace.Writer
+	Trim     Trim
+	// Aside keeps durably, counts and shows what the keyspace can never take. Its error means that it could not yet.
+	Aside     func(ctx context.Context, r *Refused) error
+	Retention func() time.Duration // of readings; nil: for ever
+	Rollups   time.Duration        // retention of rollups; 0: five years
+	Now       func() time.Time     // nil: time.Now
+	Logger    *slog.Logger         // nil: none
+}
+
+// Sealer writes for one provider. Its methods other than State belong to one goroutine.
+type Sealer struct {
+	Options
+	encoder head.Encoder
+
+	hand    *write    // what is being written: a write that failed is tried again before anything else
+	pending []written // in order of receipts
+	last    keyspace.Receipt
+	begun   bool // the times below are set
+	tails   tailRound
+	rollups rollupRound
+
+	sweepAt, expireAt time.Time
+
+	mu    sync.Mutex // guards state
+	state error      // why the keyspace or the log does not take what it is given
+}
+
+// write is one keyspace.Changes and what it is made of.
+type write struct {
+	parts   []head.Part
+	rows    []*head.Snapshot
+	encoded int // how many of the parts, then of the rows, are in changes
+	changes keyspace.Changes
+}
+
+// written is a write that waits to be durable, or the end of a round of tails.
+type written struct {
+	receipt keyspace.Receipt
+	parts   []head.Part
+	rows    []keyspace.Gateway
+	trim    uint64
+}
+
+// New returns a sealer.
+func New(o Options) *Sealer {
+	if o.Rollups == 0 {
+		o.Rollups = 5 * 366 * 24 * time.Hour
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Sealer{Options: o}
+}
+
+// State returns headapi.StateSlow and why while something cannot be written, else nothing.
+func (s *Sealer) State() (state, detail string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state == nil {
+		return "", ""
+	}
+	return headapi.StateSlow, "the keyspace does not take what the head has: " + schema.Show(s.state)
+}
+
+// setState notes why nothing can be written, and says so when that changes.
+func (s *Sealer) setState(err error) {
+	s.mu.Lock()
+	before := s.state
+	s.state = err
+	s.mu.Unlock()
+	switch {
+	case before == nil && err != nil:
+		s.Logger.Warn("sealing has to wait", "error", err)
+	case before != nil && err == nil:
+		s.Logger.Info("sealing goes on")
+	}
+}
+
+// Run seals until the context ends. What is in memory then is in the log too.
+func (s *Sealer) Run(ctx context.Context) {
+	wait := backOff
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		rest, err := s.Round(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		s.setState(err)
+		if err != nil {
+			rest, wait = wait, min(2*wait, maxBackOff)
+		} else {
+			wait = backOff
+		}
+		timer.Reset(rest)
+		wake := s.Head.Wake()
+		if err != nil {
+			wake = nil
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// Round does the most urgent work, a bounded piece of it, and returns how long the next round may wait. After an error
+// nothing is lost, and the next round tries the same again.
+func (s *Sealer) Round(ctx context.Context) (rest time.Duration, err error) {
+	now := s.Now()
+	s.begin(now)
+	if err := s.finish(ctx); err != nil {
+		return 0, err
+	}
+	work := s.Head.Work()
+	if work.Pressed {
+		if s.Head.Press(s.tails.ended.Add(tailsAtLeast).After(now)) {
+			s.tails.due = now
+		}
+		work = s.Head.Work()
+	}
+	s.tails.arm(now, &work, s.Head)
+	busy := work.Closed || s.tails.running
+	if work.Closed {
+		if err := s.sealParts(ctx); err != nil {
+			return 0, err
+		}
+	}
+	if s.tails.running {
+		if err := s.sealTails(ctx); err != nil {
+			return 0, err
+		}
+	}
+	s.sweep(now)
+	if err := s.expire(ctx, now); err != nil {
+		return 0, err
+	}
+	if err := s.roll(ctx, now, busy); err != nil || busy || s.Head.Work().Closed {
+		return 0, err
+	}
+	rest = min(s.tails.due.Sub(now), s.sweepAt.Sub(now), s.rollups.due().Sub(now))
+	if len(s.pending) > 0 {
+		rest = min(rest, time.Second)
+	}
+	return max(0, rest), nil
+}
+
+// begin sets the times of the first rounds.
+func (s *Sealer) begin(now time.Time) {
+	if s.begun {
+		return
+	}
+	s.begun = true
+	s.tails.due = now.Add(tailsEvery)
+	s.sweepAt, s.expireAt = now.Add(sweepEvery), now.Add(sweepEvery)
+	s.rollups.scanAt = now
+}
+
+// finish writes what is in hand, then releases what has become durable.
+func (s *Sealer) finish(ctx context.Context) error {
+	if s.hand != nil {
+		if err := s.put(ctx); err != nil {
+			return err
+		}
+	}
+	return s.settle(ctx)
+}
+
+// sealParts writes closed parts as blocks.
+func (s *Sealer) sealParts(ctx context.Context) error {
+	w := &write{parts: s.Head.Closed(blockBatch)}
+	s.hand = w // also when a row cannot be read yet: the parts are taken
+	return s.finish(ctx)
+}
+
+// put writes what is in hand.
+func (s *Sealer) put(ctx context.Context) error {
+	w := s.hand
+	if err := s.fill(ctx, w); err != nil {
+		return err
+	}
+	c := &w.changes
+	if len(c.Blocks)+len(c.Gateways)+len(c.Rollups) == 0 {
+		s.Head.Release(w.parts)
+		s.hand = nil
+		return nil
+	}
+	receipt, err := s.Keyspace.Write(ctx, c)
+	if schema.Is(err, schema.Invalid) {
+		receipt, err = s.putSingly(ctx, w)
+	}
+	if err != nil {
+		return fmt.Errorf("write to keyspace: %w", err)
+	}
+	s.rollups.marked(s.Now(), c.Marks)
+	s.last = max(s.last, receipt)
+	s.pending = append(s.pending, written{receipt: s.last, parts: w.parts, rows: c.Gateways})
+	s.hand = nil
+	return nil
+}
+
+// fill makes blocks of the parts in hand, after the rows of their gateways have been read, and rows of the snapshots. It
+// goes on where an error ended it before.
+func (s *Sealer) fill(ctx context.Context, w *write) error {
+	for _, name := range s.Head.Unloaded(w.parts) {
+		if err := s.load(ctx, name); err != nil {
+			return err
+		}
+	}
+	for ; w.encoded < len(w.parts); w.encoded++ {
+		p := w.parts[w.encoded]
+		block, marks, ok, err := s.encoder.Block(p)
+		switch {
+		case err != nil:
+			r := &Refused{Gateway: p.Gateway(), What: "block", Readings: p.Readings(), Data: p.Message(), Why: err}
+			if err := s.aside(ctx, r); err != nil {
+				return err
+			}
+		case ok:
+			w.changes.Blocks = append(w.changes.Blocks, block)
+			w.changes.Marks = append(w.changes.Marks, marks...)
+		}
+	}
+	for ; w.encoded < len(w.parts)+len(w.rows); w.encoded++ {
+		row := w.rows[w.encoded-len(w.parts)]
+		tail, refused := s.encoder.Tail(row)
+		for _, r := range refused {
+			if err := s.aside(ctx, &Refused{Gateway: row.Name, What: "tail", Readings: r.Readings, Data: r.Message, Why: r.Why}); err != nil {
+				return err
+			}
+		}
+		w.changes.Gateways = append(w.changes.Gateways, keyspace.Gateway{Name: row.Name, Position: row.Position, Entry: row.Entry, Tail: tail})
+	}
+	return nil
+}
+
+// load reads a gateway's row into the head.
+func (s *Sealer) load(ctx context.Context, name string) error {
+	row, err := s.Keyspace.Gateway(ctx, name)
+	switch {
+	case schema.Is(err, schema.NotFound):
+		return s.Head.Load(name, nil)
+	case err != nil:
+		return fmt.Errorf("read row of gateway %q: %w", name, err)
+	}
+	if err := s.Head.Load(name, &row); err != nil {
+		return s.aside(ctx, &Refused{Gateway: name, What: "row", Data: row.Tail, Why: err})
+	}
+	return nil
+}
+
+func (s *Sealer) aside(ctx context.Context, r *Refused) error {
+	if err := s.Aside(ctx, r); err != nil {
+		return fmt.Errorf("set aside %s of gateway %q: %w", r.What, r.Gateway, err)
+	}
+	s.Logger.Error("the keyspace cannot take this and it was set aside", "what", r.What, "gateway", r.Gateway, "readings", r.Readings, "error", r.Why)
+	return nil
+}
+
+// putSingly writes what is in hand piece by piece, since the keyspace refused something in it, and sets that aside.
+func (s *Sealer) putSingly(ctx context.Context, w *write) (last keyspace.Receipt, err error) {
+	c := &w.changes
+	for i := range c.Blocks {
+		b := &c.Blocks[i]
+		one := &keyspace.Changes{Blocks: c.Blocks[i : i+1]}
+		for _, m := range c.Marks {
+			if m.Gateway == b.Gateway && m.Stale == b.To {
+				one.Marks = append(one.Marks, m)
+			}
+		}
+		r := &Refused{Gateway: b.Gateway, What: "block", Data: b.Data}
+		if last, err = s.putOne(ctx, one, r, last); err != nil {
+			return 0, err
+		}
+	}
+	for i := range c.Gateways {
+		g := &c.Gateways[i]
+		r := &Refused{Gateway: g.Name, What: "row", Data: g.Tail}
+		if last, err = s.putOne(ctx, &keyspace.Changes{Gateways: c.Gateways[i : i+1]}, r, last); err != nil {
+			return 0, err
+		}
+	}
+	for i := range c.Rollups {
+		r := &Refused{Gateway: c.Rollups[i].Gateway, What: "rollup", Data: c.Rollups[i].Data}
+		if last, err = s.putOne(ctx, &keyspace.Changes{Rollups: c.Rollups[i : i+1]}, r, last); err != nil {
+			return 0, err
+		}
+	}
+	return last, nil
+}
+
+func (s *Sealer) putOne(ctx context.Context, c *keyspace.Changes, r *Refused, last keyspace.Receipt) (keyspace.Receipt, error) {
+	receipt, err := s.Keyspace.Write(ctx, c)
+	if !schema.Is(err, schema.Invalid) {
+		return receipt, err
+	}
+	r.Why = err
+	return last, s.aside(ctx, r)
+}
+
+// settle releases what has become durable, and trims the log.
+func (s *Sealer) settle(ctx context.Context) error {
+	if len(s.pending) == 0 {
+		return nil
+	}
+	durable, err := s.Keyspace.Durable(ctx)
+	if err != nil {
+		return fmt.Errorf("ask what is durable: %w", err)
+	}
+	for len(s.pending) > 0 && s.pending[0].receipt <= durable {
+		w := &s.pending[0]
+		s.Head.Release(w.parts)
+		for i := range w.rows {
+			s.Head.Stored(&w.rows[i])
+		}
+		w.parts, w.rows = nil, nil
+		if w.trim > 0 {
+			if err := s.Trim(ctx, w.trim); err != nil {
+				return fmt.Errorf("trim the log: %w", err)
+			}
+		}
+		s.pending = s.pending[1:]
+	}
+	if len(s.pending) == 0 {
+		s.pending = nil
+	}
+	return nil
+}
+
+// Finish seals what a stop should leave behind: everything in the head as blocks and tails, and a trimmed log. It gives
+// up when the context ends; then the log has the rest.
+func (s *Sealer) Finish(ctx context.Context) error {
+	s.begin(s.Now())
+	for {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("finish sealing: %w", err)
+		}
+		if err := s.finish(ctx); err != nil {
+			return err
+		}
+		work := s.Head.Work()
+		switch {
+		case work.Closed:
+			if err := s.sealParts(ctx); err != nil {
+				return err
+			}
+		case s.tails.running:
+			if err := s.sealTails(ctx); err != nil {
+				return err
+			}
+		case work.Dirty > 0:
+			s.tails.start(s.Head)
+		case len(s.pending) > 0:
+			return errors.New("finish sealing: what was written is not durable yet")
+		default:
+			return nil
+		}
+	}
+}
+
+// sweep lets go of what is old.
+func (s *Sealer) sweep(now time.Time) {
+	if now.Before(s.sweepAt) {
+		return
+	}
+	s.sweepAt = now.Add(sweepEvery)
+	s.Head.Sweep(now.Add(-dayRest).UnixNano(), now.Add(-idleAfter).UnixNano())
+}
+
+// expire drops what is older than its retention.
+func (s *Sealer) expire(ctx context.Context, now time.Time) error {
+	if s.Retention == nil || now.Before(s.expireAt) {
+		return nil
+	}
+	blocks := now.Add(-s.Retention()).UnixNano()
+	if err := s.Keyspace.Expire(ctx, blocks, now.Add(-s.Rollups).UnixNano()); err != nil {
+		return fmt.Errorf("expire: %w", err)
+	}
+	s.expireAt = now.Add(expireEvery)
+	return nil
+}

@@ -1,0 +1,296 @@
+package seal_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+
+	"berth/internal/keyspace"
+	"berth/schema"
+)
+
+// store is a keyspace in memory whose writes become durable only when told, as a backend's without a sync for each
+// write; crash forgets those that have not.
+type store struct {
+	mu        sync.Mutex
+	writes    []keyspace.Changes // since the beginning, a kind each, so that a crash can come between two kinds
+	receipts  []int              // the number of writes at each receipt
+	forgotten int                // receipts before the last crash
+	durable   int                // writes that are durable
+	lag       bool               // writes are not durable by themselves
+	fail      func(c *keyspace.Changes) error
+
+	blocks   map[keyspace.BlockKey]keyspace.Block
+	gateways map[string]keyspace.Gateway
+	rollups  map[keyspace.RollupKey]keyspace.Rollup
+}
+
+var _ keyspace.Writer = (*store)(nil)
+
+func newStore() *store {
+	s := &store{}
+	s.replay()
+	return s
+}
+
+// replay applies all writes to an empty keyspace.
+func (s *store) replay() {
+	s.blocks = make(map[keyspace.BlockKey]keyspace.Block)
+	s.gateways = make(map[string]keyspace.Gateway)
+	s.rollups = make(map[keyspace.RollupKey]keyspace.Rollup)
+	for i := range s.writes {
+		s.apply(&s.writes[i])
+	}
+}
+
+func (s *store) apply(c *keyspace.Changes) {
+	for _, m := range c.Marks {
+		r := s.rollups[m.RollupKey]
+		r.RollupKey = m.RollupKey
+		if r.Stale.Less(m.Stale) {
+			r.Stale = m.Stale
+		}
+		s.rollups[m.RollupKey] = r
+	}
+	for _, b := range c.Blocks {
+		s.blocks[b.BlockKey] = b
+	}
+	for _, g := range c.Gateways {
+		if !g.Position.Less(s.gateways[g.Name].Position) {
+			s.gateways[g.Name] = g
+		}
+	}
+	for _, r := range c.Rollups {
+		old := s.rollups[r.RollupKey]
+		if !r.Computed.Less(old.Computed) {
+			r.Stale = old.Stale
+			s.rollups[r.RollupKey] = r
+		}
+	}
+}
+
+// crash forgets what is not durable but the first keep writes of it.
+func (s *store) crash(keep int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writes = s.writes[:min(s.durable+keep, len(s.writes))]
+	s.durable = len(s.writes)
+	s.receipts = nil
+	s.replay()
+}
+
+// sync makes the first n of the writes that are not durable so; n < 0 all.
+func (s *store) sync(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n < 0 {
+		n = len(s.writes)
+	}
+	s.durable = min(s.durable+n, len(s.writes))
+}
+
+func (s *store) Write(_ context.Context, c *keyspace.Changes) (keyspace.Receipt, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fail != nil {
+		if err := s.fail(c); err != nil {
+			return 0, err
+		}
+	}
+	clone := func(data []byte) []byte { return slices.Clone(data) }
+	kinds := []keyspace.Changes{{Marks: slices.Clone(c.Marks)}, {}, {}, {}}
+	for _, b := range c.Blocks {
+		b.Data = clone(b.Data)
+		kinds[1].Blocks = append(kinds[1].Blocks, b)
+	}
+	for _, g := range c.Gateways {
+		g.Entry, g.Tail = clone(g.Entry), clone(g.Tail)
+		kinds[2].Gateways = append(kinds[2].Gateways, g)
+	}
+	for _, r := range c.Rollups {
+		r.Data = clone(r.Data)
+		kinds[3].Rollups = append(kinds[3].Rollups, r)
+	}
+	for i := range kinds {
+		s.writes = append(s.writes, kinds[i])
+		s.apply(&kinds[i])
+	}
+	if !s.lag {
+		s.durable = len(s.writes)
+	}
+	s.receipts = append(s.receipts, len(s.writes))
+	return keyspace.Receipt(len(s.receipts)), nil
+}
+
+func (s *store) Durable(context.Context) (keyspace.Receipt, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for n < len(s.receipts) && s.receipts[n] <= s.durable {
+		n++
+	}
+	return keyspace.Receipt(n), nil
+}
+
+func (s *store) Blocks(_ context.Context, gateway string, from, to int64, yield func(keyspace.Block) error) error {
+	s.mu.Lock()
+	var found []keyspace.Block
+	for _, b := range s.blocks {
+		if b.Gateway == gateway && b.First < to && b.Last >= from {
+			found = append(found, b)
+		}
+	}
+	s.mu.Unlock()
+	slices.SortFunc(found, func(a, b keyspace.Block) int { return int(a.First - b.First) })
+	for _, b := range found {
+		if err := yield(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *store) Gateway(_ context.Context, name string) (keyspace.Gateway, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g, ok := s.gateways[name]
+	if !ok {
+		return g, schema.Errorf(schema.NotFound, "no gateway %q", name)
+	}
+	return g, nil
+}
+
+func (s *store) Gateways(_ context.Context, after string, limit int) ([]keyspace.Gateway, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var found []keyspace.Gateway
+	for _, g := range s.gateways {
+		if g.Name > after {
+			g.Tail = nil
+			found = append(found, g)
+		}
+	}
+	slices.SortFunc(found, func(a, b keyspace.Gateway) int { return strings.Compare(a.Name, b.Name) })
+	return found[:min(limit, len(found))], nil
+}
+
+func (s *store) Rollups(_ context.Context, gateway string, span keyspace.Span, from, to int64, yield func(keyspace.Rollup) error) error {
+	s.mu.Lock()
+	var found []keyspace.Rollup
+	for _, r := range s.rollups {
+		if r.Gateway == gateway && r.Span == span && r.Start >= from && r.Start < to {
+			found = append(found, r)
+		}
+	}
+	s.mu.Unlock()
+	slices.SortFunc(found, func(a, b keyspace.Rollup) int { return int(a.Start - b.Start) })
+	for _, r := range found {
+		if err := yield(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *store) Position(context.Context) (schema.Position, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var p schema.Position
+	for _, b := range s.blocks {
+		p = later(p, b.To)
+	}
+	for _, g := range s.gateways {
+		p = later(p, g.Position)
+	}
+	for _, r := range s.rollups {
+		p = later(later(p, r.Computed), r.Stale)
+	}
+	return p, nil
+}
+
+func later(a, b schema.Position) schema.Position {
+	if a.Less(b) {
+		return b
+	}
+	return a
+}
+
+func (s *store) Unrolled(_ context.Context, endBefore int64, yield func(keyspace.RollupKey) bool) error {
+	s.mu.Lock()
+	var keys []keyspace.RollupKey
+	for k, r := range s.rollups {
+		if r.Computed.Less(r.Stale) && k.Start+k.Span.Length() <= endBefore {
+			keys = append(keys, k)
+		}
+	}
+	s.mu.Unlock()
+	for _, k := range keys {
+		if !yield(k) {
+			break
+		}
+	}
+	return nil
+}
+
+func (s *store) Expire(context.Context, int64, int64) error    { return nil }
+func (s *store) Stats(context.Context) (keyspace.Stats, error) { return keyspace.Stats{}, nil }
+func (s *store) Close() error                                  { return nil }
+
+// messages is a log in memory.
+type messages struct {
+	mu    sync.Mutex
+	first uint64
+	data  [][]byte
+}
+
+var errNoLog = errors.New("the log is away")
+
+func (l *messages) append(data []byte) (seq uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.first == 0 {
+		l.first = 1
+	}
+	l.data = append(l.data, slices.Clone(data))
+	return l.first + uint64(len(l.data)) - 1
+}
+
+func (l *messages) bounds() (first, last uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.first, l.first + uint64(len(l.data)) - 1
+}
+
+func (l *messages) read(ctx context.Context, from, upTo uint64, fn func(uint64, []byte) error) error {
+	for seq := from; seq <= upTo; seq++ {
+		l.mu.Lock()
+		if seq < l.first {
+			l.mu.Unlock()
+			continue
+		}
+		if seq >= l.first+uint64(len(l.data)) {
+			l.mu.Unlock()
+			return errNoLog
+		}
+		data := l.data[seq-l.first]
+		l.mu.Unlock()
+		if err := errors.Join(ctx.Err(), fn(seq, data)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// trim removes everything up to a sequence but the last message.
+func (l *messages) trim(_ context.Context, upTo uint64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := int(min(upTo+1, l.first+uint64(len(l.data))-1) - min(l.first, upTo+1))
+	if n > 0 {
+		l.data = l.data[n:]
+		l.first += uint64(n)
+	}
+	return nil
+}

@@ -1,0 +1,413 @@
+package seal_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"berth/ingest/head"
+	"berth/ingest/seal"
+	"berth/internal/headapi"
+	"berth/internal/keyspace"
+	"berth/schema"
+	"berth/schema/batch"
+	"berth/schema/block"
+	"berth/schema/catalog"
+	"berth/schema/rollup"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// start is when every test begins: some hours into a day, so that some hours have ended.
+var start = time.Date(2026, 3, 14, 15, 9, 26, 0, time.UTC)
+
+// reading is a value as the model keeps it, comparable also when it is NaN.
+type reading struct {
+	kind schema.Kind
+	bits uint64
+	text string
+}
+
+func readingOf(v schema.Value) reading {
+	r := reading{kind: v.Kind(), bits: v.Bits()}
+	if v.Kind() == schema.Text {
+		r.text = v.Text()
+	}
+	return r
+}
+
+type identity struct {
+	sensor string
+	time   int64
+}
+
+// world is a provider's ingest without its listeners: a log, a keyspace, the head and the sealer; and beside it a model
+// that simply remembers every reading. The clock is the test's.
+type world struct {
+	t        fataler
+	log      *messages
+	store    *store
+	keyspace keyspace.Writer
+	shapes   *batch.Interner
+	encoder  batch.Encoder
+	head     *head.Head
+	sealer   *seal.Sealer
+	budget   int64
+	clock    time.Time
+	aside    []*seal.Refused
+	model    map[string]map[identity]reading // by gateway
+	readings map[string]int                  // sent, by gateway
+}
+
+// fataler is what testing.T and rapid.T share.
+type fataler interface {
+	Helper()
+	Fatalf(format string, args ...any)
+	Errorf(format string, args ...any)
+}
+
+func newWorld(t fataler) *world {
+	w := &world{
+		t: t, log: &messages{}, store: newStore(), shapes: batch.NewInterner(1 << 12), clock: start,
+		model: make(map[string]map[identity]reading), readings: make(map[string]int),
+	}
+	w.keyspace = w.store
+	w.begin()
+	w.replay()
+	return w
+}
+
+// begin starts ingest: it claims the log and makes a head and a sealer.
+func (w *world) begin() {
+	w.t.Helper()
+	position, err := w.keyspace.Position(context.Background())
+	w.check(err)
+	if _, last := w.log.bounds(); last < position.Sequence {
+		w.log.first = position.Sequence + 1
+	}
+	claim := w.log.append(w.encoder.Encode(nil, &batch.Header{Kind: batch.Claim, Claim: "c", Created: w.clock.UnixNano()}))
+	first, _ := w.log.bounds()
+	now := func() time.Time { return w.clock }
+	w.head = head.New(head.Options{Budget: w.budget, Now: now}, first, claim)
+	w.sealer = seal.New(seal.Options{
+		Head: w.head, Keyspace: w.keyspace, Trim: w.log.trim, Now: now, Logger: slog.New(slog.DiscardHandler),
+		Aside: func(_ context.Context, r *seal.Refused) error {
+			w.aside = append(w.aside, r)
+			return nil
+		},
+	})
+}
+
+// replay has the head follow the log, with rounds of the sealer meanwhile so that it finds room.
+func (w *world) replay() {
+	w.t.Helper()
+	done := make(chan error, 1)
+	go func() {
+		done <- w.head.Replay(context.Background(), w.log.read, w.shapes, func(context.Context, uint64, []byte, error) error { return nil })
+	}()
+	for {
+		select {
+		case err := <-done:
+			w.check(err)
+			return
+		default:
+			w.round()
+		}
+	}
+}
+
+func (w *world) check(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatalf("%v", err)
+	}
+}
+
+// round has the sealer do one round; its errors are the store's failures.
+func (w *world) round() {
+	_, _ = w.sealer.Round(context.Background())
+}
+
+// pass lets time pass, with a round every ten seconds.
+func (w *world) pass(d time.Duration) {
+	for end := w.clock.Add(d); w.clock.Before(end); w.clock = w.clock.Add(10 * time.Second) {
+		for range 4 {
+			w.round()
+		}
+	}
+}
+
+// row is a row that a gateway sends.
+type row struct {
+	gateway string
+	time    int64
+	sensors []string
+	values  []schema.Value
+}
+
+// send commits rows as one batch and has the head follow it.
+func (w *world) send(rows ...row) (seq uint64) {
+	b := &batch.Rows{}
+	for _, r := range rows {
+		kinds := make([]schema.Kind, len(r.values))
+		for i, v := range r.values {
+			kinds[i] = v.Kind()
+		}
+		shape := w.shapes.Shape(r.gateway, r.sensors, kinds, []batch.Attribute{{Name: "site", Value: "harbor"}})
+		b.Rows = append(b.Rows, batch.Row{Shape: shape, Time: r.time, First: uint32(len(b.Bits))})
+		if w.model[r.gateway] == nil {
+			w.model[r.gateway] = make(map[identity]reading)
+		}
+		for i, v := range r.values {
+			w.model[r.gateway][identity{r.sensors[i], r.time}] = readingOf(v)
+			w.readings[r.gateway]++
+			if v.Kind() == schema.Text {
+				b.Bits = append(b.Bits, b.AddText([]byte(v.Text())))
+			} else {
+				b.Bits = append(b.Bits, v.Bits())
+			}
+		}
+	}
+	h := &batch.Header{Kind: batch.Data, Claim: "c", Created: w.clock.UnixNano()}
+	seq = w.log.append(w.encoder.Encode(nil, h, b))
+	w.head.Follow(seq, h, b)
+	return seq
+}
+
+// crash kills ingest, and has the keyspace forget what is not durable but the first keep writes, and starts anew.
+func (w *world) crash(keep int) {
+	w.t.Helper()
+	w.store.crash(keep)
+	w.begin()
+}
+
+// ask puts a question to the head and returns the header and the chunks after it.
+func (w *world) ask(subject string, question any) (header headapi.Header, chunks [][]byte) {
+	w.t.Helper()
+	request, err := json.Marshal(question)
+	w.check(err)
+	n := 0
+	err = w.head.Answers()[subject](context.Background(), request, func(chunk []byte) error {
+		if n++; n == 1 {
+			return json.Unmarshal(chunk, &header)
+		}
+		chunks = append(chunks, slices.Clone(chunk))
+		return nil
+	})
+	w.check(err)
+	return header, chunks
+}
+
+// sources returns all of a gateway's readings as a query finds them: the head first, the keyspace second.
+func (w *world) sources(gateway string, from, to int64, withHead bool) (sources []block.Source) {
+	w.t.Helper()
+	if withHead {
+		header, chunks := w.ask(headapi.Parts, headapi.PartsRequest{Gateway: gateway, From: from, To: to})
+		if !header.Complete {
+			w.t.Fatalf("the head is not complete: %+v", header)
+		}
+		for _, data := range chunks {
+			sources = append(sources, w.open(data))
+		}
+	}
+	if g, err := w.keyspace.Gateway(context.Background(), gateway); err == nil && len(g.Tail) > 0 {
+		blocks, err := catalog.DecodeTail(g.Tail)
+		w.check(err)
+		for _, data := range blocks {
+			sources = append(sources, w.open(data))
+		}
+	} else if err != nil && !schema.Is(err, schema.NotFound) {
+		w.check(err)
+	}
+	w.check(w.keyspace.Blocks(context.Background(), gateway, from, to, func(b keyspace.Block) error {
+		sources = append(sources, w.open(slices.Clone(b.Data)))
+		return nil
+	}))
+	return sources
+}
+
+func (w *world) open(data []byte) *block.Reader {
+	w.t.Helper()
+	r, err := block.Open(data)
+	w.check(err)
+	return r
+}
+
+// found returns all that is found of a gateway's readings.
+func (w *world) found(gateway string, withHead bool) map[identity]reading {
+	w.t.Helper()
+	series, err := block.Merge(w.sources(gateway, math.MinInt64/2, math.MaxInt64/2, withHead), nil, math.MinInt64/2, math.MaxInt64/2)
+	w.check(err)
+	found := make(map[identity]reading)
+	for i := range series {
+		for j := range series[i].Len() {
+			found[identity{series[i].Sensor, series[i].Times[j]}] = readingOf(series[i].Value(j))
+		}
+	}
+	return found
+}
+
+// compare checks that queries find what the model has.
+func (w *world) compare(withHead bool) {
+	w.t.Helper()
+	for gateway, want := range w.model {
+		if d := cmp.Diff(want, w.found(gateway, withHead), cmp.AllowUnexported(identity{}, reading{})); d != "" {
+			w.t.Fatalf("gateway %s (-model +found):\n%s", gateway, d)
+		}
+	}
+}
+
+// compareLatest checks that the latest values, of the head and the keyspace together, are those measured last.
+func (w *world) compareLatest() {
+	w.t.Helper()
+	for gateway, readings := range w.model {
+		var e catalog.Entry
+		if g, err := w.keyspace.Gateway(context.Background(), gateway); err == nil {
+			row, err := catalog.DecodeEntry(g.Entry)
+			w.check(err)
+			e = *row
+		}
+		if _, chunks := w.ask(headapi.Latest, headapi.LatestRequest{Gateway: gateway}); len(chunks) > 0 {
+			of, err := catalog.DecodeEntry(chunks[0])
+			w.check(err)
+			for _, l := range of.Latest {
+				e.Observe(l.Sensor, l.Time, l.Value, l.Position)
+			}
+			if of.FirstSeen == 0 || of.LastSeen < of.FirstSeen {
+				w.t.Errorf("gateway %s was first seen at %d and last at %d", gateway, of.FirstSeen, of.LastSeen)
+			}
+			if !slices.Contains(of.Attributes, catalog.Attribute{Name: "site", Value: "harbor"}) {
+				w.t.Errorf("gateway %s has the attributes %v", gateway, of.Attributes)
+			}
+		}
+		want, got := make(map[identity]reading), make(map[identity]reading)
+		newest := make(map[string]int64)
+		for id := range readings {
+			if n, ok := newest[id.sensor]; !ok || id.time > n {
+				newest[id.sensor] = id.time
+			}
+		}
+		for sensor, t := range newest {
+			want[identity{sensor, t}] = readings[identity{sensor, t}]
+		}
+		for _, l := range e.Latest {
+			got[identity{l.Sensor, l.Time}] = readingOf(l.Value)
+		}
+		if d := cmp.Diff(want, got, cmp.AllowUnexported(identity{}, reading{})); d != "" {
+			w.t.Fatalf("latest of gateway %s (-model +found):\n%s", gateway, d)
+		}
+	}
+}
+
+// compareRollups checks every rollup that counts, of spans that neither the head nor a tail touches, against the model.
+// With all, each span that has ended and holds readings must have one.
+func (w *world) compareRollups(all bool) {
+	w.t.Helper()
+	for gateway, readings := range w.model {
+		touched := w.touched(gateway)
+		for _, span := range []keyspace.Span{keyspace.Hour, keyspace.Day} {
+			want := w.spans(readings, span)
+			counted := make(map[int64]bool)
+			w.check(w.keyspace.Rollups(context.Background(), gateway, span, math.MinInt64/2, math.MaxInt64/2, func(r keyspace.Rollup) error {
+				if touched(r.Start, r.Start+span.Length()) {
+					counted[r.Start] = true
+					return nil
+				}
+				if r.Computed.Less(r.Stale) {
+					return nil
+				}
+				counted[r.Start] = true
+				stats, err := rollup.Decode(r.Data)
+				if err != nil {
+					return err
+				}
+				if d := cmp.Diff(want[r.Start], stats, cmp.Comparer(func(a, b schema.Value) bool { return readingOf(a) == readingOf(b) })); d != "" {
+					return fmt.Errorf("rollup of %s at %v (-model +found):\n%s", gateway, time.Unix(0, r.Start).UTC(), d)
+				}
+				return nil
+			}))
+			for _, at := range slices.Sorted(maps.Keys(want)) {
+				if all && at+span.Length() <= w.clock.UnixNano() && !counted[at] {
+					w.t.Fatalf("gateway %s has no rollup that counts at %v", gateway, time.Unix(0, at).UTC())
+				}
+			}
+		}
+	}
+}
+
+// touched returns whether the head or the tail holds readings of a span.
+func (w *world) touched(gateway string) func(from, to int64) bool {
+	w.t.Helper()
+	var readers []*block.Reader
+	_, chunks := w.ask(headapi.Parts, headapi.PartsRequest{Gateway: gateway, From: math.MinInt64 / 2, To: math.MaxInt64 / 2})
+	if g, err := w.keyspace.Gateway(context.Background(), gateway); err == nil && len(g.Tail) > 0 {
+		blocks, err := catalog.DecodeTail(g.Tail)
+		w.check(err)
+		chunks = append(chunks, blocks...)
+	}
+	for _, data := range chunks {
+		readers = append(readers, w.open(data))
+	}
+	return func(from, to int64) bool {
+		return slices.ContainsFunc(readers, func(r *block.Reader) bool { return r.First() < to && from <= r.Last() })
+	}
+}
+
+// spans returns the model's rollups of all spans that hold readings.
+func (w *world) spans(readings map[identity]reading, span keyspace.Span) map[int64][]rollup.Stat {
+	parts := make(map[int64]map[string][]int64)
+	for id := range readings {
+		at := schema.Start(id.time, span.Length())
+		if parts[at] == nil {
+			parts[at] = make(map[string][]int64)
+		}
+		parts[at][id.sensor] = append(parts[at][id.sensor], id.time)
+	}
+	spans := make(map[int64][]rollup.Stat)
+	for at, sensors := range parts {
+		for _, sensor := range slices.Sorted(maps.Keys(sensors)) {
+			spans[at] = append(spans[at], statOf(sensor, sensors[sensor], readings))
+		}
+	}
+	return spans
+}
+
+// statOf sums the readings of a sensor at some times up, one by one. The test's numbers are small whole ones, so that
+// every way of summing gives the same.
+func statOf(sensor string, times []int64, readings map[identity]reading) rollup.Stat {
+	slices.Sort(times)
+	s := rollup.Stat{Sensor: sensor, Count: uint64(len(times)), FirstTime: times[0], LastTime: times[len(times)-1]}
+	for i, t := range times {
+		r := readings[identity{sensor, t}]
+		v := schema.BitsValue(r.kind, r.bits)
+		if r.kind == schema.Text {
+			v = schema.TextValue(r.text)
+		}
+		if i == 0 {
+			s.First = v
+		}
+		s.Last = v
+		n, ok := v.Number()
+		if !ok {
+			continue
+		}
+		if s.Numbers == 0 {
+			s.Min, s.Max = n, n
+		}
+		s.Numbers++
+		s.Sum += n
+		s.Min, s.Max = min(s.Min, n), max(s.Max, n)
+	}
+	return s
+}
+
+var _ fataler = (*testing.T)(nil)
