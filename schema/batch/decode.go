@@ -139,8 +139,12 @@ func (d *decoder) header(h *Header) {
 		h.Totals.Reasons = make(map[string]uint64, reasons)
 	}
 	for range reasons {
-		name := string(d.text())
-		h.Totals.Reasons[name] = d.uvarint()
+		name := d.text()
+		if _, again := h.Totals.Reasons[string(name)]; again || len(name) > MaxReason {
+			d.fail("a reason too long, or twice")
+			return
+		}
+		h.Totals.Reasons[string(name)] = d.uvarint()
 	}
 }
 
