@@ -27,8 +27,7 @@ type jsonDecoder struct{}
 type element struct {
 	at      int64
 	arrival bool
-	gateway []byte
-	named   bool
+	gateway []byte   // empty: it names none
 	wrapped bool     // it has values
 	flat    bool     // it has something else than ts, gateway and values
 	beside  []byte   // the name of that
@@ -80,10 +79,9 @@ func (r *jsonReader) element(number int) {
 	}
 	if r.el.bad == nil && r.values() > 0 {
 		r.el.bad = r.store()
-	} else if r.el.bad != nil {
-		r.el.bad.readings = r.values()
 	}
 	if r.el.bad != nil {
+		r.el.bad.readings = r.values()
 		r.drop()
 		r.report.add("element", number, r.el.bad)
 	}
@@ -96,12 +94,8 @@ func (r *jsonReader) store() *refusal {
 	s := cache.find(hash, r.request.Sender.Gateway, r.el.gateway, r.rules)
 	fresh := s == nil
 	if fresh {
-		if r.el.named && len(r.el.gateway) == 0 {
-			return named(ReasonGatewayName, schema.CheckGateway(""))
-		}
 		gateway, bad := r.gatewayOf(string(r.el.gateway))
 		if bad != nil {
-			bad.readings = r.values()
 			return bad
 		}
 		s = &series{
@@ -335,43 +329,49 @@ func (r *jsonReader) timestamp(depth int) {
 	r.el.arrival = false
 }
 
-// milliseconds returns the decimal's milliseconds in nanoseconds, at the ends of the calendar when it is beyond them.
+// milliseconds returns a number of milliseconds, whose text is given, in nanoseconds; at the ends of the calendar when it
+// is beyond them.
 func (d *decimal) milliseconds(text []byte) int64 {
+	if d.integer {
+		if n, ok := d.int(text); ok {
+			return nanoseconds(n, int64(time.Millisecond))
+		}
+	}
+	// The exponent is that of the last digit. Digits beyond the 19th count for their place alone.
+	e := d.exponent + 6 + d.digits
+	m, digits := uint64(0), 0
+	for _, c := range text {
+		if c|0x20 == 'e' {
+			break
+		}
+		if c -= '0'; c > 9 {
+			continue
+		}
+		e--
+		if m < 1e18 {
+			m, digits = m*10+uint64(c), e
+		}
+	}
 	limit := int64(math.MaxInt64)
 	if d.negative {
 		limit = math.MinInt64
 	}
-	if d.integer {
-		n, ok := d.int(text)
-		if !ok {
-			return limit
-		}
-		return nanoseconds(n, int64(time.Millisecond))
-	}
-	if d.digits > 19 {
-		f, ok := d.float(text)
-		if !ok || math.Abs(f) >= math.MaxInt64/1e6 {
-			return limit
-		}
-		return int64(f * 1e6)
-	}
-	m, e := d.mantissa, d.exponent+6
-	for ; e > 0 && m > 0; e-- {
+	for ; digits > 0 && m > 0; digits-- {
 		if m > math.MaxInt64/10 {
 			return limit
 		}
 		m *= 10
 	}
-	for ; e < 0 && m > 0; e++ {
+	for ; digits < 0 && m > 0; digits++ {
 		m /= 10
 	}
 	if m > math.MaxInt64 {
 		return limit
 	}
 	if d.negative {
-		return -int64(m)
+		return -int64(m) //nolint:gosec // at most math.MaxInt64
 	}
-	return int64(m)
+	return int64(m) //nolint:gosec // at most math.MaxInt64
 }
 
 // gateway reads the name of the element's gateway.
@@ -379,9 +379,11 @@ func (r *jsonReader) gateway(depth int) {
 	switch c := r.peek(); c {
 	case 'n':
 		r.literal(c)
-		r.el.gateway, r.el.named = nil, false
+		r.el.gateway = nil
 	case '"':
-		r.el.gateway, r.el.named = r.text(), true
+		if r.el.gateway = r.text(); len(r.el.gateway) == 0 {
+			r.bad(named(ReasonGatewayName, schema.CheckGateway("")))
+		}
 	default:
 		r.ignore(depth)
 		r.bad(syntax("gateway is no text"))

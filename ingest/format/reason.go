@@ -67,19 +67,14 @@ func (r *Report) add(what string, number int, f *refusal) {
 
 // outside refuses a time outside [from, to].
 func outside(at, from, to int64, hint string) *refusal {
-	limit, where := from, "before"
-	if at > to {
-		limit, where = to, "after"
+	switch {
+	case at == math.MaxInt64, at == math.MinInt64:
+		return refuse(schema.Invalid, ReasonTimeWindow, "its time is beyond the calendar%s", hint)
+	case at < from:
+		return refuse(schema.Invalid, ReasonTimeWindow, "its time %s is before %s, the oldest that is kept%s", showTime(at), showTime(from), hint)
+	default:
+		return refuse(schema.Invalid, ReasonTimeWindow, "its time %s is after %s, the latest that is taken%s", showTime(at), showTime(to), hint)
 	}
-	return refuse(schema.Invalid, ReasonTimeWindow, "its time %s is %s %s, beyond what is kept%s",
-		showTime(at), where, showTime(limit), hint)
 }
 
-func showTime(at int64) string {
-	switch at {
-	case math.MaxInt64, math.MinInt64:
-		return "beyond the calendar"
-	default:
-		return time.Unix(0, at).UTC().Format(time.RFC3339)
-	}
-}
+func showTime(at int64) string { return time.Unix(0, at).UTC().Format(time.RFC3339Nano) }
