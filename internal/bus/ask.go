@@ -64,25 +64,25 @@ func (c *Conn) Ask(ctx context.Context, subject string, request []byte, chunk fu
 	if err != nil {
 		return failed("ask "+subject, err)
 	}
-	defer sub.Unsubscribe()                           //nolint:errcheck // without a server there is nothing to end
+	defer sub.Unsubscribe()                              //nolint:errcheck // without a server there is nothing to end
 	if err := sub.SetPendingLimits(-1, -1); err != nil { // answerWindow bounds it
 		return failed("ask "+subject, err)
 	}
 	if err := c.nc.PublishRequest(subject, sub.Subject, request); err != nil {
 		return failed("ask "+subject, err)
 	}
-	a := &asking{conn: c, chunk: chunk}
-	if err := a.receive(ctx, sub); err != nil {
-		if a.flow != "" && !a.ended {
-			_ = c.nc.Publish(a.flow, nil) // if it is lost, silence says it
+	q := &question{conn: c, chunk: chunk}
+	if err := q.receive(ctx, sub); err != nil {
+		if q.flow != "" && !q.ended {
+			_ = c.nc.Publish(q.flow, nil) // if it is lost, silence says it
 		}
 		return failed("ask "+subject, err)
 	}
 	return nil
 }
 
-// asking is the state of a question.
-type asking struct {
+// question is the state of a question.
+type question struct {
 	conn     *Conn
 	chunk    func([]byte) error
 	flow     string // of the first who answered; others are ignored
@@ -93,8 +93,8 @@ type asking struct {
 	ended    bool
 }
 
-func (a *asking) receive(ctx context.Context, sub *nats.Subscription) error {
-	for !a.ended {
+func (q *question) receive(ctx context.Context, sub *nats.Subscription) error {
+	for !q.ended {
 		next, cancel := context.WithTimeout(ctx, answerSilent)
 		msg, err := sub.NextMsgWithContext(next)
 		cancel()
@@ -107,7 +107,7 @@ func (a *asking) receive(ctx context.Context, sub *nats.Subscription) error {
 		default:
 			return brokenOff(err)
 		}
-		if err := a.piece(msg); err != nil {
+		if err := q.piece(msg); err != nil {
 			return err
 		}
 	}
@@ -121,31 +121,31 @@ func brokenOff(cause error) error {
 	return schema.Errorf(schema.Unavailable, "the answer broke off").WithCause(cause)
 }
 
-func (a *asking) piece(msg *nats.Msg) error {
+func (q *question) piece(msg *nats.Msg) error {
 	if len(msg.Data) < pieceHeader {
 		return brokenOff(fmt.Errorf("a piece of %d bytes", len(msg.Data)))
 	}
-	if a.flow == "" {
-		a.flow = msg.Reply
+	if q.flow == "" {
+		q.flow = msg.Reply
 	}
-	if a.flow != msg.Reply {
+	if q.flow != msg.Reply {
 		return nil
 	}
 	kind, number, data := msg.Data[0], binary.BigEndian.Uint32(msg.Data[1:]), msg.Data[pieceHeader:]
-	if number != a.number {
-		return brokenOff(fmt.Errorf("piece %d came instead of %d", number, a.number))
+	if number != q.number {
+		return brokenOff(fmt.Errorf("piece %d came instead of %d", number, q.number))
 	}
-	a.number++
+	q.number++
 	switch kind {
 	case pieceAlive:
 		return nil
 	case pieceMore, pieceData:
-		return a.data(kind == pieceMore, data)
+		return q.data(kind == pieceMore, data)
 	case pieceEnd:
-		a.ended = true
+		q.ended = true
 		return nil
 	case pieceError:
-		a.ended = true
+		q.ended = true
 		var e answerError
 		if err := json.Unmarshal(data, &e); err != nil {
 			return brokenOff(err)
@@ -156,32 +156,32 @@ func (a *asking) piece(msg *nats.Msg) error {
 	}
 }
 
-func (a *asking) data(more bool, data []byte) error {
-	a.consumed += uint64(len(data))
+func (q *question) data(more bool, data []byte) error {
+	q.consumed += uint64(len(data))
 	switch {
-	case len(a.part)+len(data) > chunkMost:
+	case len(q.part)+len(data) > chunkMost:
 		return schema.Errorf(schema.TooLarge, "a chunk of the answer is longer than %d bytes", chunkMost)
 	case more:
-		a.part = append(a.part, data...)
+		q.part = append(q.part, data...)
 	default:
-		if a.part != nil {
-			data = append(a.part, data...)
-			a.part = nil
+		if q.part != nil {
+			data = append(q.part, data...)
+			q.part = nil
 		}
-		if err := a.chunk(data); err != nil {
+		if err := q.chunk(data); err != nil {
 			return err
 		}
 	}
-	return a.report()
+	return q.report()
 }
 
 // report tells whoever answers how much was consumed.
-func (a *asking) report() error {
-	if a.consumed-a.reported < answerReport {
+func (q *question) report() error {
+	if q.consumed-q.reported < answerReport {
 		return nil
 	}
-	a.reported = a.consumed
-	if err := a.conn.nc.Publish(a.flow, binary.BigEndian.AppendUint64(nil, a.consumed)); err != nil {
+	q.reported = q.consumed
+	if err := q.conn.nc.Publish(q.flow, binary.BigEndian.AppendUint64(nil, q.consumed)); err != nil {
 		return brokenOff(err)
 	}
 	return nil

@@ -58,6 +58,7 @@ func providerSpec(name string) accountSpec {
 					logSubject, rejectsSubject, headSubjects,
 					"$JS.API.STREAM.INFO." + logStream,
 					"$JS.API.STREAM.PURGE." + logStream,
+					"$JS.API.STREAM.MSG.GET." + logStream,
 					"$JS.API.DIRECT.GET." + logStream,
 					"$JS.API.STREAM.INFO." + rejectsStream,
 					"$JS.API.DIRECT.GET." + rejectsStream,
