@@ -76,51 +76,58 @@ type Mark struct {
 	Stale schema.Position
 }
 
-// Changes are written in this order, each kind durable no later than the next: marks, blocks, gateways, rollups. A crash
+// Changes are what one Write stores. [Changes.Check] says what can be stored at all.
+//
+// They are written in this order, each kind durable no later than the next: marks, blocks, gateways, rollups. A crash
 // between leaves marks without blocks (harmless: the rollup is computed again) and never the reverse.
 type Changes struct {
 	Marks    []Mark
 	Blocks   []Block
 	Gateways []Gateway // rows overwritten, in position's order
-	Rollups  []Rollup  // overwritten when Computed is not lower; Stale is ignored, a mark sets it
+	Rollups  []Rollup  // overwritten when Computed is not lower; never zero; Stale is ignored, a mark sets it
 }
 
 // Receipt numbers the writes of one Writer from 1, in the order in which Write returned.
 type Receipt uint64
 
-// Reader reads a keyspace while one Writer, in this process or another, writes it. Its methods may be called
-// concurrently. Errors: NotFound for a keyspace that does not exist, Unavailable when the backend cannot be reached;
-// what comes from the yield functions is returned as it is.
+// Reader reads a keyspace while one Writer, in this process or another, writes it. What a Write has returned is seen by
+// every call that begins after it. Its methods may be called concurrently, also from the yield functions, and a yield
+// function may take its time: nothing is held open meanwhile. Whoever wants a gateway's tail and blocks reads the tail
+// first: what leaves it goes into a block before.
+//
+// Errors: NotFound for a keyspace that does not exist or no longer does, Unavailable when the backend cannot be reached
+// or the Reader is closed; a context's own error when it ended; what comes from the yield functions is returned as it is.
 type Reader interface {
-	// Blocks yields the blocks of a gateway that hold or may hold readings in [from, to), in order of First. Data is
-	// valid until yield returns.
+	// Blocks yields the blocks of a gateway that hold or may hold readings in [from, to): those that do not end before
+	// from and begin before to. In order of First, then From, To and Part. Data is valid until yield returns.
 	Blocks(ctx context.Context, gateway string, from, to int64, yield func(Block) error) error
 	// Gateway returns a gateway's row with its tail, or NotFound.
 	Gateway(ctx context.Context, name string) (Gateway, error)
 	// Gateways returns up to limit rows, without tails, whose names are after the given one, in byte order of names.
+	// None are returned for a limit below one.
 	Gateways(ctx context.Context, after string, limit int) ([]Gateway, error)
 	// Rollups yields the rollups of a gateway whose spans start in [from, to), in order of Start, those that are only
 	// marked too. Data is valid until yield returns.
 	Rollups(ctx context.Context, gateway string, span Span, from, to int64, yield func(Rollup) error) error
-	// Position returns the highest position that the keyspace knows, of blocks, gateways and rollups: a log that
-	// begins anew begins above it.
+	// Position returns the highest position that the keyspace knows, of marks, blocks, gateways and rollups, also of
+	// those that have expired since: a log that begins anew begins above it.
 	Position(ctx context.Context) (schema.Position, error)
 	// Close releases what the Reader holds. It may be called twice.
 	Close() error
 }
 
-// Writer writes a keyspace. One process at a time holds the Writer of a keyspace; its methods may be called
-// concurrently.
+// Writer writes a keyspace. One process at a time holds the Writer of a keyspace, and it holds one; its methods may be
+// called concurrently. Close waits for a Write under way.
 type Writer interface {
 	Reader
 	// Write stores the changes, idempotently. An error means that the outcome is unknown: the same Write again is
-	// safe. What could not be stored for good is an Invalid error.
+	// safe. What could not be stored for good is an Invalid error, and then nothing of c is stored.
 	Write(ctx context.Context, c *Changes) (Receipt, error)
 	// Durable returns the receipt up to which every Write surely survives a power cut. A backend whose Write syncs
 	// returns the newest.
 	Durable(ctx context.Context) (Receipt, error)
 	// Unrolled yields the keys of rollups that do not count (Computed before Stale), whose spans end at or before
-	// the given time, until yield returns false.
+	// the given time, those that start first first within each kind of span, until yield returns false.
 	Unrolled(ctx context.Context, endBefore int64, yield func(RollupKey) bool) error
 	// Expire drops blocks of readings before blocksBefore and rollups of spans before rollupsBefore, where the
 	// backend does not do so by itself. It may keep what shares a file with younger data.
@@ -134,16 +141,17 @@ type Stats struct {
 	Bytes int64 `json:"bytes"`
 }
 
-// Backend makes, opens and drops keyspaces, which it knows by name.
+// Backend makes, opens and drops keyspaces, which it knows by name: that of their provider, else Invalid (see
+// [schema.CheckProvider]). Writer and Reader of a keyspace that does not exist are NotFound.
 type Backend interface {
 	// Create makes the keyspace, or finds it made.
 	Create(ctx context.Context, name string) error
-	// Drop removes the keyspace with all its data, or finds it gone.
+	// Drop removes the keyspace with all its data, or finds it gone. Conflict says that a Writer holds it.
 	Drop(ctx context.Context, name string) error
-	// Writer opens the keyspace for its one writer; Conflict says that another process holds it.
+	// Writer opens the keyspace for its one writer; Conflict says that another holds it, and who.
 	Writer(ctx context.Context, name string) (Writer, error)
 	// Reader opens the keyspace for reading.
 	Reader(ctx context.Context, name string) (Reader, error)
-	// Close releases what the Backend holds.
+	// Close releases what the Backend holds; Readers and Writers are closed on their own.
 	Close() error
 }

@@ -1,0 +1,42 @@
+// Package open opens the keyspaces that a URL names, whichever backend keeps them. It is the only place that knows all
+// of the backends; adding one is a line in its table.
+package open
+
+import (
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+
+	"berth/internal/keyspace"
+	"berth/internal/keyspace/sqlite"
+	"berth/schema"
+)
+
+// backends are the backends by the scheme of their URLs. Each gets what follows the scheme's colon.
+var backends = map[string]func(rest string, log *slog.Logger) (keyspace.Backend, error){
+	"sqlite": openSQLite,
+}
+
+// Open returns the backend that url names, such as "sqlite:/var/lib/berth/keyspaces".
+func Open(url string, log *slog.Logger) (keyspace.Backend, error) {
+	scheme, rest, ok := strings.Cut(url, ":")
+	if backend := backends[scheme]; ok && backend != nil {
+		return backend(rest, log)
+	}
+	known := strings.Join(slices.Sorted(maps.Keys(backends)), ", ")
+	return nil, schema.Errorf(schema.Invalid, "%q names no keyspaces: the scheme is none of %s", url, known).
+		WithNext("give for example sqlite:/var/lib/berth/keyspaces")
+}
+
+func openSQLite(dir string, log *slog.Logger) (keyspace.Backend, error) {
+	if dir == "" {
+		return nil, schema.Errorf(schema.Invalid, "the keyspaces' URL names no folder").
+			WithNext("give for example sqlite:/var/lib/berth/keyspaces")
+	}
+	b, err := sqlite.New(dir, log)
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}

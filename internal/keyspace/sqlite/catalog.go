@@ -1,0 +1,158 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"berth/internal/keyspace"
+	"berth/schema"
+)
+
+const (
+	selectGateway = `
+SELECT g.sequence, g.ordinal, g.entry, g.tail FROM names n JOIN gateways g ON g.id = n.id WHERE n.name = ?`
+
+	selectGateways = `
+SELECT n.name, g.sequence, g.ordinal, g.entry FROM names n CROSS JOIN gateways g ON g.id = n.id
+WHERE n.name > ? ORDER BY n.name LIMIT ?`
+
+	selectRollups = `
+SELECT start, computed_sequence, computed_ordinal, stale_sequence, stale_ordinal, data FROM rollups
+WHERE gateway = ? AND span = ? AND start >= ? AND start < ? ORDER BY start LIMIT ?`
+)
+
+// listRows is how many rows of gateways or rollups one read transaction takes at most.
+const listRows = 256
+
+// Gateway returns a gateway's row with its tail.
+func (r *reader) Gateway(ctx context.Context, name string) (keyspace.Gateway, error) {
+	f, err := r.files.catalog(ctx)
+	if err != nil {
+		return keyspace.Gateway{}, err
+	}
+	defer r.files.leave(f)
+	g := keyspace.Gateway{Name: name}
+	err = f.row(ctx, selectGateway, name).Scan(&g.Position.Sequence, &g.Position.Ordinal, &g.Entry, &g.Tail)
+	if errors.Is(err, sql.ErrNoRows) {
+		return keyspace.Gateway{}, schema.Errorf(schema.NotFound, "there is no gateway %q", name)
+	}
+	if err != nil {
+		return keyspace.Gateway{}, fileError("read", f.path, err)
+	}
+	return g, nil
+}
+
+// Gateways returns up to limit rows, in byte order of names.
+func (r *reader) Gateways(ctx context.Context, after string, limit int) ([]keyspace.Gateway, error) {
+	f, err := r.files.catalog(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer r.files.leave(f)
+	var all []keyspace.Gateway
+	for len(all) < limit {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		want := min(limit-len(all), listRows)
+		before := len(all)
+		if all, err = f.gateways(ctx, all, after, want); err != nil {
+			return nil, fileError("read", f.path, err)
+		}
+		if len(all)-before < want {
+			break
+		}
+		after = all[len(all)-1].Name
+	}
+	return all, nil
+}
+
+func (r *readFile) gateways(ctx context.Context, all []keyspace.Gateway, after string, limit int) ([]keyspace.Gateway, error) {
+	rows, err := r.query(ctx, selectGateways, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }() // only read; Err has what went wrong
+	for rows.Next() {
+		var g keyspace.Gateway
+		if err := rows.Scan(&g.Name, &g.Position.Sequence, &g.Position.Ordinal, &g.Entry); err != nil {
+			return nil, err
+		}
+		all = append(all, g)
+	}
+	return all, rows.Err()
+}
+
+// Rollups yields a gateway's rollups, page by page.
+func (r *reader) Rollups(
+	ctx context.Context, gateway string, span keyspace.Span, from, to int64, yield func(keyspace.Rollup) error,
+) error {
+	f, err := r.files.catalog(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.files.leave(f)
+	id, err := f.gatewayID(ctx, gateway)
+	if id == 0 {
+		return err
+	}
+	p := &rollupPage{key: keyspace.RollupKey{Gateway: gateway, Span: span}}
+	for from < to {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		more, err := p.read(ctx, f, id, from, to)
+		if err != nil {
+			return fileError("read", f.path, err)
+		}
+		for i := range p.rollups {
+			if err := yield(p.rollups[i]); err != nil {
+				return err
+			}
+		}
+		if !more {
+			break
+		}
+		from = p.rollups[len(p.rollups)-1].Start + 1
+	}
+	return nil
+}
+
+// rollupPage is what one read transaction has read of a gateway's rollups.
+type rollupPage struct {
+	key     keyspace.RollupKey
+	rollups []keyspace.Rollup
+	ends    []int // of each rollup's data in data
+	data    []byte
+	raw     sql.RawBytes
+}
+
+// read fills the page; it reports whether there may be more rollups after it.
+func (p *rollupPage) read(ctx context.Context, f *readFile, gateway, from, to int64) (more bool, err error) {
+	p.rollups, p.ends, p.data = p.rollups[:0], p.ends[:0], p.data[:0]
+	rows, err := f.query(ctx, selectRollups, gateway, int64(p.key.Span), from, to, listRows)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = rows.Close() }() // only read; Err has what went wrong
+	for len(p.data) < pageBytes && rows.Next() {
+		var k [5]int64
+		if err := rows.Scan(&k[0], &k[1], &k[2], &k[3], &k[4], &p.raw); err != nil {
+			return false, err
+		}
+		r := keyspace.Rollup{RollupKey: p.key, Computed: position(k[1], k[2]), Stale: position(k[3], k[4])}
+		r.Start = k[0]
+		p.rollups = append(p.rollups, r)
+		p.data = append(p.data, p.raw...)
+		p.ends = append(p.ends, len(p.data))
+	}
+	begin := 0
+	for i, end := range p.ends {
+		if end > begin {
+			p.rollups[i].Data = p.data[begin:end:end]
+		}
+		begin = end
+	}
+	return len(p.rollups) == listRows || len(p.data) >= pageBytes, rows.Err()
+}

@@ -1,0 +1,58 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"berth/schema"
+)
+
+func notFound(name string) error {
+	return schema.Errorf(schema.NotFound, "there is no keyspace %s", name)
+}
+
+func closedError(name string) error {
+	return schema.Errorf(schema.Unavailable, "keyspace %s is closed", name)
+}
+
+// fileError gives err of an act on a file its kind, and the file's name.
+func fileError(act, path string, err error) error {
+	if _, ok := errors.AsType[*schema.Error](err); ok || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%s: %w", act, err)
+	}
+	short := filepath.Join(filepath.Base(filepath.Dir(path)), filepath.Base(path))
+	cause := fmt.Errorf("%s %s: %w", act, path, err)
+	code := 0
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		code = e.Code() & 0xff
+	}
+	switch code {
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+		return damaged(short, "").WithCause(cause)
+	case sqlite3.SQLITE_FULL:
+		return schema.Errorf(schema.Unavailable, "the disk of %s is full", short).WithNext("free some space").WithCause(cause)
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY,
+		sqlite3.SQLITE_PERM, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT:
+		return schema.Errorf(schema.Unavailable, "%s cannot be read or written now", short).WithCause(cause)
+	}
+	if _, ok := errors.AsType[*fs.PathError](err); ok || errors.Is(err, sql.ErrConnDone) {
+		return schema.Errorf(schema.Unavailable, "%s cannot be read or written now", short).WithCause(cause)
+	}
+	return schema.Errorf(schema.Internal, "%s met an unexpected error", short).WithCause(cause)
+}
+
+// damaged says that a file is not what its name says.
+func damaged(file, why string) *schema.Error {
+	if why != "" {
+		why = ": " + why
+	}
+	return schema.Errorf(schema.Internal, "%s is damaged%s", file, why).
+		WithNext("stop the provider's pipeline, then restore the file from a backup or move it away")
+}

@@ -1,0 +1,242 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"berth/internal/keyspace"
+)
+
+const (
+	// selectUnrolled asks the index of rollups that do not count, and nothing else.
+	selectUnrolled = `
+SELECT n.name, r.start, r.gateway FROM rollups r INDEXED BY unrolled CROSS JOIN names n ON n.id = r.gateway
+WHERE r.span = ? AND (r.computed_sequence, r.computed_ordinal) < (r.stale_sequence, r.stale_ordinal)
+  AND (r.start, r.gateway) > (?, ?) AND r.start <= ?
+ORDER BY r.start, r.gateway LIMIT ?`
+
+	selectIDs = `SELECT id FROM names WHERE id > ? ORDER BY id LIMIT ?`
+)
+
+// spans are all there are.
+var spans = []keyspace.Span{keyspace.Hour, keyspace.Day}
+
+// Unrolled yields the keys of rollups that do not count, page by page.
+func (w *writer) Unrolled(ctx context.Context, endBefore int64, yield func(keyspace.RollupKey) bool) error {
+	f, err := w.files.catalog(ctx)
+	if err != nil {
+		return err
+	}
+	defer w.files.leave(f)
+	for _, span := range spans {
+		last := endBefore - span.Length()
+		if last > endBefore {
+			continue // no span ends that early
+		}
+		u := unrolled{span: span, start: -1 << 63, last: last}
+		for more := true; more; {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if more, err = u.read(ctx, f); err != nil {
+				return fileError("read", f.path, err)
+			}
+			for _, k := range u.keys {
+				if !yield(k) {
+					return nil
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// unrolled is what one read transaction has read of the rollups that do not count, and how far it has come.
+type unrolled struct {
+	span          keyspace.Span
+	start, number int64 // of the last key read; number is the gateway's
+	last          int64 // the last start to read
+	keys          []keyspace.RollupKey
+}
+
+func (u *unrolled) read(ctx context.Context, f *readFile) (more bool, err error) {
+	u.keys = u.keys[:0]
+	rows, err := f.query(ctx, selectUnrolled, int64(u.span), u.start, u.number, u.last, listRows)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = rows.Close() }() // only read; Err has what went wrong
+	for rows.Next() {
+		k := keyspace.RollupKey{Span: u.span}
+		if err := rows.Scan(&k.Gateway, &k.Start, &u.number); err != nil {
+			return false, err
+		}
+		u.start = k.Start
+		u.keys = append(u.keys, k)
+	}
+	return len(u.keys) == listRows, rows.Err()
+}
+
+// Expire removes the files of months that are over before blocksBefore, and the rollups of spans that are over before
+// rollupsBefore.
+func (w *writer) Expire(ctx context.Context, blocksBefore, rollupsBefore int64) error {
+	return errors.Join(w.expireBlocks(ctx, time.Unix(0, blocksBefore)), w.expireRollups(ctx, rollupsBefore))
+}
+
+func (w *writer) expireBlocks(ctx context.Context, before time.Time) error {
+	if err := w.begin(ctx); err != nil {
+		return err
+	}
+	defer w.mu.Unlock()
+	all, err := w.reader.months()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	removed := 0
+	for _, m := range all {
+		if (m + 1).start().After(before) {
+			break
+		}
+		if err := w.removeMonth(ctx, m); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		removed++
+	}
+	if err := w.removeLeftovers(); err != nil {
+		errs = append(errs, fileError("expire", w.dir, err))
+	}
+	if removed > 0 {
+		if err := syncFolders(w.dir); err != nil {
+			errs = append(errs, fileError("expire", w.dir, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// removeMonth carries the highest position of the month to the catalog, then removes its file. Readers that have it
+// open keep reading what they have.
+func (w *writer) removeMonth(ctx context.Context, m month) error {
+	p, err := w.monthPosition(ctx, m)
+	if err != nil {
+		return err
+	}
+	free := context.WithoutCancel(ctx)
+	if err := w.catalog.transact(ctx, func() error { return w.catalog.raise(free, p) }); err != nil {
+		return err
+	}
+	if err := w.closeMonth(m); err != nil {
+		return err
+	}
+	path := m.path(w.dir)
+	err = os.Remove(path)
+	if err == nil {
+		err = removeLogs(path)
+	}
+	if err != nil {
+		return fileError("expire", path, err)
+	}
+	return nil
+}
+
+// removeLeftovers removes SQLite's own files of months whose file is gone.
+func (w *writer) removeLeftovers() error {
+	entries, err := os.ReadDir(w.dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		for _, end := range logEnds {
+			file, ok := strings.CutSuffix(e.Name(), end)
+			if !ok {
+				continue
+			}
+			if _, err := os.Stat(filepath.Join(w.dir, file)); !os.IsNotExist(err) {
+				continue
+			}
+			if err := os.Remove(filepath.Join(w.dir, e.Name())); err != nil && !os.IsNotExist(err) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// expireRollups deletes rollups gateway by gateway, a page of gateways in a transaction.
+func (w *writer) expireRollups(ctx context.Context, before int64) error {
+	f, err := w.files.catalog(ctx)
+	if err != nil {
+		return err
+	}
+	defer w.files.leave(f)
+	for last := int64(0); ; {
+		ids, err := f.ids(ctx, last)
+		if err != nil {
+			return fileError("read", f.path, err)
+		}
+		if len(ids) == 0 {
+			return nil
+		}
+		last = ids[len(ids)-1]
+		if err := w.deleteRollups(ctx, ids, before); err != nil {
+			return err
+		}
+	}
+}
+
+func (w *writer) deleteRollups(ctx context.Context, gateways []int64, before int64) error {
+	if err := w.begin(ctx); err != nil {
+		return err
+	}
+	defer w.mu.Unlock()
+	free := context.WithoutCancel(ctx)
+	return w.catalog.transact(ctx, func() error {
+		for _, id := range gateways {
+			for _, span := range spans {
+				last := before - span.Length()
+				if last > before {
+					continue // no span ends that early
+				}
+				if _, err := w.catalog.do(free, deleteRollups, id, int64(span), last); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+func (r *readFile) ids(ctx context.Context, after int64) ([]int64, error) {
+	rows, err := r.query(ctx, selectIDs, after, listRows)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }() // only read; Err has what went wrong
+	var ids []int64
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	return ids, rows.Err()
+}
+
+// Stats returns the bytes of the keyspace's files.
+func (w *writer) Stats(ctx context.Context) (keyspace.Stats, error) {
+	if err := w.begin(ctx); err != nil {
+		return keyspace.Stats{}, err
+	}
+	defer w.mu.Unlock()
+	size, err := folderSize(w.dir)
+	if err != nil {
+		return keyspace.Stats{}, fileError("measure", w.dir, err)
+	}
+	return keyspace.Stats{Bytes: size}, nil
+}

@@ -1,0 +1,30 @@
+package sqlite_test
+
+import (
+	"log/slog"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"berth/internal/keyspace"
+	"berth/internal/keyspace/keyspacetest"
+	"berth/internal/keyspace/sqlite"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestContract(t *testing.T) {
+	keyspacetest.Run(t, func(t *testing.T) keyspace.Backend {
+		t.Helper()
+		return open(t, t.TempDir())
+	})
+}
+
+func open(t testing.TB, dir string) *sqlite.Backend {
+	t.Helper()
+	b, err := sqlite.New(dir, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}

@@ -1,0 +1,204 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"log/slog"
+	"os"
+
+	ddl "berth/schema/sql"
+
+	"berth/schema"
+)
+
+const (
+	selectName   = selectGatewayID
+	insertName   = `INSERT INTO names (name) VALUES (?)`
+	selectNextID = `SELECT coalesce(max(id), 0) + 1 FROM data`
+
+	insertBlock = `
+INSERT INTO blocks (day, gateway, first, from_sequence, from_ordinal, to_sequence, to_ordinal, part, last, id)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
+	insertData = `INSERT INTO data (id, data) VALUES (?, ?)`
+
+	raisePosition = `
+INSERT INTO position (id, sequence, ordinal) VALUES (1, ?, ?)
+ON CONFLICT (id) DO UPDATE SET sequence = excluded.sequence, ordinal = excluded.ordinal
+WHERE (excluded.sequence, excluded.ordinal) > (sequence, ordinal)`
+
+	upsertMark = `
+INSERT INTO rollups (gateway, span, start, computed_sequence, computed_ordinal, stale_sequence, stale_ordinal)
+VALUES (?, ?, ?, 0, 0, ?, ?)
+ON CONFLICT (gateway, span, start) DO UPDATE SET stale_sequence = excluded.stale_sequence, stale_ordinal = excluded.stale_ordinal
+WHERE (excluded.stale_sequence, excluded.stale_ordinal) > (stale_sequence, stale_ordinal)`
+
+	upsertGateway = `
+INSERT INTO gateways (id, sequence, ordinal, entry, tail) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET sequence = excluded.sequence, ordinal = excluded.ordinal, entry = excluded.entry, tail = excluded.tail
+WHERE (excluded.sequence, excluded.ordinal) >= (sequence, ordinal)`
+
+	upsertRollup = `
+INSERT INTO rollups (gateway, span, start, computed_sequence, computed_ordinal, stale_sequence, stale_ordinal, data)
+VALUES (?, ?, ?, ?, ?, 0, 0, ?)
+ON CONFLICT (gateway, span, start) DO UPDATE
+SET computed_sequence = excluded.computed_sequence, computed_ordinal = excluded.computed_ordinal, data = excluded.data
+WHERE (excluded.computed_sequence, excluded.computed_ordinal) >= (computed_sequence, computed_ordinal)`
+
+	deleteRollups = `DELETE FROM rollups WHERE gateway = ? AND span = ? AND start <= ?`
+)
+
+// writeStatements are what is done to each kind of file.
+var writeStatements = map[string][]string{
+	ddl.Blocks().Name:  {selectName, insertName, raisePosition, selectNextID, insertBlock, insertData},
+	ddl.Catalog().Name: {selectName, insertName, raisePosition, upsertMark, upsertGateway, upsertRollup, deleteRollups},
+}
+
+const (
+	// walLimit is the size of a write-ahead log at which the writer waits for readers to leave it, in bytes. Until then
+	// SQLite's own checkpoints do, which wait for nobody.
+	walLimit = 24 << 20
+	// walWait is how long the writer waits then, in milliseconds; after that the log may grow by walLimit once more.
+	walWait = 500
+	// namesKept is how many gateways' numbers are kept in memory for a file.
+	namesKept = 1 << 16
+)
+
+// writeFile is a file that is open for writing, by one connection.
+type writeFile struct {
+	path       string
+	log        *slog.Logger
+	info       os.FileInfo // which file it is, whatever bears its name now
+	db         *sql.DB
+	conn       *sql.Conn
+	statements map[string]*sql.Stmt
+
+	names  map[string]int64 // of gateways, as committed or written by the transaction under way
+	nextID int64            // of data, 0 when it has to be asked
+	used   uint64           // when it was last used, counted in uses
+	retry  int64            // the size of the write-ahead log at which to wait for readers
+}
+
+// openWriteFile opens a file that exists, and brings it to the newest version.
+func openWriteFile(ctx context.Context, path string, s *ddl.Schema, log *slog.Logger) (*writeFile, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	db, err := openWrite(path, s)
+	if err != nil {
+		return nil, fileError("open", path, err)
+	}
+	f := &writeFile{path: path, log: log, info: info, db: db, names: map[string]int64{}, retry: walLimit}
+	if err := f.prepare(context.WithoutCancel(ctx), s); err != nil {
+		_ = db.Close() // the error that led here says more
+		return nil, fileError("open", path, err)
+	}
+	return f, nil
+}
+
+func (f *writeFile) prepare(ctx context.Context, s *ddl.Schema) error {
+	if err := identify(ctx, f.db, f.path, s); err != nil {
+		return err
+	}
+	if err := migrate(ctx, f.db, s); err != nil {
+		return err
+	}
+	var err error
+	if f.conn, err = f.db.Conn(ctx); err != nil {
+		return err
+	}
+	f.statements = map[string]*sql.Stmt{}
+	for _, text := range writeStatements[s.Name] {
+		if f.statements[text], err = f.conn.PrepareContext(ctx, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// close closes the file. SQLite copies its write-ahead log into it when nobody else has it open.
+func (f *writeFile) close() error {
+	return errors.Join(f.conn.Close(), f.db.Close())
+}
+
+// transact does fn in one transaction, which is on disk when transact returns nil. Statements are short, so they are
+// never interrupted: fn looks at the context between them.
+func (f *writeFile) transact(ctx context.Context, fn func() error) error {
+	free := context.WithoutCancel(ctx)
+	err := ctx.Err()
+	if err == nil {
+		_, err = f.conn.ExecContext(free, "BEGIN IMMEDIATE")
+	}
+	if err != nil {
+		return fileError("write", f.path, err)
+	}
+	if err = fn(); err == nil {
+		_, err = f.conn.ExecContext(free, "COMMIT")
+	}
+	if err != nil {
+		_, _ = f.conn.ExecContext(free, "ROLLBACK") // SQLite may have done so; the error that led here says more
+		clear(f.names)
+		f.nextID = 0
+		return fileError("write", f.path, err)
+	}
+	f.boundLog(free)
+	return nil
+}
+
+// boundLog keeps the write-ahead log from growing for ever when readers never leave it all at once.
+func (f *writeFile) boundLog(ctx context.Context) {
+	info, err := os.Stat(f.path + "-wal")
+	if err != nil || info.Size() < f.retry {
+		return
+	}
+	var busy, pages, copied int
+	_, err = f.conn.ExecContext(ctx, "PRAGMA "+pragma("busy_timeout", walWait))
+	if err == nil {
+		err = f.conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &pages, &copied)
+	}
+	if _, rerr := f.conn.ExecContext(ctx, "PRAGMA "+pragma("busy_timeout", busyTimeout)); err == nil {
+		err = rerr
+	}
+	if err == nil && busy == 0 {
+		f.retry = walLimit
+		return
+	}
+	f.retry = info.Size() + walLimit
+	f.log.Warn("a write-ahead log cannot be emptied, because a reader stays in it; it grows until that reader leaves",
+		"file", f.path, "bytes", info.Size(), "error", err)
+}
+
+// do executes one of the file's statements.
+func (f *writeFile) do(ctx context.Context, text string, args ...any) (sql.Result, error) {
+	return f.statements[text].ExecContext(ctx, args...)
+}
+
+// id returns the gateway's number in the file, giving it one when it has none.
+func (f *writeFile) id(ctx context.Context, gateway string) (int64, error) {
+	if id, ok := f.names[gateway]; ok {
+		return id, nil
+	}
+	if len(f.names) >= namesKept {
+		clear(f.names)
+	}
+	var id int64
+	err := f.statements[selectName].QueryRowContext(ctx, gateway).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		var res sql.Result
+		if res, err = f.do(ctx, insertName, gateway); err == nil {
+			id, err = res.LastInsertId()
+		}
+	}
+	if err != nil {
+		return 0, err
+	}
+	f.names[gateway] = id
+	return id, nil
+}
+
+// raise keeps the highest position that the file knows.
+func (f *writeFile) raise(ctx context.Context, p schema.Position) error {
+	_, err := f.do(ctx, raisePosition, int64(p.Sequence), p.Ordinal) //nolint:gosec // checked by Check
+	return err
+}
