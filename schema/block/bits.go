@@ -105,24 +105,19 @@ func spanOf(most uint64) span {
 	return span{width: width, short: uint64(1)<<width - most - 1} // for 64 bits the shift gives 0, and all is right
 }
 
-// cost returns the bits of the code of x.
-func (s span) cost(x uint64) uint64 {
-	if x < s.short {
-		return uint64(s.width - 1)
-	}
-	return uint64(s.width)
+// saved returns the bits that the code of x is shorter than width: one or none.
+func (s span) saved(x uint64) uint64 {
+	_, less := bits.Sub64(x, s.short, 0)
+	return less
 }
 
 func (w *bitWriter) writeSpan(s span, x uint64) {
-	switch {
-	case s.width == 0:
-	case x < s.short:
+	if x < s.short {
 		w.writeWide(x, s.width-1)
-	default:
-		x += s.short
-		w.writeWide(x>>1, s.width-1)
-		w.write(x&1, 1)
+		return
 	}
+	x += s.short
+	w.writeWide(x>>1|x&1<<(s.width-1), s.width)
 }
 
 func (r *bitReader) readSpan(s span) uint64 {
@@ -134,4 +129,32 @@ func (r *bitReader) readSpan(s span) uint64 {
 		return x
 	}
 	return (x<<1 | r.read(1)) - s.short
+}
+
+// fastWidth is the widest code that one peek holds whole.
+const fastWidth = 56
+
+// readSpans fills out with numbers of the code s.
+func readSpans[T int64 | uint64](r *bitReader, s span, out []T) {
+	i := 0
+	if s.width > 0 && s.width <= fastWidth {
+		data, at, prefix := r.data, r.at, s.width-1
+		mask := uint64(1)<<prefix - 1
+		for ; i < len(out) && at>>3+8 <= uint64(len(data)); i++ {
+			word := binary.LittleEndian.Uint64(data[at>>3:]) >> (at & 7)
+			x := word & mask
+			long := (x<<1 | word>>prefix&1) - s.short
+			n := uint64(prefix)
+			if x >= s.short {
+				x = long
+				n++
+			}
+			at += n
+			out[i] = T(x)
+		}
+		r.at = at
+	}
+	for ; i < len(out); i++ {
+		out[i] = T(r.readSpan(s))
+	}
 }

@@ -27,7 +27,7 @@ func TestWhatIsEncodedIsReadBackBitForBit(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+		if diff := diff(want, got); diff != "" {
 			t.Fatal(diff)
 		}
 		var column Column

@@ -58,7 +58,7 @@
 //	[uvarint] d
 //	          form 0, packed:  x in 0..m
 //	          form 1, deltas:  zigzag smallest difference, uvarint range r of them; differences less the smallest, in 0..r
-//	          form 2, Rice:    byte k; x - m/2
+//	          form 2, Rice:    byte k, uvarint level; x - level
 //	          form 3, Rice:    byte k; differences less the mean difference (last x - first x) / (count - 1)
 //	          form 4, Rice:    byte k; each difference less the one before, the first less the mean
 //	          form 5, runs:    uvarint count, uvarint range r; of each its x in 0..m, and its length - 1 in 0..r

@@ -3,7 +3,11 @@ package block
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"berth/schema"
 )
@@ -89,4 +93,16 @@ func truckContent(n int) *Content {
 		}
 	}
 	return b.Content()
+}
+
+// diff returns how two contents differ, "" if they do not.
+func diff(want, got *Content) string {
+	same := func(a, b Column) bool {
+		return a.Sensor == b.Sensor && a.Kind == b.Kind && slices.Equal(a.Times, b.Times) &&
+			slices.Equal(a.Bits, b.Bits) && slices.Equal(a.Texts, b.Texts)
+	}
+	if want.Gateway == got.Gateway && want.From == got.From && want.To == got.To && slices.EqualFunc(want.Columns, got.Columns, same) {
+		return ""
+	}
+	return "they differ: " + cmp.Diff(want, got, cmpopts.EquateEmpty())
 }

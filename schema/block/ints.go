@@ -3,6 +3,7 @@ package block
 import (
 	"encoding/binary"
 	"math/bits"
+	"slices"
 
 	"berth/schema/internal/wire"
 )
@@ -41,6 +42,7 @@ const (
 type ints struct {
 	x       []uint64 // (v - min) / shared
 	z       [3][]uint64
+	level   uint64 // about the median of x
 	lengths []uint64
 }
 
@@ -50,7 +52,7 @@ type plan struct {
 	bits     uint64 // of the codes
 	head     int    // bytes before the codes
 	k        uint
-	base     uint64
+	base     uint64 // of Rice codes; the range of deltas and of runs' lengths
 	smallest int64
 	codes    span
 	lengths  span
@@ -119,15 +121,18 @@ func (e *ints) normalize(v []int64, b bounds, shared uint64) {
 // plan returns the shortest way to write e.x, which lies in 0..most.
 func (e *ints) plan(most uint64) plan {
 	best := e.planPacked(most)
-	candidates := [...]func(uint64) plan{e.planDeltas, e.planRuns}
-	for _, candidate := range candidates {
-		if p := candidate(most); p.size() < best.size() {
+	deltas, runs := e.planDeltas()
+	if deltas.size() < best.size() {
+		best = deltas
+	}
+	if uint64(runs)*uint64(best.codes.width) < best.size() {
+		if p := e.planRuns(most); p.size() < best.size() {
 			best = p
 		}
 	}
-	e.residuals(most)
+	e.residuals()
 	for order := range e.z {
-		if p := e.planRice(order, most); p.size() < best.size() {
+		if p := e.planRice(order, best.size()); p.size() < best.size() {
 			best = p
 		}
 	}
@@ -136,48 +141,57 @@ func (e *ints) plan(most uint64) plan {
 
 func (e *ints) planPacked(most uint64) plan {
 	p := plan{form: formPacked, codes: spanOf(most)}
+	p.bits = uint64(len(e.x)) * uint64(p.codes.width)
 	for _, x := range e.x {
-		p.bits += p.codes.cost(x)
+		p.bits -= p.codes.saved(x)
 	}
 	return p
 }
 
-func (e *ints) planDeltas(uint64) plan {
-	least, most := int64(e.x[1]-e.x[0]), int64(e.x[1]-e.x[0])
-	for i := 1; i < len(e.x); i++ {
-		d := int64(e.x[i] - e.x[i-1])
+// planDeltas also returns the number of runs.
+func (e *ints) planDeltas() (plan, int) {
+	before, runs := e.x[0], 1
+	least, most := int64(e.x[1]-before), int64(e.x[1]-before)
+	for _, x := range e.x[1:] {
+		d := int64(x - before)
 		least, most = min(least, d), max(most, d)
+		if d != 0 {
+			runs++
+		}
+		before = x
 	}
-	p := plan{form: formDeltas, smallest: least, codes: spanOf(distance(most, least))}
-	p.head = zigzagLen(least) + uvarintLen(distance(most, least))
-	p.base = distance(most, least)
-	for i := 1; i < len(e.x); i++ {
-		p.bits += p.codes.cost(e.x[i] - e.x[i-1] - uint64(least))
+	p := plan{form: formDeltas, smallest: least, base: distance(most, least)}
+	p.codes = spanOf(p.base)
+	p.head = zigzagLen(least) + uvarintLen(p.base)
+	p.bits = uint64(len(e.x)-1) * uint64(p.codes.width)
+	before = e.x[0] + uint64(least)
+	for _, x := range e.x[1:] {
+		p.bits -= p.codes.saved(x - before)
+		before = x + uint64(least)
 	}
-	return p
+	return p, runs
 }
 
 func (e *ints) planRuns(most uint64) plan {
 	e.lengths = e.lengths[:0]
-	length := uint64(0)
+	length, longest := uint64(0), uint64(0)
 	for i := 1; i < len(e.x); i++ {
 		if e.x[i] == e.x[i-1] {
 			length++
 			continue
 		}
 		e.lengths = append(e.lengths, length)
+		longest = max(longest, length)
 		length = 0
 	}
 	e.lengths = append(e.lengths, length)
-	longest := uint64(0)
-	for _, l := range e.lengths {
-		longest = max(longest, l)
-	}
+	longest = max(longest, length)
 	p := plan{form: formRuns, runs: len(e.lengths), base: longest, codes: spanOf(most), lengths: spanOf(longest)}
 	p.head = uvarintLen(uint64(p.runs)) + uvarintLen(longest)
+	p.bits = uint64(p.runs) * uint64(p.codes.width+p.lengths.width)
 	at := 0
 	for _, l := range e.lengths {
-		p.bits += p.codes.cost(e.x[at]) + p.lengths.cost(l)
+		p.bits -= p.codes.saved(e.x[at]) + p.lengths.saved(l)
 		at += int(l) + 1
 	}
 	return p
@@ -188,41 +202,64 @@ func slope(first, last uint64, n int) uint64 {
 	return uint64(int64(last-first) / int64(max(n-1, 1)))
 }
 
+// level returns about the median, which a few spikes do not move.
+func level(x []uint64) uint64 {
+	var some [9]uint64
+	for i := range some {
+		some[i] = x[i*(len(x)-1)/(len(some)-1)]
+	}
+	slices.Sort(some[:])
+	return some[len(some)/2]
+}
+
 // residuals fills e.z with what the Rice forms write: order 0 has a number for each value, order 1 and 2 for each but
 // the first.
-func (e *ints) residuals(most uint64) {
+func (e *ints) residuals() {
 	n := len(e.x)
-	middle, mean := most/2, slope(e.x[0], e.x[n-1], n)
+	e.level = level(e.x)
+	mean := slope(e.x[0], e.x[n-1], n)
 	for order := range e.z {
 		e.z[order] = resize(e.z[order], n)
 	}
 	z0, z1, z2 := e.z[0], e.z[1][:n-1], e.z[2][:n-1]
 	e.z[1], e.z[2] = z1, z2
-	z0[0] = wire.Zigzag(int64(e.x[0] - middle))
+	z0[0] = wire.Zigzag(int64(e.x[0] - e.level))
 	before := mean
 	for i := 1; i < n; i++ {
 		x := e.x[i]
 		d := x - e.x[i-1]
-		z0[i] = wire.Zigzag(int64(x - middle))
+		z0[i] = wire.Zigzag(int64(x - e.level))
 		z1[i-1] = wire.Zigzag(int64(d - mean))
 		z2[i-1] = wire.Zigzag(int64(d - before))
 		before = d
 	}
 }
 
-// planRice tries the k around the median's length.
-func (e *ints) planRice(order int, most uint64) plan {
-	var lengths [65]int
-	for _, z := range e.z[order] {
-		lengths[bits.Len64(z)]++
+// planRice tries the k around the length of the median, unless no k can take less than the given size: a code of z takes
+// at least a bit more than z has.
+func (e *ints) planRice(order int, beat uint64) plan {
+	z := e.z[order]
+	p := plan{form: byte(formRice0 + order), bits: 1 << 62, head: 1}
+	if order == 0 {
+		p.base = e.level
+		p.head += uvarintLen(p.base)
 	}
-	median, seen := 0, 0
-	for seen += lengths[0]; 2*seen < len(e.z[order]); seen += lengths[median] {
+	var lengths [65]int
+	least := len(z)
+	for _, x := range z {
+		n := bits.Len64(x)
+		lengths[n]++
+		least += n
+	}
+	if uint64(least) >= beat {
+		return p
+	}
+	median, seen := 0, lengths[0]
+	for ; 2*seen < len(z); seen += lengths[median] {
 		median++
 	}
-	p := plan{form: byte(formRice0 + order), bits: 1 << 62, head: 1, base: most / 2}
 	for k := max(median-2, 0); k <= min(median, riceMost); k++ {
-		if cost := riceCost(e.z[order], uint(k)); cost < p.bits {
+		if cost := riceCost(z, uint(k)); cost < p.bits {
 			p.bits, p.k = cost, uint(k)
 		}
 	}
@@ -252,6 +289,9 @@ func (e *ints) write(dst []byte, p *plan, most uint64) []byte {
 		dst = binary.AppendUvarint(dst, p.base)
 	case formRice0, formRice1, formRice2:
 		dst = append(dst, byte(p.k))
+		if p.form == formRice0 {
+			dst = binary.AppendUvarint(dst, p.base)
+		}
 	}
 	w := bitWriter{dst: dst}
 	w.reserve(p.bits)

@@ -1,6 +1,7 @@
 package block
 
 import (
+	"encoding/binary"
 	"math/bits"
 
 	"berth/schema/internal/wire"
@@ -43,7 +44,7 @@ type stream[T int64 | uint64] struct {
 	c                 *wire.Cursor
 	shared, least     uint64
 	most, first, last uint64
-	beyond            bool // some x was more than most
+	greatest          uint64 // x so far
 }
 
 func (s *stream[T]) read(form byte) bool {
@@ -61,9 +62,10 @@ func (s *stream[T]) read(form byte) bool {
 	}
 }
 
-func (s *stream[T]) put(i int, x uint64) {
-	s.beyond = s.beyond || x > s.most
-	s.out[i] = T(s.least + x*s.shared)
+// value returns the value of x. It notes an x that lies beyond the bounds.
+func (s *stream[T]) value(x uint64) T {
+	s.greatest = max(s.greatest, x)
+	return T(s.least + x*s.shared)
 }
 
 // codes returns a reader of the rest of the stream's bytes.
@@ -71,76 +73,101 @@ func (s *stream[T]) codes() bitReader { return bitReader{data: s.c.Bytes(uint64(
 
 // end reports whether r is at the end of its bytes and everything was well.
 func (s *stream[T]) end(r *bitReader) bool {
-	return s.c.OK() && !s.beyond && (r.at+7)/8 == uint64(len(r.data))
+	return s.c.OK() && s.greatest <= s.most && (r.at+7)/8 == uint64(len(r.data))
 }
 
 func (s *stream[T]) readPacked() bool {
-	r, codes := s.codes(), spanOf(s.most)
-	if 8*uint64(len(r.data)) < uint64(len(s.out))*uint64(codes.width-1) {
-		return false
-	}
-	for i := range s.out {
-		s.put(i, r.readSpan(codes))
+	r := s.codes()
+	readSpans(&r, spanOf(s.most), s.out)
+	for i, x := range s.out {
+		s.out[i] = s.value(uint64(x))
 	}
 	return s.end(&r)
 }
 
 func (s *stream[T]) readDeltas() bool {
 	smallest, most := uint64(s.c.Zigzag()), s.c.Uvarint()
-	r, codes := s.codes(), spanOf(most)
-	x := s.first
-	s.put(0, x)
-	for i := 1; i < len(s.out); i++ {
-		x += smallest + r.readSpan(codes)
-		s.put(i, x)
-	}
+	r := s.codes()
+	readSpans(&r, spanOf(most), s.out[1:])
+	s.sum(smallest)
 	return s.end(&r)
+}
+
+// sum makes values of differences less a base, which out has from index 1.
+func (s *stream[T]) sum(base uint64) {
+	x := s.first
+	s.out[0] = s.value(x)
+	for i, d := range s.out[1:] {
+		x += base + uint64(d)
+		s.out[i+1] = s.value(x)
+	}
 }
 
 func (s *stream[T]) readRice(order int) bool {
-	k := uint(s.c.Byte())
+	k, level := uint(s.c.Byte()), uint64(0)
+	if order == 0 {
+		level = s.c.Uvarint()
+	}
 	r := s.codes()
-	if k > riceMost || 8*uint64(len(r.data)) < uint64(len(s.out)-1) {
+	if k > riceMost {
 		return false
 	}
-	switch middle, mean := s.most/2, slope(s.first, s.last, len(s.out)); order {
+	switch mean := slope(s.first, s.last, len(s.out)); order {
 	case 0:
-		for i := range s.out {
-			s.put(i, middle+uint64(wire.Unzigzag(r.readRice(k))))
+		readRices(&r, k, s.out)
+		for i, d := range s.out {
+			s.out[i] = s.value(level + uint64(d))
 		}
 	case 1:
-		x := s.first
-		s.put(0, x)
-		for i := 1; i < len(s.out); i++ {
-			x += mean + uint64(wire.Unzigzag(r.readRice(k)))
-			s.put(i, x)
-		}
+		readRices(&r, k, s.out[1:])
+		s.sum(mean)
 	default:
+		readRices(&r, k, s.out[1:])
 		x, d := s.first, mean
-		s.put(0, x)
-		for i := 1; i < len(s.out); i++ {
-			d += uint64(wire.Unzigzag(r.readRice(k)))
+		s.out[0] = s.value(x)
+		for i, dd := range s.out[1:] {
+			d += uint64(dd)
 			x += d
-			s.put(i, x)
+			s.out[i+1] = s.value(x)
 		}
 	}
 	return s.end(&r)
 }
 
-// readRice returns the next number. Where the bytes have ended it returns zero and moves on, so that short tells.
+// readRices fills out with the signed numbers of Rice codes.
+func readRices[T int64 | uint64](r *bitReader, k uint, out []T) {
+	data, mask := r.data, uint64(1)<<k-1
+	for i := range out {
+		if r.at>>3+8 > uint64(len(data)) {
+			out[i] = T(wire.Unzigzag(r.readRice(k)))
+			continue
+		}
+		word := binary.LittleEndian.Uint64(data[r.at>>3:]) >> (r.at & 7)
+		q := uint(bits.TrailingZeros64(word))
+		if q >= riceEscape {
+			out[i] = T(wire.Unzigzag(r.readRice(k)))
+			continue
+		}
+		r.at += uint64(q + 1 + k)
+		out[i] = T(wire.Unzigzag(uint64(q)<<k | word>>(q+1)&mask))
+	}
+}
+
+// readRice returns the next number. An impossible code moves the reader far beyond the end.
 func (r *bitReader) readRice(k uint) uint64 {
 	word := r.peek()
 	q := uint(bits.TrailingZeros64(word))
-	if q >= riceEscape {
+	switch {
+	case q > riceEscape:
+		r.at = 1 << 62
+		return 0
+	case q == riceEscape:
 		r.at += riceEscape + 1
-		if q > riceEscape {
-			r.at = 1 << 62 // no such code
-			return 0
-		}
 		return r.readWide(64)
+	default:
+		r.at += uint64(q + 1 + k)
+		return uint64(q)<<k | word>>(q+1)&(1<<k-1)
 	}
-	r.at += uint64(q + 1 + k)
-	return uint64(q)<<k | word>>(q+1)&(1<<k-1)
 }
 
 func (s *stream[T]) readRuns() bool {
@@ -152,8 +179,9 @@ func (s *stream[T]) readRuns() bool {
 		if length >= uint64(len(s.out)-at) {
 			return false
 		}
+		v := s.value(x)
 		for end := at + int(length); at <= end; at++ {
-			s.put(at, x)
+			s.out[at] = v
 		}
 	}
 	return at == len(s.out) && s.end(&r)
