@@ -1,0 +1,47 @@
+// Command ingest takes one provider's readings in. The provisioner starts it; its exit codes are those of package
+// service.
+package main
+
+import (
+	"os"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+
+	"berth/cmd/internal/service"
+	"berth/ingest"
+)
+
+// garbage is how much the heap may grow between collections, in percent: most instances are idle most of the time, and
+// memory is what many of them share.
+const garbage = 50
+
+func main() {
+	debug.SetGCPercent(garbage)
+	var flags service.Flags
+	var options ingest.Options
+	cmd := &cobra.Command{
+		Use:   "ingest",
+		Short: "Take a provider's readings in",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			credentials, err := flags.Credentials()
+			if err != nil {
+				return err
+			}
+			options.Bus, options.Credentials = flags.Bus, credentials
+			options.Instance, options.Spec = flags.Instance, flags.Spec
+			options.Logger = flags.Logger(os.Stderr)
+			instance, err := ingest.New(options)
+			if err != nil {
+				return err
+			}
+			return flags.Run(cmd.Context(), instance, instance.Done(), instance.Err)
+		},
+	}
+	flags.Add(cmd.Flags())
+	cmd.Flags().StringVar(&options.Provider, "provider", "", "the provider's name")
+	cmd.Flags().StringVar(&options.Keyspaces, "keyspaces", "", "URL of the keyspaces, such as sqlite:var/keyspaces")
+	cmd.Flags().StringVar(&options.Host, "host", "127.0.0.1", "host whose port gateways send to")
+	cmd.Flags().IntVar(&options.PortBase, "port-base", 6000, "the port is this and the provider's slot; 0: any port")
+	os.Exit(service.Main(cmd))
+}

@@ -1,0 +1,91 @@
+package ingest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+
+	"berth/internal/api"
+	"berth/internal/headapi"
+	"berth/internal/version"
+	"berth/schema/record"
+)
+
+// answer answers the questions of headapi.
+func (i *Ingest) answer() error {
+	answers := i.head.Answers()
+	answers[headapi.Books] = i.answerBooks
+	for subject, fn := range answers {
+		stop, err := i.conn.Answer(subject, fn)
+		if err != nil {
+			return err
+		}
+		i.push(subject, otherStop, func(context.Context) error { stop(); return nil })
+	}
+	return nil
+}
+
+// answerBooks answers with the running totals.
+func (i *Ingest) answerBooks(ctx context.Context, _ []byte, reply func([]byte) error) error {
+	data, err := json.Marshal(i.books(ctx))
+	if err != nil {
+		return fmt.Errorf("write books: %w", err)
+	}
+	return reply(data)
+}
+
+// books returns the running totals, and what the log and the head hold. When NATS does not say what the log holds, it is
+// what it said before.
+func (i *Ingest) books(ctx context.Context) *api.Books {
+	b := &api.Books{At: time.Now()}
+	totals, inHand := i.committer.Totals()
+	b.Frames.Received, b.Frames.Committed = totals.FramesReceived, totals.FramesCommitted
+	b.Frames.Rejected, b.Frames.GivenUp, b.Frames.InHand = totals.FramesRejected, totals.FramesGivenUp, inHand
+	b.Readings.Accepted, b.Readings.Rejected, b.Readings.Timeless = totals.Accepted, totals.Rejected, totals.Timeless
+	b.Strangers, b.Reasons = totals.Strangers, totals.Reasons
+
+	state, err := i.journal.State(ctx)
+	i.mu.Lock()
+	if err == nil {
+		i.logState = state
+	}
+	state = i.logState
+	i.mu.Unlock()
+	f := i.head.Figures()
+	b.Log.Messages, b.Log.Bytes, b.Log.Quota = state.Messages, state.Bytes, state.Quota
+	b.Log.First, b.Log.Last, b.Log.Followed = state.First, max(state.Last, f.Committed), f.Followed
+	b.Head.Readings, b.Head.Parts, b.Head.Bytes = f.Readings, f.Parts, f.Bytes
+	b.State, _ = i.state()
+	return b
+}
+
+// state returns the instance's state and why.
+func (i *Ingest) state() (state, detail string) {
+	if i.committer.Slow() {
+		return headapi.StateSlow, "the log is full: gateways wait until it is trimmed"
+	}
+	if state, detail := i.sealer.State(); state != "" {
+		return state, detail
+	}
+	f := i.head.Figures()
+	return f.State, f.Detail
+}
+
+// announce keeps the instance in the registry.
+func (i *Ingest) announce() {
+	i.background("registry", 3*time.Second, func(ctx context.Context) {
+		_ = i.conn.Announce(ctx, i.service, announceEvery) // it ends with the context
+	})
+}
+
+// service describes the instance for the registry.
+func (i *Ingest) service() record.Service {
+	state, detail := i.state()
+	return record.Service{
+		Version: record.Version, Provider: i.o.Provider, Role: record.RoleIngest, Instance: i.o.Instance,
+		Address: i.Addr().String(), Program: version.Version, Spec: i.o.Spec, Started: i.started,
+		State: state, Detail: detail, PID: os.Getpid(),
+	}
+}

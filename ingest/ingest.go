@@ -1,0 +1,370 @@
+// Package ingest is a provider's ingest instance put together: the gate that takes frames, the committer that puts them
+// into the log, the head that holds what is not yet stored, and the sealer that stores it.
+//
+// It gives New, Start, Stop and Addr. It leaves the parts to the packages below it, and flags and exit codes to
+// cmd/ingest. Its one invariant: of a provider one instance writes. Starting, it takes the keyspace's lock and claims the
+// log; when another instance claims it, this one stops.
+package ingest
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"berth/ingest/commit"
+	"berth/ingest/format"
+	"berth/ingest/gate"
+	"berth/ingest/head"
+	"berth/ingest/seal"
+	"berth/internal/bus"
+	"berth/internal/keyspace"
+	"berth/internal/lifecycle"
+	"berth/schema"
+	"berth/schema/batch"
+)
+
+// Options say which provider an Ingest serves, and where.
+type Options struct {
+	Provider    string
+	Host        string // where the port is opened
+	PortBase    int    // the port is PortBase and the provider's slot; 0: any port
+	Bus         string // URL of NATS
+	Credentials bus.Credentials
+	Keyspaces   string       // URL of the keyspaces
+	Instance    string       // its name in the registry
+	Spec        string       // hash of what it was started with
+	HeadBudget  int64        // bytes that the head's readings may take; 0: head.DefaultBudget
+	Logger      *slog.Logger // nil: none
+}
+
+// Validate returns an Invalid error that names what is missing.
+func (o *Options) Validate() error {
+	if err := schema.CheckProvider(o.Provider); err != nil {
+		return err
+	}
+	switch {
+	case o.Bus == "":
+		return schema.Errorf(schema.Invalid, "there is no address of NATS").WithNext("give --nats")
+	case o.Keyspaces == "":
+		return schema.Errorf(schema.Invalid, "there is no address of keyspaces").WithNext("give --keyspaces, such as sqlite:var/keyspaces")
+	case o.PortBase < 0 || o.PortBase > 65_000:
+		return schema.Errorf(schema.Invalid, "%d is no base of ports", o.PortBase)
+	}
+	return nil
+}
+
+// How long a start waits for what another instance, or another program, may still hold, and how long each step of a stop
+// may take.
+const (
+	keyspaceWait = 30 * time.Second
+	portWait     = 15 * time.Second
+	waitStep     = 200 * time.Millisecond
+
+	gateStop   = 5 * time.Second
+	commitStop = 3 * time.Second
+	sealStop   = 10 * time.Second
+	otherStop  = 2 * time.Second
+)
+
+// maxShapes is how many shapes of rows are remembered.
+const maxShapes = 1 << 17
+
+// announceEvery is how often the instance renews its place in the registry.
+const announceEvery = 2 * time.Second
+
+// Ingest is a provider's ingest instance.
+type Ingest struct {
+	o       Options
+	log     *slog.Logger
+	started time.Time
+	ctx     context.Context //nolint:containedctx // of Start: why it ended decides how Stop ends
+	stack   *lifecycle.Stack
+	done    chan struct{} // closed when the log was taken over or lost
+
+	conn      *bus.Conn
+	settings  *settings
+	keyspace  keyspace.Writer
+	journal   *bus.Log
+	head      *head.Head
+	sealer    *seal.Sealer
+	committer *commit.Committer
+	gate      *gate.Gate
+	shapes    *batch.Interner
+
+	mu       sync.Mutex // guards logState
+	logState bus.LogState
+}
+
+// New returns an instance; Start starts it.
+func New(o Options) (*Ingest, error) {
+	if err := o.Validate(); err != nil {
+		return nil, fmt.Errorf("set ingest up: %w", err)
+	}
+	if o.Instance == "" {
+		o.Instance = strconv.Itoa(os.Getpid())
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	log := o.Logger.With("provider", o.Provider)
+	return &Ingest{
+		o: o, log: log, started: time.Now(), stack: lifecycle.New(log),
+		done: make(chan struct{}), shapes: batch.NewInterner(maxShapes),
+	}, nil
+}
+
+// Start returns when the port is open. What the log still holds is read after that. An error leaves nothing running.
+func (i *Ingest) Start(ctx context.Context) error {
+	i.ctx = ctx
+	if err := i.start(ctx); err != nil {
+		return errors.Join(fmt.Errorf("start ingest of %s: %w", i.o.Provider, err), i.Stop(context.WithoutCancel(ctx)))
+	}
+	return nil
+}
+
+func (i *Ingest) start(ctx context.Context) error {
+	conn, err := bus.Connect(ctx, bus.Options{URL: i.o.Bus, Credentials: i.o.Credentials, Name: "ingest " + i.o.Instance, Logger: i.log})
+	if err != nil {
+		return err
+	}
+	i.conn = conn
+	i.push("connection", otherStop, func(context.Context) error { conn.Close(); return nil })
+	if err := i.watchSettings(ctx); err != nil {
+		return err
+	}
+	if err := i.openKeyspace(ctx); err != nil {
+		return err
+	}
+	writer, claim, err := i.claimLog(ctx)
+	if err != nil {
+		return err
+	}
+	i.follow(claim)
+	i.commit(writer, claim)
+	if err := i.answer(); err != nil {
+		return err
+	}
+	i.seal()
+	i.catchUp()
+	i.pushCommitter()
+	if err := i.openGate(ctx); err != nil {
+		return err
+	}
+	i.announce()
+	i.watchOver()
+	i.log.Info("accepting", "address", i.Addr(), "claim", claim.sequence)
+	return nil
+}
+
+// Addr returns where gateways send to, nil before Start.
+func (i *Ingest) Addr() net.Addr {
+	if i.gate == nil {
+		return nil
+	}
+	return i.gate.Addr()
+}
+
+// Done is closed when the instance can write no more: another one has taken over, or the log is lost. Err says which.
+func (i *Ingest) Done() <-chan struct{} { return i.done }
+
+// Err returns why Done was closed; a take-over is bus.ErrTakenOver.
+func (i *Ingest) Err() error {
+	if i.committer == nil {
+		return nil
+	}
+	err := i.committer.Err()
+	if errors.Is(err, bus.ErrTakenOver) {
+		return fmt.Errorf("stop ingest of %s: another instance serves the provider now: %w", i.o.Provider, err)
+	}
+	return err
+}
+
+// Stop closes the port, answers what is in hand, stores what the head holds, and gives everything back. What it does not
+// manage within its limits is in the log. When the parent process is gone it stops at once: NATS may be gone with it.
+// It may be called more than once.
+func (i *Ingest) Stop(ctx context.Context) error {
+	if i.ctx != nil && errors.Is(context.Cause(i.ctx), lifecycle.ErrParentGone) {
+		gone, cancel := context.WithCancel(ctx)
+		cancel()
+		_ = i.stack.Stop(gone) // the log has everything
+		return nil
+	}
+	return i.stack.Stop(ctx)
+}
+
+func (i *Ingest) push(name string, limit time.Duration, stop func(ctx context.Context) error) {
+	i.stack.Push(name, limit, stop)
+}
+
+// background runs fn until the instance stops.
+func (i *Ingest) background(name string, limit time.Duration, fn func(ctx context.Context)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		fn(ctx)
+	}()
+	i.push(name, limit, func(ctx context.Context) error {
+		cancel()
+		select {
+		case <-ended:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+}
+
+// claim is what a start's claim of the log says.
+type claim struct {
+	id       string
+	sequence uint64
+	first    uint64 // the log's first entry
+	totals   batch.Totals
+}
+
+// claimLog makes this instance the log's one writer.
+func (i *Ingest) claimLog(ctx context.Context) (*bus.Writer, *claim, error) {
+	var err error
+	if i.journal, err = i.conn.OpenLog(ctx); err != nil {
+		return nil, nil, err
+	}
+	position, err := i.keyspace.Position(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the keyspace's position: %w", err)
+	}
+	c := &claim{id: i.o.Instance + "-" + rand.Text()}
+	writer, sequence, err := i.journal.Claim(ctx, c.id, position.Sequence, func(prev []byte) ([]byte, error) {
+		c.totals = i.totalsOf(prev)
+		var e batch.Encoder
+		return e.Encode(nil, &batch.Header{Kind: batch.Claim, Claim: c.id, Created: time.Now().UnixNano(), Totals: c.totals}), nil
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	i.push("log", otherStop, func(context.Context) error { writer.Close(); return nil })
+	state, err := i.journal.State(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	i.logState = state
+	c.sequence, c.first = sequence, state.First
+	return writer, c, nil
+}
+
+// totalsOf returns the running totals that the log's last message carries. Frames that its instance had in hand when it
+// was killed were never acknowledged: they are given up.
+func (i *Ingest) totalsOf(last []byte) batch.Totals {
+	if last == nil {
+		return batch.Totals{}
+	}
+	h, err := batch.DecodeHeader(last)
+	if err != nil {
+		i.log.Error("the log's last message cannot be read: the running totals begin anew", "error", err)
+		return batch.Totals{}
+	}
+	t := h.Totals
+	if ended := t.FramesCommitted + t.FramesRejected + t.FramesGivenUp; t.FramesReceived > ended {
+		t.FramesGivenUp += t.FramesReceived - ended
+	}
+	return t
+}
+
+// follow makes the head.
+func (i *Ingest) follow(c *claim) {
+	i.head = head.New(head.Options{
+		Budget: i.o.HeadBudget, Logger: i.log,
+		Committed: func() uint64 { return max(c.sequence, i.committer.Sequence()) },
+	}, c.first, c.sequence)
+}
+
+// commit starts the committer.
+func (i *Ingest) commit(writer *bus.Writer, c *claim) {
+	i.committer = commit.New(commit.Options{Writer: writer, Claim: c.id, Totals: c.totals, Logger: i.log, Follow: i.head.Follow})
+}
+
+func (i *Ingest) pushCommitter() { i.push("committer", commitStop, i.committer.Close) }
+
+// seal starts the sealer; stopping, it stores what the head holds, unless another instance has taken over.
+func (i *Ingest) seal() {
+	i.sealer = seal.New(seal.Options{
+		Head: i.head, Keyspace: i.keyspace, Aside: i.setBlockAside, Logger: i.log,
+		Retention: func() time.Duration { return i.settings.pipeline().Settings.Retention },
+		Trim: func(ctx context.Context, upTo uint64) error {
+			err := i.journal.Trim(ctx, upTo)
+			i.committer.Room()
+			return err
+		},
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		i.sealer.Run(ctx)
+	}()
+	i.push("sealer", sealStop, func(ctx context.Context) error {
+		cancel()
+		select {
+		case <-ended:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if i.committer.Err() != nil {
+			return nil
+		}
+		return i.sealer.Finish(ctx)
+	})
+}
+
+// catchUp starts the reading of the log.
+func (i *Ingest) catchUp() {
+	i.background("catching up", otherStop, func(ctx context.Context) {
+		i.head.CatchUp(ctx, i.journal.Read, i.shapes, i.setMessageAside)
+	})
+}
+
+// openGate opens the port.
+func (i *Ingest) openGate(ctx context.Context) error {
+	gateways, err := i.countGateways(ctx)
+	if err != nil {
+		return err
+	}
+	table := format.NewTable(format.TableOptions{Known: i.known, Gateways: gateways, Interner: i.shapes})
+	pipeline, keys := i.settings.pipeline(), i.settings.keys()
+	port := 0
+	if i.o.PortBase > 0 {
+		port = pipeline.Slot.Port(i.o.PortBase)
+	}
+	g, err := gate.New(gate.Options{
+		Address: net.JoinHostPort(i.o.Host, strconv.Itoa(port)), Committer: i.committer, Decoders: format.New(table),
+		Pipeline: pipeline, Keys: keys, Rejects: i.keepReject, Logger: i.log,
+	})
+	if err != nil {
+		return err
+	}
+	i.push("port", gateStop, g.Stop)
+	if err := i.openPort(ctx, g, port); err != nil {
+		return err
+	}
+	i.gate = g
+	i.settings.tell(g.Set)
+	return nil
+}
+
+// watchOver closes done when the committer can write no more.
+func (i *Ingest) watchOver() {
+	i.background("watch", otherStop, func(ctx context.Context) {
+		select {
+		case <-i.committer.Done():
+			close(i.done)
+		case <-ctx.Done():
+		}
+	})
+}

@@ -1,0 +1,103 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"berth/internal/keyspace"
+	"berth/internal/keyspace/open"
+	"berth/schema"
+	"berth/schema/catalog"
+)
+
+// openKeyspace opens the provider's keyspace as its one writer. An instance before this one may still be ending: it is
+// waited for.
+func (i *Ingest) openKeyspace(ctx context.Context) error {
+	backend, err := open.Open(i.o.Keyspaces, i.log)
+	if err != nil {
+		return err
+	}
+	i.push("keyspaces", otherStop, func(context.Context) error { return backend.Close() })
+	name := i.settings.pipeline().Keyspace
+	err = retry(ctx, keyspaceWait, func() (again bool, err error) {
+		i.keyspace, err = backend.Writer(ctx, name)
+		return schema.Is(err, schema.Conflict), err
+	}, func(err error) {
+		i.log.Warn("waiting for the keyspace, which another process still holds", "error", err)
+	})
+	if err != nil {
+		return fmt.Errorf("open keyspace %s: %w", name, err)
+	}
+	i.push("keyspace", otherStop, func(context.Context) error { return i.keyspace.Close() })
+	return nil
+}
+
+// retry calls fn until it succeeds, its error is not worth another try, or so much time has passed; first is told of the
+// first error.
+func retry(ctx context.Context, limit time.Duration, fn func() (again bool, err error), first func(error)) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	tick := time.NewTicker(waitStep)
+	defer tick.Stop()
+	for n := 0; ; n++ {
+		again, err := fn()
+		if err == nil || !again {
+			return err
+		}
+		if n == 0 {
+			first(err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// countPage is how many gateways are counted at once.
+const countPage = 1000
+
+// countGateways returns how many gateways the keyspace has.
+func (i *Ingest) countGateways(ctx context.Context) (n int, err error) {
+	for after := ""; ; {
+		page, err := i.keyspace.Gateways(ctx, after, countPage)
+		if err != nil {
+			return 0, fmt.Errorf("count gateways: %w", err)
+		}
+		n += len(page)
+		if len(page) < countPage {
+			return n, nil
+		}
+		after = page[len(page)-1].Name
+	}
+}
+
+// known says whether the provider has a gateway, and which sensors it has, of the head and the keyspace together.
+func (i *Ingest) known(gateway string) (sensors []string, ok bool) {
+	sensors, all := i.head.Sensors(gateway)
+	if all {
+		return sensors, true
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	row, err := i.keyspace.Gateway(ctx, gateway)
+	if err != nil {
+		return sensors, len(sensors) > 0 || !schema.Is(err, schema.NotFound)
+	}
+	return append(sensors, sensorsOf(&row)...), true
+}
+
+func sensorsOf(row *keyspace.Gateway) []string {
+	e, err := catalog.DecodeEntry(row.Entry)
+	if err != nil {
+		return nil
+	}
+	sensors := make([]string, 0, len(e.Latest))
+	for i := range e.Latest {
+		sensors = append(sensors, e.Latest[i].Sensor)
+	}
+	return slices.Clip(sensors)
+}

@@ -1,0 +1,127 @@
+package ingest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"berth/internal/bus"
+	"berth/schema/record"
+)
+
+// gatewayKeyPrefix begins the keys of the records of gateways' own keys.
+const gatewayKeyPrefix = "gateway."
+
+// settings are the provider's records as they are now.
+type settings struct {
+	provider string
+	log      *slog.Logger
+	found    chan struct{} // closed when the pipeline's record has been read
+
+	mu       sync.Mutex // guards what follows, and is held while set is called, so that no older records come later
+	record   *record.Pipeline
+	gateways map[string]record.GatewayKey
+	set      func(*record.Pipeline, map[string]record.GatewayKey)
+}
+
+// watchSettings follows the provider's records, and waits until there is one of its pipeline.
+func (i *Ingest) watchSettings(ctx context.Context) error {
+	s := &settings{provider: i.o.Provider, log: i.log, found: make(chan struct{})}
+	i.settings = s
+	bucket, err := i.conn.Bucket(ctx, bus.BucketOptions{Name: "pipeline"})
+	if err != nil {
+		return fmt.Errorf("open the provider's records: %w", err)
+	}
+	i.background("settings", otherStop, func(ctx context.Context) {
+		_ = bucket.Watch(ctx, s.take) // it ends with the context
+	})
+	notice := time.NewTimer(time.Second)
+	defer notice.Stop()
+	for {
+		select {
+		case <-s.found:
+			return nil
+		case <-notice.C:
+			i.log.Info("waiting for the provider's record")
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the provider's record: %w", ctx.Err())
+		}
+	}
+}
+
+// take takes the records as they are now. One that cannot be read changes nothing of what it says.
+func (s *settings) take(all map[string]bus.Entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e, ok := all[record.PipelineKey]; ok {
+		s.takePipeline(e.Value)
+	}
+	gateways := make(map[string]record.GatewayKey)
+	for key, e := range all {
+		if !strings.HasPrefix(key, gatewayKeyPrefix) {
+			continue
+		}
+		var g record.GatewayKey
+		if err := json.Unmarshal(e.Value, &g); err != nil || g.Version > record.Version {
+			s.log.Error("a gateway's key cannot be read", "key", key, "version", g.Version, "error", err)
+			g, ok := s.gateways[key]
+			if ok {
+				gateways[key] = g
+			}
+			continue
+		}
+		gateways[key] = g
+	}
+	s.gateways = gateways
+	if s.set != nil && s.record != nil {
+		s.set(s.record, s.gateways)
+	}
+}
+
+func (s *settings) takePipeline(value []byte) {
+	p := &record.Pipeline{}
+	err := json.Unmarshal(value, p)
+	switch {
+	case err != nil:
+	case p.Version > record.Version:
+		err = fmt.Errorf("it is of version %d", p.Version)
+	case p.Name != s.provider:
+		err = fmt.Errorf("it is of provider %q", p.Name)
+	default:
+		err = p.Settings.Validate()
+	}
+	if err != nil {
+		s.log.Error("the provider's record cannot be used", "error", err)
+		return
+	}
+	if s.record == nil {
+		close(s.found)
+	}
+	s.record = p
+}
+
+// pipeline returns the pipeline's record; it is not to be changed.
+func (s *settings) pipeline() *record.Pipeline {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.record
+}
+
+// keys returns the gateways' own keys; they are not to be changed.
+func (s *settings) keys() map[string]record.GatewayKey {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.gateways
+}
+
+// tell has set called with the records as they are, and at each change.
+func (s *settings) tell(set func(*record.Pipeline, map[string]record.GatewayKey)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.set = set
+	set(s.record, s.gateways)
+}
