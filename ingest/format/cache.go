@@ -20,7 +20,7 @@ type cache struct {
 const (
 	cacheWays  = 8
 	cacheFirst = 1 << 8  // slots at first
-	cacheMost  = 1 << 18 // slots at most
+	cacheMost  = 1 << 19 // slots at most
 )
 
 func newCache() *cache {
@@ -60,33 +60,43 @@ func (c *cache) put(s *series) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	slots := *c.slots.Load()
-	if 2*c.used >= len(slots) && len(slots) < cacheMost {
-		wider := make([]atomic.Pointer[series], 2*len(slots))
-		c.used = 0
-		for i := range slots {
-			if old := slots[i].Load(); old != nil {
-				c.place(wider, old)
-			}
-		}
-		slots = wider
-		c.slots.Store(&wider)
+	if 4*c.used >= len(slots) && len(slots) < cacheMost {
+		slots = c.widen(slots)
 	}
-	c.place(slots, s)
+	// A place is found at once but for the rare case that many series stand close together.
+	for !c.place(slots, s) && len(slots) < cacheMost && 32*c.used > len(slots) {
+		slots = c.widen(slots)
+	}
 }
 
-func (c *cache) place(slots []atomic.Pointer[series], s *series) {
+// widen doubles the slots.
+func (c *cache) widen(slots []atomic.Pointer[series]) []atomic.Pointer[series] {
+	wider := make([]atomic.Pointer[series], 2*len(slots))
+	c.used = 0
+	for i := range slots {
+		if s := slots[i].Load(); s != nil {
+			c.place(wider, s)
+		}
+	}
+	c.slots.Store(&wider)
+	return wider
+}
+
+// place puts a series into the slots. It returns false when another one had to give way.
+func (c *cache) place(slots []atomic.Pointer[series], s *series) bool {
 	for i := range uint64(cacheWays) {
 		slot := &slots[(s.hash+i)&uint64(len(slots)-1)]
 		old := slot.Load()
 		if old == nil {
 			c.used++
 			slot.Store(s)
-			return
+			return true
 		}
 		if old.hash == s.hash && old.key == s.key && old.sender == s.sender {
 			slot.Store(s) // its rules have changed
-			return
+			return true
 		}
 	}
 	slots[(s.hash+(s.hash>>40)%cacheWays)&uint64(len(slots)-1)].Store(s)
+	return false
 }

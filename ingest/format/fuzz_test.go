@@ -37,6 +37,17 @@ func relayRequest() *format.Request {
 	return r
 }
 
+// remembered decodes the payload again: what the decoders remember of the first time must not change the readings.
+func remembered(t *testing.T, decoders *format.Decoders, name string, payload []byte, first *batch.Rows) {
+	t.Helper()
+	second := &batch.Rows{}
+	report, _ := decoders.Decode(name, payload, relayRequest(), second)
+	consistent(t, second, report)
+	if d := cmp.Diff(readings(first), readings(second), cmpopts.EquateEmpty()); d != "" {
+		t.Fatalf("%q (-first +second):\n%s", payload, d)
+	}
+}
+
 // FuzzLine: whatever comes, rows and report fit each other; what is taken, written as lines again by the names of its
 // sensors alone, is taken as the same.
 func FuzzLine(f *testing.F) {
@@ -49,6 +60,7 @@ func FuzzLine(f *testing.F) {
 			t.Fatalf("a payload of lines was refused whole: %v", err)
 		}
 		consistent(t, out, report)
+		remembered(t, decoders, "line", payload, out)
 		var lines strings.Builder
 		for i := range out.Rows {
 			writeLine(t, &lines, out, &out.Rows[i])
@@ -148,6 +160,7 @@ func FuzzJSON(f *testing.F) {
 		if err != nil && out.Len() > 0 {
 			t.Fatalf("%d rows of a payload refused whole: %v", out.Len(), err)
 		}
+		remembered(t, decoders, "json", payload, out)
 		var objects []string
 		for i := range out.Rows {
 			objects = append(objects, object(t, out, &out.Rows[i]))

@@ -63,7 +63,7 @@ type jsonReader struct {
 // element reads an element of the array.
 func (r *jsonReader) element(number int) {
 	r.el = element{at: r.request.Now, arrival: true}
-	r.begin(nil)
+	r.begin()
 	r.names = r.names[:0]
 	if r.peek() != '{' {
 		r.ignore(1)

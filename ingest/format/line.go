@@ -114,20 +114,25 @@ func (l *lineReader) keyEnd(i int) int {
 func (l *lineReader) fieldsAndTime(s *series, i int) (next int, at int64, arrival bool, r *refusal) {
 	p := l.p
 	var like *layout
+	l.begin()
 	if s != nil {
-		like = s.recent.Load()
+		l.expect(s.recent.Load())
+		like = l.like
 	}
-	l.begin(like)
 	for n := 0; ; n++ {
 		var name []byte
-		if like != nil && (n >= len(like.leads) || !leads(p[i:], like.leads[n])) {
-			l.unlike(n)
-			like = nil
-		}
 		if like != nil {
-			i += len(like.leads[n])
-		} else if name, i, r = fieldName(p, i); r != nil {
-			return 0, 0, false, r
+			if n < len(like.leads) && leads(p[i:], like.leads[n]) {
+				i += len(like.leads[n])
+			} else {
+				l.unlike(n)
+				like = nil
+			}
+		}
+		if like == nil {
+			if name, i, r = fieldName(p, i); r != nil {
+				return 0, 0, false, r
+			}
 		}
 		var kind schema.Kind
 		var bits uint64
@@ -197,9 +202,58 @@ func (l *lineReader) value(i int) (kind schema.Kind, bits uint64, next int, r *r
 	}
 }
 
+// short reads a number of at most 15 digits without an exponent that a comma or space follows, as nearly all are. Its
+// kind is 0 when it is another.
+func short(p []byte, i int) (kind schema.Kind, bits uint64, next int) {
+	negative := p[i] == '-'
+	if negative {
+		i++
+	}
+	start, m := i, uint64(0)
+	for i < len(p) && p[i]-'0' <= 9 {
+		m = m*10 + uint64(p[i]-'0')
+		i++
+	}
+	digits, decimals := i-start, 0
+	if i < len(p) && p[i] == '.' {
+		i++
+		point := i
+		for i < len(p) && p[i]-'0' <= 9 {
+			m = m*10 + uint64(p[i]-'0')
+			i++
+		}
+		decimals = i - point
+		digits += decimals
+	}
+	if digits == 0 || digits > 15 || i >= len(p)-1 {
+		return 0, 0, 0
+	}
+	switch c := p[i]; {
+	case c == ',' || c == ' ':
+		// Both are float64s without error, so the division rounds once, and rightly.
+		f := float64(m)
+		if decimals > 0 {
+			f /= tens[decimals]
+		}
+		if negative {
+			f = -f
+		}
+		return schema.Float, math.Float64bits(f), i
+	case c == 'i' && (p[i+1] == ',' || p[i+1] == ' ') && p[i-1] != '.' && decimals == 0:
+		if negative {
+			m = -m
+		}
+		return schema.Int, m, i + 1
+	}
+	return 0, 0, 0
+}
+
 // number reads a number.
 func (l *lineReader) number(i int) (schema.Kind, uint64, int, *refusal) {
 	p := l.p
+	if kind, bits, next := short(p, i); kind != 0 {
+		return kind, bits, next, nil
+	}
 	d, next := scanDecimal(p, i)
 	if next == len(p) || ends(p[next]) {
 		if d.digits == 0 {

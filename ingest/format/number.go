@@ -49,8 +49,8 @@ func (d *decimal) float(text []byte) (float64, bool) {
 
 // int returns the decimal, an integer whose text is given, as an int64 if it is one.
 func (d *decimal) int(text []byte) (int64, bool) {
-	if d.digits <= 18 {
-		i := int64(d.mantissa) //nolint:gosec // below 10^18
+	if d.digits <= 19 && d.mantissa <= math.MaxInt64 {
+		i := int64(d.mantissa)
 		if d.negative {
 			i = -i
 		}

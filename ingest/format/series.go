@@ -20,11 +20,11 @@ type series struct {
 	attributes []batch.Attribute
 	sensor     func(field []byte) string // the sensor's name
 
-	recent atomic.Pointer[layout] // of the row before, which is most likely that of the next
+	recent atomic.Pointer[shaped] // of the row before, which is most likely that of the next
 
 	mu      sync.Mutex // held while the following are changed; the slices are replaced, never written
-	layouts atomic.Pointer[[]*layout]
-	singles atomic.Pointer[[]*layout] // of one field each
+	layouts atomic.Pointer[[]*shaped]
+	singles atomic.Pointer[[]*shaped] // of one field each
 	rare    uint                      // rows that had none of the layouts
 }
 
@@ -34,11 +34,16 @@ type field struct {
 	kind schema.Kind
 }
 
-// layout is the fields of a row in their order, and the shape that they are stored under.
+// layout is the fields of a row in their order. The series whose rows have the same fields share it.
 type layout struct {
 	fields []field
 	leads  []string // each field's name and the equals sign after it, as a line has them
-	shape  *batch.Shape
+}
+
+// shaped is a layout and the shape under which a series stores it.
+type shaped struct {
+	*layout
+	shape *batch.Shape
 }
 
 const (
@@ -47,7 +52,7 @@ const (
 )
 
 // match returns the layout that has exactly these fields, or nil.
-func (s *series) match(fields []field) *layout {
+func (s *series) match(fields []field) *shaped {
 	all := s.layouts.Load()
 	if all == nil {
 		return nil
@@ -86,7 +91,7 @@ func (s *series) room() bool {
 }
 
 // remember adds a layout, in place of the oldest when there are enough.
-func (s *series) remember(l *layout) {
+func (s *series) remember(l *shaped) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.layouts.Store(with(s.layouts.Load(), l, maxLayouts))
@@ -95,7 +100,7 @@ func (s *series) remember(l *layout) {
 
 // single returns the layout of one field alone. It looks from index from on, since fields come in much the same order
 // in every row; next is where to look for the field after it.
-func (s *series) single(f field, from int) (l *layout, next int) {
+func (s *series) single(f field, from int) (l *shaped, next int) {
 	all := s.singles.Load()
 	if all == nil {
 		return nil, 0
@@ -112,22 +117,43 @@ func (s *series) single(f field, from int) (l *layout, next int) {
 	return nil, 0
 }
 
-func (s *series) rememberSingle(l *layout) {
+func (s *series) rememberSingle(l *shaped) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.singles.Store(with(s.singles.Load(), l, batch.MaxRowSensors))
 }
 
+// newLayout returns the layout of the fields.
+func newLayout(fields []field) *layout {
+	l := &layout{fields: make([]field, len(fields)), leads: make([]string, len(fields))}
+	size := 0
+	for _, f := range fields {
+		size += len(f.name) + 1
+	}
+	names := make([]byte, 0, size)
+	for _, f := range fields {
+		names = append(append(names, f.name...), '=')
+	}
+	leads := string(names)
+	for i, f := range fields {
+		n := len(f.name)
+		l.fields[i] = field{name: names[:n:n], kind: f.kind}
+		l.leads[i] = leads[:n+1]
+		names, leads = names[n+1:], leads[n+1:]
+	}
+	return l
+}
+
 // with returns a copy of the layouts with l added, and without the oldest when there would be more than most.
-func with(all *[]*layout, l *layout, most int) *[]*layout {
-	var kept []*layout
+func with(all *[]*shaped, l *shaped, most int) *[]*shaped {
+	var kept []*shaped
 	if all != nil {
 		kept = *all
 	}
 	if len(kept) >= most {
 		kept = kept[1:]
 	}
-	added := append(make([]*layout, 0, len(kept)+1), kept...)
+	added := append(make([]*shaped, 0, len(kept)+1), kept...)
 	added = append(added, l)
 	return &added
 }

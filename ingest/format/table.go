@@ -1,6 +1,7 @@
 package format
 
 import (
+	"encoding/binary"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -39,20 +40,23 @@ type Table struct {
 	gateways map[string]*gateway
 	refused  map[string]struct{} // gateways beyond the limit, lest each of their lines asks Known
 	count    int                 // gateways the provider has
+	layouts  map[string]*layout  // by the kinds and names of their fields
 }
 
 // gateway is the sensors of a gateway, sorted.
 type gateway struct{ sensors []string }
 
-// maxRefused is how many gateways beyond the limit are remembered.
-const maxRefused = 1 << 14
+const (
+	maxRefused = 1 << 14 // gateways beyond the limit that are remembered
+	maxShared  = 1 << 12 // layouts that are remembered
+)
 
 // NewTable returns a table that knows what o says.
 func NewTable(o TableOptions) *Table {
 	t := &Table{
 		known: o.Known, interner: o.Interner, count: o.Gateways,
 		lines: newCache(), objects: newCache(),
-		gateways: make(map[string]*gateway), refused: make(map[string]struct{}),
+		gateways: make(map[string]*gateway), refused: make(map[string]struct{}), layouts: make(map[string]*layout),
 	}
 	if t.known == nil {
 		t.known = func(string) ([]string, bool) { return nil, false }
@@ -133,6 +137,25 @@ func (t *Table) enter(name string, sensors []string, known bool, l *record.Limit
 	g.sensors = slices.Compact(g.sensors)
 	t.gateways[unique.Make(name).Value()] = g
 	return nil
+}
+
+// layout returns the layout of the fields.
+func (t *Table) layout(fields []field) *layout {
+	var key []byte
+	for _, f := range fields {
+		key = append(binary.AppendUvarint(append(key, byte(f.kind)), uint64(len(f.name))), f.name...)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l := t.layouts[string(key)]
+	if l == nil {
+		if len(t.layouts) >= maxShared {
+			clear(t.layouts) // those in use stay with their series
+		}
+		l = newLayout(fields)
+		t.layouts[string(key)] = l
+	}
+	return l
 }
 
 // rules is how a provider's tags name gateways and attributes. Equal rules are the same pointer as long as they last.

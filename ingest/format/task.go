@@ -1,7 +1,6 @@
 package format
 
 import (
-	"bytes"
 	"unicode/utf8"
 
 	"berth/schema"
@@ -26,7 +25,8 @@ type task struct {
 	firstBits int
 	firstText int
 	firstRow  int
-	like      *layout // as long as its fields are those of this layout; their names are then not in fields
+	recent    *shaped // what the row is expected to be, nil if nothing is
+	like      *layout // that of recent as long as the fields are its own; their names are then not in fields
 	names     []byte  // scratch for the names of fields that are not in the payload as they are
 	shapes    []*batch.Shape
 }
@@ -43,14 +43,21 @@ func (t *task) end() Report {
 	t.request, t.out, t.limits, t.rules, t.allowed, t.report = nil, nil, nil, nil, nil, Report{}
 	clear(t.fields)
 	clear(t.shapes)
-	t.like = nil
+	t.recent, t.like = nil, nil
 	return r
 }
 
-// begin begins a row that is likely to have the fields of the given layout, which may be nil.
-func (t *task) begin(like *layout) {
-	t.fields, t.like = t.fields[:0], like
+// begin begins a row.
+func (t *task) begin() {
+	t.fields, t.recent, t.like = t.fields[:0], nil, nil
 	t.firstBits, t.firstText, t.firstRow = len(t.out.Bits), len(t.out.Text), len(t.out.Rows)
+}
+
+// expect says what the row that begins is likely to be; nil says nothing.
+func (t *task) expect(recent *shaped) {
+	if recent != nil {
+		t.recent, t.like = recent, recent.layout
+	}
 }
 
 // drop takes back what was added since begin.
@@ -98,9 +105,9 @@ func (t *task) finish(s *series, at int64, arrival bool, hint string) *refusal {
 // row adds the row: its values are those added since begin, its time is at, which is our own when arrival is true.
 func (t *task) row(s *series, at int64, arrival bool) *refusal {
 	n := t.values()
-	l := t.like
-	if l == nil || len(l.fields) != n {
-		if l != nil {
+	l := t.recent
+	if t.like == nil || len(t.like.fields) != n {
+		if t.like != nil {
 			t.unlike(n)
 		}
 		l = s.match(t.fields)
@@ -137,7 +144,7 @@ func (t *task) rowUnknown(s *series, at int64, arrival bool) *refusal {
 	} else {
 		next := 0
 		for i := range t.fields {
-			var l *layout
+			var l *shaped
 			if l, next = s.single(t.fields[i], next); l == nil {
 				var r *refusal
 				if l, r = t.learn(s, t.fields[i:i+1]); r != nil {
@@ -157,23 +164,19 @@ func (t *task) rowUnknown(s *series, at int64, arrival bool) *refusal {
 	return nil
 }
 
-// learn makes the layout of the fields, when their names are good and within the limits.
-func (t *task) learn(s *series, fields []field) (*layout, *refusal) {
-	l := &layout{fields: make([]field, len(fields)), leads: make([]string, len(fields))}
+// learn makes the shape of the fields, when their names are good and within the limits.
+func (t *task) learn(s *series, fields []field) (*shaped, *refusal) {
 	sensors, kinds := make([]string, len(fields)), make([]schema.Kind, len(fields))
 	for i, f := range fields {
 		sensors[i], kinds[i] = s.sensor(f.name), f.kind
 		if err := schema.CheckSensor(sensors[i]); err != nil {
 			return nil, named(ReasonSensorName, err)
 		}
-		l.fields[i] = field{name: bytes.Clone(f.name), kind: f.kind}
-		l.leads[i] = string(f.name) + "="
 	}
 	if r := t.table.admit(s.gateway, sensors, t.limits); r != nil {
 		return nil, r
 	}
-	l.shape = t.table.interner.Shape(s.gateway, sensors, kinds, s.attributes)
-	return l, nil
+	return &shaped{layout: t.table.layout(fields), shape: t.table.interner.Shape(s.gateway, sensors, kinds, s.attributes)}, nil
 }
 
 // speaks checks whether the sender may speak for the gateway of the series.
