@@ -13,7 +13,9 @@ import (
 	"berth/internal/api"
 	"berth/internal/keyspace"
 	"berth/schema"
+	"berth/schema/block"
 	"berth/schema/catalog"
+	"berth/schema/record"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -67,11 +69,11 @@ func (w *world) checkLatest(t *rapid.T) {
 	}
 	want := map[string]string{}
 	for _, e := range w.truth() {
-		want[e.sensor] = fmt.Sprint(e.time, e.value.Kind(), e.value)
+		want[e.sensor] = fmt.Sprint(e.time, " ", e.value.Kind(), " ", e.value)
 	}
 	got := map[string]string{}
 	for _, r := range answer.Readings {
-		got[r.Sensor] = fmt.Sprint(r.Nanos, r.Kind, r.Value)
+		got[r.Sensor] = fmt.Sprint(r.Nanos, " ", r.Kind, " ", r.Value)
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Fatalf("latest (-want +got):\n%s", d)
@@ -201,7 +203,7 @@ func TestGatewaysComeInPagesFromEverywhere(t *testing.T) {
 		{GatewaysRequest{}, [][]line{{zeta, alpha, beta, gamma, quiet}}},
 		{GatewaysRequest{Limit: 2}, [][]line{{zeta, alpha}, {beta, gamma}, {quiet}}},
 		{GatewaysRequest{Limit: 5}, [][]line{{zeta, alpha, beta, gamma, quiet}}},
-		{GatewaysRequest{Search: "ET"}, [][]line{{zeta, beta}}},
+		{GatewaysRequest{Search: "ET"}, [][]line{{zeta, beta, quiet}}},
 		{GatewaysRequest{Search: "a", Limit: 3}, [][]line{{zeta, alpha, beta}, {gamma}}},
 		{GatewaysRequest{Search: "nothing"}, [][]line{nil}},
 	} {
@@ -245,5 +247,32 @@ func TestStepForKeepsToThePoints(t *testing.T) {
 		if got := stepFor(c.span, c.points, c.least); got != c.want {
 			t.Errorf("%v in %d points is cut by %v, want %v", c.span, c.points, got, c.want)
 		}
+	}
+}
+
+func TestReadingsBeyondRetentionAreHidden(t *testing.T) {
+	w := newWorld(t)
+	old := now.Add(-record.DefaultSettings().Retention)
+	builder := block.NewBuilder(testGateway)
+	builder.Add("a", old.UnixNano()-1, schema.FloatValue(1), position(0))
+	builder.Add("a", old.UnixNano(), schema.FloatValue(2), position(1))
+	data, err := block.Encode(nil, builder.Content())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.head.parts = [][]byte{data}
+	answer, err := w.engine.Readings(w.ctx, ReadingsRequest{Gateway: testGateway, From: old.Add(-time.Hour), To: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []float64
+	if _, err := answer.Walk(w.ctx, func(_ string, _ int64, v schema.Value) error {
+		got = append(got, v.Float())
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]float64{2}, got); d != "" {
+		t.Errorf("readings (-want +got):\n%s", d)
 	}
 }
