@@ -90,10 +90,12 @@ type Changes struct {
 // Receipt numbers the writes of one Writer from 1, in the order in which Write returned.
 type Receipt uint64
 
-// Reader reads a keyspace while one Writer, in this process or another, writes it. What a Write has returned is seen by
-// every call that begins after it. Its methods may be called concurrently, also from the yield functions, and a yield
-// function may take its time: nothing is held open meanwhile. Whoever wants a gateway's tail and blocks reads the tail
-// first: what leaves it goes into a block before.
+// Reader reads a keyspace while one Writer, in this process or another, writes it. What a Write has returned for is seen
+// by every call that begins after it; of what is written during a call some may be seen. Whoever wants a gateway's tail
+// and blocks reads the tail first: what leaves it goes into a block before.
+//
+// The methods may be called concurrently, also from the yield functions, and a yield function may take its time: nothing
+// is held open meanwhile.
 //
 // Errors: NotFound for a keyspace that does not exist or no longer does, Unavailable when the backend cannot be reached
 // or the Reader is closed; a context's own error when it ended; what comes from the yield functions is returned as it is.

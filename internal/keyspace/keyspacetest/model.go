@@ -128,34 +128,33 @@ func testModel(t *testing.T, s *space) {
 			from = w
 		}
 		for _, name := range names {
-			compareGateway(rt, t, m, from, name)
+			compareGateway(rt, m, from, name)
 		}
-		compareLists(rt, t, m, w, names)
+		compareLists(rt, m, w, names)
 	})
 }
 
-
-func compareGateway(rt *rapid.T, t *testing.T, m *model, r keyspace.Reader, name string) {
+func compareGateway(rt *rapid.T, m *model, r keyspace.Reader, name string) {
 	instant := rapid.Custom(drawTime)
 	from, to := instant.Draw(rt, "from"), instant.Draw(rt, "to")
-	same(t, "blocks", blocks(t, r, name, from, to), m.blocksOf(name, from, to))
-	same(t, "all blocks", blocks(t, r, name, math.MinInt64, math.MaxInt64), m.blocksOf(name, math.MinInt64, math.MaxInt64))
+	same(rt, "blocks", blocks(rt, r, name, from, to), m.blocksOf(name, from, to))
+	same(rt, "all blocks", blocks(rt, r, name, math.MinInt64, math.MaxInt64), m.blocksOf(name, math.MinInt64, math.MaxInt64))
 	for _, span := range []keyspace.Span{keyspace.Hour, keyspace.Day} {
-		same(t, "rollups", rollups(t, r, name, span, from, to), m.rollupsOf(name, span, from, to))
+		same(rt, "rollups", rollups(rt, r, name, span, from, to), m.rollupsOf(name, span, from, to))
 	}
-	g, err := r.Gateway(t.Context(), name)
+	g, err := r.Gateway(rt.Context(), name)
 	if want, ok := m.gateways[name]; ok {
-		must(t, err)
-		same(t, "gateway", g, want)
+		must(rt, err)
+		same(rt, "gateway", g, want)
 	} else {
-		isCode(t, "gateway", err, schema.NotFound)
+		isCode(rt, "gateway", err, schema.NotFound)
 	}
-	p, err := r.Position(t.Context())
-	must(t, err)
-	same(t, "position", p, m.position)
+	p, err := r.Position(rt.Context())
+	must(rt, err)
+	same(rt, "position", p, m.position)
 }
 
-func compareLists(rt *rapid.T, t *testing.T, m *model, w keyspace.Writer, names []string) {
+func compareLists(rt *rapid.T, m *model, w keyspace.Writer, names []string) {
 	var want []keyspace.Gateway
 	for _, name := range slices.Sorted(maps.Keys(m.gateways)) {
 		if name >= names[0] {
@@ -164,11 +163,11 @@ func compareLists(rt *rapid.T, t *testing.T, m *model, w keyspace.Writer, names 
 			want = append(want, g)
 		}
 	}
-	same(t, "gateways", gateways(t, w, names[0][:len(names[0])-1], 100), want)
+	same(rt, "gateways", gateways(rt, w, names[0][:len(names[0])-1], 100), want)
 	end := rapid.Custom(drawTime).Draw(rt, "end")
-	got := unrolled(t, w, end)
+	got := unrolled(rt, w, end)
 	slices.SortFunc(got, compareKeys)
-	same(t, "unrolled", got, m.unrolled(end))
+	same(rt, "unrolled", got, m.unrolled(end))
 }
 
 // drawTime draws times that meet often: near the turns of days and of months, on both sides of 1970.

@@ -5,8 +5,10 @@
 package keyspacetest
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -88,7 +90,16 @@ func (s *space) reader(t *testing.T) keyspace.Reader {
 	return r
 }
 
-func write(t *testing.T, w keyspace.Writer, c *keyspace.Changes) keyspace.Receipt {
+// tb is what the helpers need of a test, which may be one of many runs of a property.
+type tb interface {
+	Helper()
+	Context() context.Context
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+	Fatal(args ...any)
+}
+
+func write(t tb, w keyspace.Writer, c *keyspace.Changes) keyspace.Receipt {
 	t.Helper()
 	r, err := w.Write(t.Context(), c)
 	must(t, err)
@@ -96,7 +107,7 @@ func write(t *testing.T, w keyspace.Writer, c *keyspace.Changes) keyspace.Receip
 }
 
 // blocks returns what Blocks yields, copied.
-func blocks(t *testing.T, r keyspace.Reader, gateway string, from, to int64) []keyspace.Block {
+func blocks(t tb, r keyspace.Reader, gateway string, from, to int64) []keyspace.Block {
 	t.Helper()
 	var all []keyspace.Block
 	must(t, r.Blocks(t.Context(), gateway, from, to, func(b keyspace.Block) error {
@@ -108,7 +119,7 @@ func blocks(t *testing.T, r keyspace.Reader, gateway string, from, to int64) []k
 }
 
 // rollups returns what Rollups yields, copied.
-func rollups(t *testing.T, r keyspace.Reader, gateway string, span keyspace.Span, from, to int64) []keyspace.Rollup {
+func rollups(t tb, r keyspace.Reader, gateway string, span keyspace.Span, from, to int64) []keyspace.Rollup {
 	t.Helper()
 	var all []keyspace.Rollup
 	must(t, r.Rollups(t.Context(), gateway, span, from, to, func(r keyspace.Rollup) error {
@@ -119,14 +130,14 @@ func rollups(t *testing.T, r keyspace.Reader, gateway string, span keyspace.Span
 	return all
 }
 
-func gateways(t *testing.T, r keyspace.Reader, after string, limit int) []keyspace.Gateway {
+func gateways(t tb, r keyspace.Reader, after string, limit int) []keyspace.Gateway {
 	t.Helper()
 	all, err := r.Gateways(t.Context(), after, limit)
 	must(t, err)
 	return all
 }
 
-func unrolled(t *testing.T, w keyspace.Writer, endBefore int64) []keyspace.RollupKey {
+func unrolled(t tb, w keyspace.Writer, endBefore int64) []keyspace.RollupKey {
 	t.Helper()
 	var all []keyspace.RollupKey
 	must(t, w.Unrolled(t.Context(), endBefore, func(k keyspace.RollupKey) bool {
@@ -136,7 +147,7 @@ func unrolled(t *testing.T, w keyspace.Writer, endBefore int64) []keyspace.Rollu
 	return all
 }
 
-func must(t *testing.T, err error) {
+func must(t tb, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -144,15 +155,18 @@ func must(t *testing.T, err error) {
 }
 
 // same fails the test unless got is want; no bytes and nil bytes are the same.
-func same[T any](t *testing.T, what string, got, want T) {
+func same[T any](t tb, what string, got, want T) {
 	t.Helper()
+	if reflect.DeepEqual(want, got) {
+		return // at once: cmp takes its time with many bytes
+	}
 	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 		t.Fatalf("%s (-want +got):\n%s", what, diff)
 	}
 }
 
 // isCode fails the test unless err is of the kind, and says what it is about.
-func isCode(t *testing.T, what string, err error, code schema.Code, words ...string) {
+func isCode(t tb, what string, err error, code schema.Code, words ...string) {
 	t.Helper()
 	if !schema.Is(err, code) {
 		t.Fatalf("%s: got error %v of kind %q, want %q", what, err, schema.CodeOf(err), code)
@@ -164,7 +178,7 @@ func isCode(t *testing.T, what string, err error, code schema.Code, words ...str
 	}
 }
 
-func isError(t *testing.T, what string, err, want error) {
+func isError(t tb, what string, err, want error) {
 	t.Helper()
 	if !errors.Is(err, want) {
 		t.Fatalf("%s: got error %v, want %v", what, err, want)
