@@ -5,7 +5,9 @@
 package loop
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"log/slog"
 	"slices"
 	"sync"
@@ -21,6 +23,8 @@ const (
 	pause = 20 * time.Millisecond // between two rounds, at least
 	idle  = 5 * time.Second       // between two rounds, at most
 	many  = 8                     // providers worked on at once
+
+	patience = 2 * time.Second // for the loop to be told of a change
 )
 
 // World is what the loop looks at and acts on.
@@ -66,6 +70,31 @@ func (l *Loop) Want(desired []record.Provider) {
 	l.desired, l.known = desired, true
 	l.mu.Unlock()
 	l.Kick()
+}
+
+// Heard waits until the loop has been told of the provider's record as it is given, a second or so at most: what it
+// plans then is planned by it.
+func (l *Loop) Heard(ctx context.Context, p *record.Provider) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	want, err := json.Marshal(p)
+	if err != nil {
+		return // plain records of ours
+	}
+	for !l.knows(p.Name, want) && wait(ctx, pause, nil) {
+	}
+}
+
+func (l *Loop) knows(name string, want []byte) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.desired {
+		if l.desired[i].Name == name {
+			have, err := json.Marshal(l.desired[i])
+			return err == nil && bytes.Equal(have, want)
+		}
+	}
+	return false
 }
 
 // Kick asks for another round soon.

@@ -18,18 +18,26 @@ import (
 // Holder returns who else holds the port, TCP or UDP, on the host: "java(812)", "another program" when the system does
 // not say who, and nothing when the port is free.
 func Holder(ctx context.Context, host string, port int) string {
-	address := net.JoinHostPort(host, strconv.Itoa(port))
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", address)
-	if err != nil {
-		return name("tcp", port, err)
+	if by := HolderTCP(ctx, host, port); by != "" {
+		return by
 	}
-	_ = l.Close()
-	p, err := lc.ListenPacket(ctx, "udp", address)
+	var lc net.ListenConfig
+	p, err := lc.ListenPacket(ctx, "udp", net.JoinHostPort(host, strconv.Itoa(port)))
 	if err != nil {
 		return name("udp", port, err)
 	}
 	_ = p.Close()
+	return ""
+}
+
+// HolderTCP is Holder for TCP alone.
+func HolderTCP(ctx context.Context, host string, port int) string {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+	if err != nil {
+		return name("tcp", port, err)
+	}
+	_ = l.Close()
 	return ""
 }
 

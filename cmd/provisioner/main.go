@@ -1,0 +1,25 @@
+// Command provisioner is Berth's daemon and the command line that speaks to it. Its exit codes are in its help.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	_ "time/tzdata" // zones of providers, also where the machine has none
+
+	"berth/internal/version"
+	"berth/provisioner"
+	"berth/provisioner/cli"
+)
+
+func main() {
+	programs, err := provisioner.ProgramsBeside()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "provisioner:", err)
+		os.Exit(cli.ExitFailed)
+	}
+	os.Exit(cli.Run(context.Background(), cli.Options{
+		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, LookupEnv: os.LookupEnv, Environ: os.Environ(), Programs: programs,
+		Version: version.Version,
+	}, os.Args[1:]))
+}

@@ -1,0 +1,254 @@
+package cli_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"berth/provisioner"
+	"berth/provisioner/cli"
+	"berth/provisioner/runtime/runtimetest"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("os/signal.loop"))
+}
+
+// house is a daemon with real records and a fake runtime, and a command line that speaks to it.
+type house struct {
+	data    string
+	base    int
+	runtime *runtimetest.Fake
+}
+
+func newHouse(t *testing.T) *house {
+	t.Helper()
+	h := &house{data: t.TempDir(), base: freeBase(t), runtime: runtimetest.New()}
+	p, err := provisioner.New(provisioner.Options{
+		Data: h.data, Web: "127.0.0.1:0", Host: "127.0.0.1", PortBase: h.base, Version: "v1", Runtime: h.runtime,
+		Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.Stop(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	return h
+}
+
+// bases gives each test ports of its own.
+var bases atomic.Int64
+
+// freeBase returns a port base whose first ports are free and nobody's.
+func freeBase(t *testing.T) int {
+	t.Helper()
+	for range 1000 {
+		base := 21000 + 10*int(bases.Add(1))
+		free := true
+		for port := base + 1; port <= base+3; port++ {
+			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+			if err != nil {
+				free = false
+				break
+			}
+			_ = l.Close()
+		}
+		if free {
+			return base
+		}
+	}
+	t.Fatal("no free ports")
+	return 0
+}
+
+// result is what a command line printed and returned.
+type result struct {
+	code     int
+	out, err string
+}
+
+func (h *house) run(t *testing.T, in string, args ...string) result {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code := cli.Run(t.Context(), cli.Options{
+		In: strings.NewReader(in), Out: &out, Err: &errs, Version: "v1",
+		LookupEnv: func(name string) (string, bool) { return h.data, name == "BERTH_DATA" },
+	}, args)
+	return result{code, out.String(), errs.String()}
+}
+
+// must runs a command line that succeeds and reads its JSON.
+func (h *house) must(t *testing.T, args ...string) map[string]any {
+	t.Helper()
+	r := h.run(t, "", append(args, "-o", "json")...)
+	if r.code != 0 {
+		t.Fatalf("%v: exit code %d\n%s", args, r.code, r.err)
+	}
+	var v map[string]any
+	if err := json.Unmarshal([]byte(r.out), &v); err != nil {
+		t.Fatalf("%v: %v\n%s", args, err, r.out)
+	}
+	return v
+}
+
+var unstable = []struct {
+	pattern *regexp.Regexp
+	to      string
+}{
+	{regexp.MustCompile(`\b(bk|ln|bt|gk|rt)_[a-z2-7]{32}`), "${1}_KEY"},
+	{regexp.MustCompile(`127\.0\.0\.1:\d{4,5}/sign-in`), "127.0.0.1:WEB/sign-in"},
+	{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)`), "TIME"},
+	{regexp.MustCompile(`"id": "[a-z2-7]{10}"`), `"id": "ID"`},
+	{regexp.MustCompile(`spec [0-9a-f]{12}|"spec": "[0-9a-f]{12}"`), "SPEC"},
+	{regexp.MustCompile(`until \d\d:\d\d:\d\d`), "until TIME"},
+	{regexp.MustCompile(`settings [0-9a-f]{12}`), "settings SPEC"},
+}
+
+// stable returns text without what differs from run to run.
+func (h *house) stable(text string) string {
+	text = strings.ReplaceAll(text, h.data, "DATA")
+	for slot := 1; slot <= 3; slot++ {
+		text = strings.ReplaceAll(text, fmt.Sprint(h.base+slot), fmt.Sprintf("PORT%d", slot))
+	}
+	for _, u := range unstable {
+		text = u.pattern.ReplaceAllString(text, u.to)
+	}
+	return regexp.MustCompile(` +`).ReplaceAllString(text, " ") // columns move with what was replaced
+}
+
+// golden compares a conversation with testdata/<name>.golden.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name+".golden")
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(want), got); d != "" {
+		t.Errorf("%s (-want +got):\n%s", path, d)
+	}
+}
+
+// TestConversations runs command lines one after another and compares all that they print.
+func TestConversations(t *testing.T) {
+	for name, lines := range map[string][]string{
+		"newcomer": {
+			"ls", "add provider1", "add provider1", "ls", "show provider1", "plan", "logs provider1", "logs provider1 --role ingest",
+			"logs web", "restart provider1",
+		},
+		"json": {
+			"add provider1 -o json", "add provider1 -o json", "show provider1 -o json", "plan -o json",
+			"gateway add provider1 gw1 -o json", "gateway add provider1 gw1 -o json", "gateway revoke provider1 gw1 -o json",
+			"gateway ls provider1 -o json", "token create provider1 --name ci -o json", "set provider1 --retention 30d -o json",
+			"rm provider1 --yes -o json", "show nobody -o json",
+		},
+		"keys": {
+			"add provider1", "gateway add provider1 gw1", "gateway add provider1 gw1", "gateway add provider1 gw1 --relay",
+			"gateway rotate provider1 gw1", "gateway rotate provider1 gw2", "gateway revoke provider1 gw1", "gateway revoke provider1 gw1",
+			"gateway revoke provider1 stolen", "gateway add provider1 gw1 --relay", "gateway ls provider1",
+			"token create provider1 --name ci", "token create provider1 --name ci", "token ls provider1", "token revoke provider1 ci",
+			"token revoke provider1 ci", "link", "link provider1", "link provider9",
+		},
+		"settings": {
+			"add provider1", "set provider1 --gateway-tag truck --attribute-tags site,model --retention 90d --timezone Europe/Berlin",
+			"set provider1 --retention 90d", "set provider1 --timezone Mars/Olympus", "set provider1 --retention soon",
+			"set provider1 --retention 1h", "set provider1 --attribute-tags truck", "set provider1 --gateway-tag= --attribute-tags=",
+		},
+		"removal": {
+			"add provider1", "rm provider1 < ", "rm provider1 < provider2", "rm provider1 < provider1", "rm provider1 --yes", "ls", "ls --all",
+			"set provider1 --retention 90d", "add provider1", "rm provider1 --yes --purge-data", "ls --all", "add provider1", "rm provider9 --yes",
+		},
+		"mistakes": {
+			"add", "add Provider1", "frobnicate", "ls --frob", "ls -o xml", "add provider1 extra", "token", "show provider1",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t)
+			var got strings.Builder
+			for _, line := range lines {
+				line, in, _ := strings.Cut(line, " < ")
+				r := h.run(t, in, strings.Fields(line)...)
+				fmt.Fprintf(&got, "$ provisioner %s\n%s", line, h.stable(r.out))
+				if r.err != "" {
+					fmt.Fprintf(&got, "--- standard error\n%s", progress(h.stable(r.err)))
+				}
+				fmt.Fprintf(&got, "--- exit code %d\n\n", r.code)
+			}
+			golden(t, name, got.String())
+		})
+	}
+}
+
+// progress drops what a command says while it waits: how much of it there is depends on the machine.
+func progress(text string) string {
+	var out strings.Builder
+	for line := range strings.Lines(text) {
+		if !strings.HasPrefix(line, "provider1: ") {
+			out.WriteString(line)
+		}
+	}
+	return out.String()
+}
+
+func TestADaemonThatDoesNotRunIsSaid(t *testing.T) {
+	h := &house{data: t.TempDir()}
+	r := h.run(t, "", "ls")
+	want := "provisioner: no provisioner runs in DATA\n  start it: provisioner serve --data DATA (or name its directory with --data)\n"
+	want = strings.ReplaceAll(want, "  ", " ")
+	if d := cmp.Diff(result{cli.ExitUnavailable, "", want}, result{r.code, r.out, h.stable(r.err)}, cmp.AllowUnexported(result{})); d != "" {
+		t.Errorf("ls (-want +got):\n%s", d)
+	}
+	r = h.run(t, "", "doctor")
+	if r.code != cli.ExitUnwell || !strings.Contains(r.out, "fail") || !strings.Contains(r.out, "provisioner serve --data") {
+		t.Errorf("doctor: exit code %d\n%s%s", r.code, r.out, r.err)
+	}
+}
+
+func TestAddIsLiveAndSettingsArriveWithinASecond(t *testing.T) {
+	h := newHouse(t)
+	first := h.must(t, "add", "provider1")
+	second := h.must(t, "add", "provider1")
+	if first["enrolment_key"] != second["enrolment_key"] || first["admin_url"] == second["admin_url"] || second["changed"] != false {
+		t.Errorf("added twice:\n%v\n%v", first, second)
+	}
+	if first["port"] != float64(h.base+1) || first["slot"] != 1.0 || first["keyspace"] != "provider1" || first["state"] != "ready" {
+		t.Errorf("added: %v", first)
+	}
+	if h.must(t, "add", "provider2")["port"] != float64(h.base+2) {
+		t.Error("the second provider has another port than the next")
+	}
+	begun := time.Now()
+	h.must(t, "set", "provider1", "--gateway-tag", "truck")
+	pipelineTag(t, h, "truck")
+	if took := time.Since(begun); took > time.Second {
+		t.Errorf("a setting took %v to arrive", took)
+	}
+}

@@ -1,0 +1,131 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"berth/provisioner/control"
+)
+
+func (a *app) link() *cobra.Command {
+	return &cobra.Command{
+		Use: "link [provider]", Short: "Make a one-time sign-in link: a provider's admin's, or the operator's", ValidArgsFunction: a.names,
+		Args: cobra.MaximumNArgs(1),
+		RunE: a.asking(func(cmd *cobra.Command, c *control.Client, args []string) error {
+			provider := ""
+			if len(args) == 1 {
+				provider = args[0]
+			}
+			l, err := c.Link(cmd.Context(), provider)
+			if err != nil {
+				return err
+			}
+			return a.print(l, func(w io.Writer) { fmt.Fprintln(w, l.URL) })
+		}),
+	}
+}
+
+func (a *app) token() *cobra.Command {
+	cmd := &cobra.Command{Use: "token", Short: "API tokens of a provider", Args: args(0), RunE: help}
+	var name string
+	create := &cobra.Command{
+		Use: "create <provider>", Short: "Make an API token; it is shown once", Args: args(1), ValidArgsFunction: a.names,
+		RunE: a.asking(func(cmd *cobra.Command, c *control.Client, args []string) error {
+			if name == "" {
+				name = "token of " + time.Now().UTC().Format("2006-01-02 15:04:05.000")
+			}
+			t, err := c.NewToken(cmd.Context(), args[0], name)
+			if err != nil {
+				return err
+			}
+			return a.print(t, func(w io.Writer) { fmt.Fprintln(w, t.Token) })
+		}),
+	}
+	create.Flags().StringVar(&name, "name", "", "what the token is for (default: the time)")
+	list := &cobra.Command{
+		Use: "ls <provider>", Short: "List a provider's API tokens", Args: args(1), ValidArgsFunction: a.names,
+		RunE: a.asking(func(cmd *cobra.Command, c *control.Client, args []string) error {
+			tokens, err := c.Tokens(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return a.print(tokens, func(w io.Writer) {
+				fmt.Fprintln(w, "TOKEN\tCREATED")
+				for _, t := range tokens {
+					fmt.Fprintf(w, "%s\t%s\n", t.Name, t.Created.Format(time.RFC3339))
+				}
+			})
+		}),
+	}
+	revoke := &cobra.Command{
+		Use: "revoke <provider> <token's name>", Short: "End an API token", Args: args(2), ValidArgsFunction: a.names,
+		RunE: a.asking(func(cmd *cobra.Command, c *control.Client, args []string) error {
+			t, err := c.RevokeToken(cmd.Context(), args[0], args[1])
+			if err != nil {
+				return err
+			}
+			return a.print(t, func(w io.Writer) { fmt.Fprintf(w, "%s of %s is revoked.\n", t.Name, t.Provider) })
+		}),
+	}
+	cmd.AddCommand(create, list, revoke)
+	return cmd
+}
+
+func (a *app) gateway() *cobra.Command {
+	cmd := &cobra.Command{Use: "gateway", Short: "Keys of single gateways", Args: args(0), RunE: help}
+	var relay bool
+	add := a.gatewayAct("add", "Give a gateway a key of its own; it is shown once, and the enrolment key no longer serves it", &relay)
+	add.Flags().BoolVar(&relay, "relay", false, "the key may speak for many gateways, as of a Telegraf or a broker")
+	list := &cobra.Command{
+		Use: "ls <provider>", Short: "List the gateways that have, or had, a key of their own", Args: args(1), ValidArgsFunction: a.names,
+		RunE: a.asking(func(cmd *cobra.Command, c *control.Client, args []string) error {
+			gateways, err := c.Gateways(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return a.print(gateways, func(w io.Writer) {
+				fmt.Fprintln(w, "GATEWAY\tRELAY\tCREATED\tREVOKED")
+				for _, g := range gateways {
+					revoked := "-"
+					if g.Revoked != nil {
+						revoked = g.Revoked.Format(time.RFC3339)
+					}
+					fmt.Fprintf(w, "%s\t%v\t%s\t%s\n", g.Gateway, g.Relay, g.Created.Format(time.RFC3339), revoked)
+				}
+			})
+		}),
+	}
+	cmd.AddCommand(add, list,
+		a.gatewayAct("revoke", "Shut a gateway out: neither its own key nor the enrolment key opens the port for it", new(bool)),
+		a.gatewayAct("rotate", "Replace a gateway's key; the new one is shown once", new(bool)))
+	return cmd
+}
+
+func (a *app) gatewayAct(act, short string, relay *bool) *cobra.Command {
+	return &cobra.Command{
+		Use: act + " <provider> <gateway>", Short: short, Args: args(2), ValidArgsFunction: a.names,
+		RunE: a.asking(func(cmd *cobra.Command, c *control.Client, args []string) error {
+			k, err := c.Gateway(cmd.Context(), args[0], act, control.GatewayRequest{Gateway: args[1], Relay: *relay})
+			if err != nil {
+				return err
+			}
+			return a.print(k, func(w io.Writer) {
+				switch {
+				case k.Key != "":
+					fmt.Fprintln(w, k.Key)
+				case k.Changed:
+					fmt.Fprintf(w, "%s is revoked.\n", k.Gateway.Gateway)
+				case act == "add":
+					fmt.Fprintf(w, "%s is unchanged; its key cannot be shown again: provisioner gateway rotate %s %s\n", args[1], args[0], args[1])
+				default:
+					fmt.Fprintf(w, "%s is unchanged.\n", k.Gateway.Gateway)
+				}
+			})
+		}),
+	}
+}
+
+func help(cmd *cobra.Command, _ []string) error { return cmd.Help() }

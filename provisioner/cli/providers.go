@@ -1,0 +1,337 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"berth/provisioner/control"
+	"berth/schema"
+)
+
+// added is the answer of add.
+type added struct {
+	control.Added
+	FirstReadings firstReadings `json:"first_readings"`
+}
+
+// firstReadings are lines to paste into a shell.
+type firstReadings struct {
+	NC   string `json:"nc"`
+	Curl string `json:"curl"`
+}
+
+// newFirstReadings returns lines that send a first reading of gateway gw1. With -w every netcat (OpenBSD's, the
+// traditional one, BusyBox's, Nmap's) ends by itself once the answers are there.
+func newFirstReadings(host string, port int, key string) firstReadings {
+	const payload = "boiler temperature=21.5"
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	return firstReadings{
+		NC: fmt.Sprintf(`printf 'HELLO gw1 %s\nPUT 1 line %d\n%s' | nc -w 2 %s %d`, key, len(payload), payload, strings.Trim(host, "[]"), port),
+		Curl: fmt.Sprintf(`curl -i -H 'Authorization: Bearer %s' --data-binary 'boiler,gateway=gw1 temperature=21.5' http://%s:%d/api/v2/write`,
+			key, host, port),
+	}
+}
+
+// waiting adds the flag that bounds a wait.
+func waiting(cmd *cobra.Command, limit *time.Duration, what string) {
+	cmd.Flags().DurationVar(limit, "wait", time.Minute, "how long to wait "+what+"; 0: not at all")
+}
+
+func (a *app) add() *cobra.Command {
+	var limit time.Duration
+	cmd := &cobra.Command{
+		Use: "add <provider>", Short: "Add a provider: port, keyspace, log, key and pipeline", Args: args(1),
+		Long: "Add a provider and wait until its pipeline is ready. Adding it again says \"unchanged\" and shows the same,\n" +
+			"with a fresh sign-in link. One that was removed with its data kept comes back with its data, keys and settings.",
+		RunE: a.asking(func(cmd *cobra.Command, c *control.Client, args []string) error {
+			answer, err := c.Add(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			for _, skipped := range answer.Skipped {
+				fmt.Fprintf(a.Err, "skipped: %s\n", skipped)
+			}
+			if limit > 0 {
+				if answer.Provider, err = a.waitReady(cmd.Context(), c, args[0], limit); err != nil {
+					return err
+				}
+			}
+			out := added{answer, newFirstReadings(answer.Host, answer.Port, answer.EnrolmentKey)}
+			return a.print(out, func(w io.Writer) { printAdded(w, out) })
+		}),
+	}
+	waiting(cmd, &limit, "until the pipeline is ready")
+	return cmd
+}
+
+func printAdded(w io.Writer, p added) {
+	switch {
+	case !p.Changed:
+		fmt.Fprintf(w, "%s is unchanged, and %s.\n", p.Name, p.State)
+	case p.Restored:
+		fmt.Fprintf(w, "%s is back with its data, and %s.\n", p.Name, p.State)
+	default:
+		fmt.Fprintf(w, "%s is added, and %s.\n", p.Name, p.State)
+	}
+	fmt.Fprintf(w, "  slot\t%d\n  port\t%d\n  keyspace\t%s\n  enrolment key\t%s\n  sign in\t%s   (once, within 24 hours)\n",
+		p.Slot, p.Port, p.Keyspace, p.EnrolmentKey, p.AdminURL)
+	fmt.Fprintf(w, "\nSend a first reading:\n  %s\nor\n  %s\n", p.FirstReadings.NC, p.FirstReadings.Curl)
+}
+
+// waitReady waits until the provider is ready, and says on the way what it waits for.
+func (a *app) waitReady(ctx context.Context, c *control.Client, name string, limit time.Duration) (control.Provider, error) {
+	within, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	var last control.Provider
+	p, err := c.WaitReady(within, name, func(p control.Provider) {
+		last = p
+		if p.Detail != "" && a.output == "table" {
+			fmt.Fprintf(a.Err, "%s: %s\n", p.Name, p.Detail)
+		}
+	})
+	if err != nil && ctx.Err() == nil && errors.Is(within.Err(), context.DeadlineExceeded) {
+		return p, schema.Errorf(schema.Unavailable, "%s is not ready after %v: %s", name, limit, last.Detail).
+			WithNext("it goes on by itself; see provisioner show %s and provisioner logs %s", name, name)
+	}
+	return p, err
+}
+
+func (a *app) list() *cobra.Command {
+	var all bool
+	cmd := &cobra.Command{
+		Use: "ls", Aliases: []string{"list"}, Short: "List the providers", Args: args(0),
+		RunE: a.asking(func(cmd *cobra.Command, c *control.Client, _ []string) error {
+			providers, err := c.Providers(cmd.Context(), all)
+			if err != nil {
+				return err
+			}
+			return a.print(providers, func(w io.Writer) {
+				if len(providers) == 0 {
+					fmt.Fprintln(w, "There is no provider yet: provisioner add provider1")
+					return
+				}
+				fmt.Fprintln(w, "PROVIDER\tSLOT\tPORT\tKEYSPACE\tSTATE\tDETAIL")
+				for _, p := range providers {
+					fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\t%s\n", p.Name, p.Slot, p.Port, p.Keyspace, p.State, p.Detail)
+				}
+			})
+		}),
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "also those that are removed")
+	return cmd
+}
+
+func (a *app) show() *cobra.Command {
+	return &cobra.Command{
+		Use: "show <provider>", Short: "Show a provider: state, settings, instances", Args: args(1), ValidArgsFunction: a.names,
+		RunE: a.asking(func(cmd *cobra.Command, c *control.Client, args []string) error {
+			p, err := c.Provider(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return a.print(p, func(w io.Writer) { printProvider(w, p) })
+		}),
+	}
+}
+
+func printProvider(w io.Writer, p control.Provider) {
+	state := p.State
+	if p.Detail != "" {
+		state += ": " + p.Detail
+	}
+	fmt.Fprintf(w, "provider\t%s\nstate\t%s\nslot\t%d\nport\t%d\nkeyspace\t%s\ncreated\t%s\n",
+		p.Name, state, p.Slot, p.Port, p.Keyspace, p.Created.Format(time.RFC3339))
+	if p.Removed != nil {
+		fmt.Fprintf(w, "removed\t%s\ndata kept\t%v\n", p.Removed.Format(time.RFC3339), p.DataKept)
+	}
+	printSettings(w, p.Settings)
+	for _, i := range p.Instances {
+		fmt.Fprintf(w, "%s\t%s", i.Role, i.State)
+		if i.Says != "" {
+			fmt.Fprintf(w, ", %s", i.Says)
+		}
+		if i.PID != 0 {
+			fmt.Fprintf(w, ", pid %d", i.PID)
+		}
+		if i.Address != "" {
+			fmt.Fprintf(w, ", %s", i.Address)
+		}
+		if i.Reason != "" {
+			fmt.Fprintf(w, ", %s", i.Reason)
+		}
+		fmt.Fprintf(w, ", spec %s, version %s, since %s\n", i.Hash, i.Version, i.Started.Format(time.RFC3339))
+	}
+}
+
+func printSettings(w io.Writer, s control.Settings) {
+	tag := s.GatewayTag
+	if tag == "" {
+		tag = "gateway, else host"
+	}
+	fmt.Fprintf(w, "gateway tag\t%s\nattribute tags\t%s\nretention\t%s\ntimezone\t%s\n", tag, strings.Join(s.AttributeTags, ", "), s.Retention, s.Timezone)
+}
+
+func (a *app) remove() *cobra.Command {
+	var (
+		yes, purge bool
+		limit      time.Duration
+	)
+	cmd := &cobra.Command{
+		Use: "rm <provider>", Aliases: []string{"remove"}, Short: "Remove a provider; its data stay unless they are purged",
+		Args: args(1), ValidArgsFunction: a.names,
+		Long: "Stop a provider's pipeline and free its port, which is given to nobody else for ten minutes. Its readings, log,\n" +
+			"keys and settings stay, and add brings all back. With --purge-data they are gone for good.",
+		RunE: a.asking(func(cmd *cobra.Command, c *control.Client, args []string) error {
+			if _, err := c.Provider(cmd.Context(), args[0]); err != nil {
+				return err
+			}
+			if !yes {
+				if err := a.confirm(args[0], purge); err != nil {
+					return err
+				}
+			}
+			answer, err := c.Remove(cmd.Context(), args[0], purge)
+			if err != nil {
+				return err
+			}
+			if limit > 0 {
+				if err := waitRemoved(cmd.Context(), c, args[0], limit); err != nil {
+					return err
+				}
+			}
+			return a.print(answer, func(w io.Writer) {
+				switch {
+				case !answer.Changed:
+					fmt.Fprintf(w, "%s is unchanged: it was removed before.\n", answer.Name)
+				case answer.Purge:
+					fmt.Fprintf(w, "%s is removed, and its data are gone.\n", answer.Name)
+				default:
+					fmt.Fprintf(w, "%s is removed; its data are kept: provisioner add %s brings it back.\n", answer.Name, answer.Name)
+				}
+			})
+		}),
+	}
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask for the name")
+	cmd.Flags().BoolVar(&purge, "purge-data", false, "remove its readings, log, keys and settings too, for good")
+	waiting(cmd, &limit, "until it is removed")
+	return cmd
+}
+
+// confirm asks for the provider's name.
+func (a *app) confirm(name string, purge bool) error {
+	loss := "Its data are kept."
+	if purge {
+		loss = "All its readings, keys and settings will be gone for good."
+	}
+	fmt.Fprintf(a.Err, "This stops %s and frees its port. %s\nType its name to go on: ", name, loss)
+	line, err := bufio.NewReader(a.In).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("read the name: %w", err)
+	}
+	if strings.TrimSpace(line) != name {
+		fmt.Fprintln(a.Err)
+		return schema.Errorf(schema.Invalid, "%s was not removed: its name was not typed", name).WithNext("type it, or give --yes")
+	}
+	return nil
+}
+
+func waitRemoved(ctx context.Context, c *control.Client, name string, limit time.Duration) error {
+	within, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		p, err := c.Provider(within, name)
+		switch {
+		case schema.Is(err, schema.NotFound):
+			return nil
+		case err == nil && (p.State == control.Removed || p.State == control.Resting):
+			return nil
+		case err != nil && within.Err() == nil:
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-within.Done():
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return schema.Errorf(schema.Unavailable, "%s is not removed after %v: %s", name, limit, p.Detail).
+				WithNext("it goes on by itself; see provisioner plan")
+		}
+	}
+}
+
+func (a *app) restart() *cobra.Command {
+	var limit time.Duration
+	cmd := &cobra.Command{
+		Use: "restart <provider>", Short: "Stop and start a provider's pipeline", Args: args(1), ValidArgsFunction: a.names,
+		RunE: a.asking(func(cmd *cobra.Command, c *control.Client, args []string) error {
+			p, err := c.Restart(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			if limit > 0 {
+				if p, err = a.waitReady(cmd.Context(), c, args[0], limit); err != nil {
+					return err
+				}
+			}
+			return a.print(p, func(w io.Writer) { fmt.Fprintf(w, "%s was restarted, and is %s.\n", p.Name, p.State) })
+		}),
+	}
+	waiting(cmd, &limit, "until the pipeline is ready")
+	return cmd
+}
+
+func (a *app) set() *cobra.Command {
+	var (
+		tag, retention, timezone string
+		attributes               []string
+	)
+	cmd := &cobra.Command{
+		Use: "set <provider>", Short: "Change a provider's settings; they are live within a second", Args: args(1), ValidArgsFunction: a.names,
+		RunE: a.asking(func(cmd *cobra.Command, c *control.Client, args []string) error {
+			var change control.SettingsChange
+			given := cmd.Flags().Changed
+			if given("gateway-tag") {
+				change.GatewayTag = &tag
+			}
+			if given("attribute-tags") {
+				change.AttributeTags = &attributes
+			}
+			if given("retention") {
+				change.Retention = &retention
+			}
+			if given("timezone") {
+				change.Timezone = &timezone
+			}
+			answer, err := c.Set(cmd.Context(), args[0], change)
+			if err != nil {
+				return err
+			}
+			return a.print(answer, func(w io.Writer) {
+				if answer.Changed {
+					fmt.Fprintf(w, "%s is changed.\n", answer.Name)
+				} else {
+					fmt.Fprintf(w, "%s is unchanged.\n", answer.Name)
+				}
+				printSettings(w, answer.Settings)
+			})
+		}),
+	}
+	f := cmd.Flags()
+	f.StringVar(&tag, "gateway-tag", "", "the tag that names the gateway; empty: gateway, else host")
+	f.StringSliceVar(&attributes, "attribute-tags", nil, "tags that are kept with the gateway, such as site,model")
+	f.StringVar(&retention, "retention", "", "how long readings are kept, such as 400d")
+	f.StringVar(&timezone, "timezone", "", "IANA name, such as Europe/Berlin")
+	return cmd
+}

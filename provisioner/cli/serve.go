@@ -1,0 +1,111 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"berth/internal/lifecycle"
+	"berth/provisioner"
+	"berth/schema"
+)
+
+// Times of the daemon's start and stop.
+const (
+	webLimit  = 30 * time.Second // for web to answer, before the link is printed all the same
+	stopLimit = 2 * time.Minute
+)
+
+func (a *app) serve() *cobra.Command {
+	o := provisioner.Options{Version: a.Version, Programs: a.Programs}
+	var debug bool
+	cmd := &cobra.Command{
+		Use: "serve", Short: "Run the daemon until it is interrupted", Args: args(0),
+		Long: "Run the daemon: an embedded NATS server, web, and the pipelines of all providers. Everything it keeps is in\n" +
+			"the data directory. Ctrl-C stops all in order; the next serve finds everything again.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.Data, o.Logger = a.data, a.logger(debug)
+			for _, pair := range a.Environ {
+				if !strings.HasPrefix(pair, "BERTH_") {
+					o.Env = append(o.Env, pair)
+				}
+			}
+			if debug {
+				o.Env = append(o.Env, "BERTH_DEBUG=true")
+			}
+			return a.runDaemon(cmd.Context(), o)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.Web, "web", "127.0.0.1:8080", "host:port of the pages; port 0 is any (BERTH_WEB)")
+	f.StringVar(&o.Host, "host", "127.0.0.1", "host where providers' ports listen; 0.0.0.0 is every one (BERTH_HOST)")
+	f.IntVar(&o.PortBase, "port-base", 6000, "provider n listens on this plus n (BERTH_PORT_BASE)")
+	f.IntVar(&o.NATSPort, "nats-port", 0, "port of the embedded NATS server; 0 is any (BERTH_NATS_PORT)")
+	f.StringVar(&o.Programs, "programs", a.Programs, "folder of the programs that are run (BERTH_PROGRAMS)")
+	f.BoolVar(&debug, "debug", false, "log in detail (BERTH_DEBUG)")
+	return cmd
+}
+
+func (a *app) runDaemon(ctx context.Context, o provisioner.Options) error {
+	ctx, cancel := lifecycle.Run(ctx, 0)
+	defer cancel()
+	p, err := provisioner.New(o)
+	if err != nil {
+		return err
+	}
+	if err := p.Start(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // it was told to stop before it had started
+		}
+		return err
+	}
+	err = a.welcome(ctx, p)
+	if err == nil {
+		<-ctx.Done()
+		o.Logger.Info("stopping", "cause", context.Cause(ctx))
+	}
+	stop, done := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
+	defer done()
+	err = errors.Join(err, p.Stop(stop))
+	if err == nil {
+		fmt.Fprintln(a.Out, "Stopped.")
+	}
+	return err
+}
+
+// welcome prints where the daemon is and a one-time sign-in link, once web answers.
+func (a *app) welcome(ctx context.Context, p *provisioner.Provisioner) error {
+	s := p.Status()
+	if s.Web == "" {
+		fmt.Fprintf(a.Out, "Berth runs.\n  data      %s\n", s.Data)
+		return nil
+	}
+	within, cancel := context.WithTimeout(ctx, webLimit)
+	defer cancel()
+	waited := p.WebReady(within)
+	if ctx.Err() != nil {
+		return nil //nolint:nilerr // it is told to stop
+	}
+	link, err := p.OperatorLink(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.Out, "Berth runs.\n  web       %s\n  sign in   %s   (once, within 24 hours)\n  data      %s\n", s.Web, link, s.Data)
+	if waited != nil {
+		fmt.Fprintf(a.Out, "  note      %s\n", schema.Show(waited))
+	}
+	fmt.Fprintf(a.Out, "Next, in another terminal: provisioner add provider1%s\nCtrl-C stops everything.\n", a.dataFlag())
+	return nil
+}
+
+// dataFlag returns the flag that names the data directory, where commands need it.
+func (a *app) dataFlag() string {
+	if a.data == "./var" {
+		return ""
+	}
+	return " --data " + a.data
+}

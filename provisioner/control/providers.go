@@ -1,0 +1,247 @@
+package control
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+
+	"berth/provisioner/plan"
+	"berth/provisioner/runtime"
+	"berth/schema"
+	"berth/schema/record"
+)
+
+func (s *Server) list(w http.ResponseWriter, r *http.Request) error {
+	all, err := s.o.House.Providers(r.Context())
+	if err != nil {
+		return err
+	}
+	steps, actual, err := s.o.Loop.Plan(r.Context())
+	if err != nil {
+		return err
+	}
+	out := []Provider{}
+	for i := range all {
+		if all[i].Wanted == record.Active || r.URL.Query().Get("all") == "true" {
+			out = append(out, s.view(&all[i], steps, actual))
+		}
+	}
+	slices.SortFunc(out, func(a, b Provider) int { return cmp.Compare(a.Slot, b.Slot) })
+	return answer(w, out)
+}
+
+func (s *Server) show(w http.ResponseWriter, r *http.Request) error {
+	p, err := s.o.House.Provider(r.Context(), r.PathValue("provider"))
+	if err != nil {
+		return err
+	}
+	view, err := s.viewNow(r.Context(), &p)
+	if err != nil {
+		return err
+	}
+	return answer(w, view)
+}
+
+func (s *Server) viewNow(ctx context.Context, p *record.Provider) (Provider, error) {
+	steps, actual, err := s.o.Loop.Plan(ctx)
+	if err != nil {
+		return Provider{}, err
+	}
+	return s.view(p, steps, actual), nil
+}
+
+// view returns a provider as lists show it.
+func (s *Server) view(p *record.Provider, steps []plan.Step, actual plan.World) Provider {
+	state := actual.Providers[p.Name]
+	v := Provider{
+		Name: p.Name, Slot: p.Slot, Port: p.Slot.Port(s.o.Site.PortBase), Host: Reachable(s.o.Site.Host), Keyspace: p.Keyspace,
+		Created: p.Created, Settings: settings(p.Settings), Instances: []Instance{},
+	}
+	for _, role := range plan.Roles() {
+		i, ok := state.Instances[role]
+		if !ok {
+			continue
+		}
+		says := state.Services[role]
+		v.Instances = append(v.Instances, Instance{Instance: i, Address: says.Address, Says: says.State, Detail: says.Detail})
+	}
+	var own []plan.Step
+	for _, step := range steps {
+		if step.Provider == p.Name {
+			own = append(own, step)
+		}
+	}
+	v.State, v.Detail = stateOf(p, state, own)
+	if p.Wanted == record.Removed {
+		v.Removed, v.DataKept = &p.Removed, !p.Purge
+	}
+	return v
+}
+
+// stateOf returns a provider's state in one word, and what it waits for.
+func stateOf(p *record.Provider, state plan.State, own []plan.Step) (word, detail string) {
+	var waits []string
+	acts := false
+	for _, step := range own {
+		if step.Kind == plan.Wait {
+			waits = append(waits, step.Why)
+		} else {
+			acts = true
+		}
+	}
+	detail = strings.Join(waits, "; ")
+	if detail == "" && acts {
+		detail = "to " + string(own[0].Kind)
+	}
+	switch {
+	case p.Wanted == record.Removed && acts:
+		return Removing, detail
+	case p.Wanted == record.Removed && p.Purge && state.Log == plan.Absent && state.Keyspace == plan.Absent:
+		return Resting, detail
+	case p.Wanted == record.Removed && p.Purge:
+		return Removing, detail
+	case p.Wanted == record.Removed:
+		return Removed, detail
+	// A fresh record that the loop has not been told of yet has no steps and no instances.
+	case len(own) == 0 && state.Announced && running(state):
+		return Ready, ""
+	case state.Announced:
+		return Degraded, detail
+	default:
+		return Starting, detail
+	}
+}
+
+func running(state plan.State) bool {
+	for _, role := range plan.Roles() {
+		if state.Instances[role].State != runtime.Running {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *Server) add(w http.ResponseWriter, r *http.Request) error {
+	var req AddRequest
+	if err := read(r, &req); err != nil {
+		return err
+	}
+	ctx := r.Context()
+	added, err := s.o.House.Add(ctx, req.Name, s.slots(ctx))
+	if err != nil {
+		return err
+	}
+	p := &added.Provider
+	s.o.Loop.Heard(ctx, p)
+	key, err := s.o.House.EnrolmentKey(p)
+	if err != nil {
+		return err
+	}
+	link, err := s.o.House.AdminLink(ctx, p.Name)
+	if err != nil {
+		return err
+	}
+	view, err := s.viewNow(ctx, p)
+	if err != nil {
+		return err
+	}
+	if added.Skipped == nil {
+		added.Skipped = []string{}
+	}
+	return answer(w, Added{
+		Provider: view, Changed: added.Changed, Restored: added.Restored, EnrolmentKey: key,
+		AdminURL: SignInURL(s.o.Status.Web, link), Skipped: added.Skipped,
+	})
+}
+
+func (s *Server) remove(w http.ResponseWriter, r *http.Request) error {
+	p, changed, err := s.o.House.Remove(r.Context(), r.PathValue("provider"), r.URL.Query().Get("purge") == "true")
+	if err != nil {
+		return err
+	}
+	s.o.Loop.Heard(r.Context(), &p)
+	return answer(w, RemovedProvider{Name: p.Name, Slot: int(p.Slot), Purge: p.Purge, Changed: changed})
+}
+
+func (s *Server) restart(w http.ResponseWriter, r *http.Request) error {
+	p, err := s.o.House.Restart(r.Context(), r.PathValue("provider"))
+	if err != nil {
+		return err
+	}
+	s.o.Loop.Heard(r.Context(), &p)
+	view, err := s.viewNow(r.Context(), &p)
+	if err != nil {
+		return err
+	}
+	return answer(w, view)
+}
+
+func (s *Server) set(w http.ResponseWriter, r *http.Request) error {
+	var req SettingsChange
+	if err := read(r, &req); err != nil {
+		return err
+	}
+	p, changed, err := s.o.House.Change(r.Context(), r.PathValue("provider"), func(p *record.Provider) error {
+		return req.apply(&p.Settings)
+	})
+	if err != nil {
+		return err
+	}
+	s.o.Loop.Heard(r.Context(), &p)
+	return answer(w, SettingsChanged{Name: p.Name, Changed: changed, Settings: settings(p.Settings)})
+}
+
+// apply changes the settings and checks them.
+func (c SettingsChange) apply(s *record.Settings) error {
+	if c.GatewayTag != nil {
+		s.GatewayTag = *c.GatewayTag
+	}
+	if c.AttributeTags != nil {
+		s.AttributeTags = slices.DeleteFunc(slices.Clone(*c.AttributeTags), func(tag string) bool { return tag == "" })
+		if len(s.AttributeTags) == 0 {
+			s.AttributeTags = nil
+		}
+	}
+	if c.Retention != nil {
+		d, err := ParseRetention(*c.Retention)
+		if err != nil {
+			return err
+		}
+		s.Retention = d
+	}
+	if c.Timezone != nil {
+		s.Timezone = *c.Timezone
+	}
+	return s.Validate()
+}
+
+func settings(s record.Settings) Settings {
+	tags := s.AttributeTags
+	if tags == nil {
+		tags = []string{}
+	}
+	return Settings{GatewayTag: s.GatewayTag, AttributeTags: tags, Retention: FormatRetention(s.Retention), Timezone: s.Timezone, Limits: s.Limits}
+}
+
+// Reachable returns a host that a program of this machine can reach what listens on host at.
+func Reachable(host string) string {
+	switch host {
+	case "", "0.0.0.0", "::":
+		return "127.0.0.1"
+	default:
+		return host
+	}
+}
+
+// provider returns the active provider that the path names.
+func (s *Server) provider(r *http.Request) (string, error) {
+	p, err := s.o.House.Active(r.Context(), r.PathValue("provider"))
+	return p.Name, err
+}
+
+// tooShort is of a request that lacks what it must name.
+func tooShort(what string) error {
+	return schema.Errorf(schema.Invalid, "the request names no %s", what)
+}

@@ -1,0 +1,179 @@
+// Package control is the provisioner's API: HTTP and JSON over a unix socket in the data directory, which only its owner
+// may open. The command line speaks to the daemon through it, and through nothing else.
+//
+//	GET    /v1/status                                 Status
+//	GET    /v1/plan                                   []plan.Step
+//	GET    /v1/doctor                                 []doctor.Check
+//	GET    /v1/logs?name=&lines=&follow=              text
+//	POST   /v1/links                                  LinkRequest → Link
+//	GET    /v1/providers                              []Provider   ?all=true with the removed ones
+//	POST   /v1/providers                              AddRequest → Added
+//	GET    /v1/providers/{provider}                   Provider
+//	DELETE /v1/providers/{provider}?purge=true        Removed
+//	POST   /v1/providers/{provider}/restart           Provider
+//	PATCH  /v1/providers/{provider}/settings          SettingsChange → SettingsChanged
+//	GET    /v1/providers/{provider}/tokens            []Token
+//	POST   /v1/providers/{provider}/tokens            TokenRequest → NewToken
+//	DELETE /v1/providers/{provider}/tokens?name=      Token
+//	GET    /v1/providers/{provider}/gateways          []Gateway
+//	POST   /v1/providers/{provider}/gateways          GatewayRequest → GatewayKey   ?act=add|rotate|revoke
+//
+// Errors are problems of RFC 9457 that carry a schema.Error's code, text and next command; the client makes them
+// schema.Errors again. The package's one invariant: it decides nothing about the world; it changes records and shows
+// what the loop sees.
+package control
+
+import (
+	"time"
+
+	"berth/provisioner/runtime"
+	"berth/schema"
+	"berth/schema/record"
+)
+
+// Status is what the daemon says of itself.
+type Status struct {
+	Install   string    `json:"install"`
+	Version   string    `json:"version"`
+	PID       int       `json:"pid"`
+	Started   time.Time `json:"started"`
+	Data      string    `json:"data"`
+	Web       string    `json:"web"` // URL
+	Host      string    `json:"host"`
+	PortBase  int       `json:"port_base"`
+	NATS      string    `json:"nats"` // URL
+	Keyspaces string    `json:"keyspaces"`
+}
+
+// Provider is a provider as lists show it.
+type Provider struct {
+	Name      string      `json:"name"`
+	Slot      schema.Slot `json:"slot"`
+	Port      int         `json:"port"`
+	Host      string      `json:"host"` // to send to
+	Keyspace  string      `json:"keyspace"`
+	State     string      `json:"state"`  // ready, starting, degraded, removing, removed, resting
+	Detail    string      `json:"detail"` // what it waits for
+	Created   time.Time   `json:"created"`
+	Removed   *time.Time  `json:"removed,omitempty"`
+	DataKept  bool        `json:"data_kept,omitempty"` // of a removed one
+	Settings  Settings    `json:"settings"`
+	Instances []Instance  `json:"instances"`
+}
+
+// The states of a provider.
+const (
+	Ready    = "ready"
+	Starting = "starting" // it has not been ready since the provisioner started
+	Degraded = "degraded" // it was ready, and something is wrong
+	Removing = "removing"
+	Removed  = "removed" // its data are kept
+	Resting  = "resting" // its data are gone; its slot is not given yet
+)
+
+// Instance is a running instance: what the runtime knows, and what it says of itself.
+type Instance struct {
+	runtime.Instance
+	Address string `json:"address,omitempty"`
+	Says    string `json:"says,omitempty"` // ready, replaying, slow
+	Detail  string `json:"detail,omitempty"`
+}
+
+// Settings are a provider's settings in a form for people.
+type Settings struct {
+	GatewayTag    string        `json:"gateway_tag"`
+	AttributeTags []string      `json:"attribute_tags"`
+	Retention     string        `json:"retention"` // "400d"
+	Timezone      string        `json:"timezone"`
+	Limits        record.Limits `json:"limits"`
+}
+
+// SettingsChange changes what is not nil.
+type SettingsChange struct {
+	GatewayTag    *string   `json:"gateway_tag,omitempty"`
+	AttributeTags *[]string `json:"attribute_tags,omitempty"`
+	Retention     *string   `json:"retention,omitempty"`
+	Timezone      *string   `json:"timezone,omitempty"`
+}
+
+// SettingsChanged are the settings after a change.
+type SettingsChanged struct {
+	Name    string `json:"name"`
+	Changed bool   `json:"changed"`
+	Settings
+}
+
+// AddRequest asks for a provider.
+type AddRequest struct {
+	Name string `json:"name"`
+}
+
+// Added is what somebody needs to know of a provider that was added.
+type Added struct {
+	Provider
+	Changed      bool     `json:"changed"`
+	Restored     bool     `json:"restored"` // it had been removed; its data and keys are what they were
+	EnrolmentKey string   `json:"enrolment_key"`
+	AdminURL     string   `json:"admin_url"` // a one-time sign-in link
+	Skipped      []string `json:"skipped"`   // ports that were not given, and why
+}
+
+// RemovedProvider is what came of a removal.
+type RemovedProvider struct {
+	Name    string `json:"name"`
+	Slot    int    `json:"slot"`
+	Purge   bool   `json:"purge"`
+	Changed bool   `json:"changed"`
+}
+
+// LinkRequest asks for a one-time sign-in link: a provider's admin's, or without a provider the operator's.
+type LinkRequest struct {
+	Provider string `json:"provider"`
+}
+
+// Link is a one-time sign-in link.
+type Link struct {
+	URL     string    `json:"url"`
+	Expires time.Time `json:"expires"`
+}
+
+// TokenRequest asks for an API token.
+type TokenRequest struct {
+	Name string `json:"name"`
+}
+
+// NewToken is an API token with its secret, which is shown once.
+type NewToken struct {
+	Provider string `json:"provider"`
+	Name     string `json:"name"`
+	Token    string `json:"token"`
+}
+
+// Token is an API token without its secret.
+type Token struct {
+	Provider string    `json:"provider"`
+	Name     string    `json:"name"`
+	Created  time.Time `json:"created"`
+}
+
+// GatewayRequest asks for a gateway's key, or for its end.
+type GatewayRequest struct {
+	Gateway string `json:"gateway"`
+	Relay   bool   `json:"relay"`
+}
+
+// Gateway is a gateway that has, or had, a key of its own.
+type Gateway struct {
+	Provider string     `json:"provider"`
+	Gateway  string     `json:"gateway"`
+	Relay    bool       `json:"relay"`
+	Created  time.Time  `json:"created"`
+	Revoked  *time.Time `json:"revoked,omitempty"`
+}
+
+// GatewayKey is a gateway's key, which is shown once; it is empty when nothing changed.
+type GatewayKey struct {
+	Gateway
+	Key     string `json:"key"`
+	Changed bool   `json:"changed"`
+}

@@ -1,0 +1,101 @@
+package provisioner
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"berth/provisioner/doctor"
+	"berth/provisioner/plan"
+	"berth/provisioner/runtime"
+	"berth/schema"
+)
+
+// examine checks what only the daemon can: NATS, the keyspaces, ports, instances, and the address that people open.
+func (p *Provisioner) examine(ctx context.Context) []doctor.Check {
+	checks := []doctor.Check{p.examineNATS(ctx), p.examineKeyspaces()}
+	steps, actual, err := p.loop.Plan(ctx)
+	if err != nil {
+		return append(checks, doctor.Bad(doctor.Fail, "instances", "look at the daemon's own log", "they cannot be looked at: %s", schema.Show(err)))
+	}
+	checks = append(checks, p.examinePorts(actual), examineInstances(steps, actual))
+	if p.o.Web == "" {
+		return append(checks, doctor.Good("browser address", "no web is run"))
+	}
+	return append(checks, doctor.Browser(ctx, p.status.Web))
+}
+
+func (p *Provisioner) examineNATS(ctx context.Context) doctor.Check {
+	const name = "nats"
+	if err := p.server.Healthy(); err != nil {
+		return doctor.Bad(doctor.Fail, name, "free disk space, then start the provisioner again", "%s", schema.Show(err))
+	}
+	if _, err := p.house.Providers(ctx); err != nil {
+		return doctor.Bad(doctor.Fail, name, "look at the daemon's own log", "the records cannot be read: %s", schema.Show(err))
+	}
+	return doctor.Good(name, "%s answers", p.server.URL())
+}
+
+func (p *Provisioner) examineKeyspaces() doctor.Check {
+	const name = "keyspaces"
+	dir := strings.TrimPrefix(p.backend, "sqlite:")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return doctor.Bad(doctor.Fail, name, "check the disk and its owner", "%s cannot be made: %v", dir, err)
+	}
+	f, err := os.CreateTemp(dir, ".doctor-*")
+	if err != nil {
+		return doctor.Bad(doctor.Fail, name, "check the disk and its owner", "%s cannot be written: %v", dir, err)
+	}
+	_ = f.Close()
+	_ = os.Remove(f.Name())
+	return doctor.Good(name, "%s can be written", p.backend)
+}
+
+func (p *Provisioner) examinePorts(actual plan.World) doctor.Check {
+	const name = "ports"
+	var held []string
+	for provider, state := range actual.Providers {
+		if state.Held != "" {
+			held = append(held, fmt.Sprintf("%s's is held by %s", provider, state.Held))
+		}
+	}
+	if len(held) > 0 {
+		return doctor.Bad(doctor.Fail, name, "stop who holds it: the provider starts by itself", "%s", strings.Join(held, "; "))
+	}
+	return doctor.Good(name, "no provider's port is held by another program (from %s:%d)", p.o.Host, p.o.PortBase+1)
+}
+
+func examineInstances(steps []plan.Step, actual plan.World) doctor.Check {
+	const name = "instances"
+	running, all := 0, 0
+	count := func(instances map[string]runtime.Instance) {
+		for _, i := range instances {
+			all++
+			if i.State == runtime.Running {
+				running++
+			}
+		}
+	}
+	count(actual.House.Instances)
+	for _, state := range actual.Providers {
+		count(state.Instances)
+	}
+	if len(steps) > 0 && running < all {
+		return doctor.Bad(doctor.Fail, name, "see provisioner plan, and provisioner logs <name>", "%d of %d run; %s", running, all, steps[0])
+	}
+	if waits := len(steps); waits > 0 {
+		return doctor.Bad(doctor.Warn, name, "see provisioner plan", "%d run, %d steps are to be done or waited for; %s", running, waits, steps[0])
+	}
+	return doctor.Good(name, "%d run", running)
+}
+
+// ProgramsBeside returns the folder of the running program: the others are beside it.
+func ProgramsBeside() (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("find the programs: %w", err)
+	}
+	return filepath.Dir(self), nil
+}

@@ -1,0 +1,307 @@
+// Package provisioner assembles the daemon: an embedded NATS server, the house's records, the loop that makes what is
+// wanted so, the processes it runs, and the API of its command line.
+//
+// Its one invariant: everything that it keeps is in one data directory, which one daemon holds at a time:
+//
+//	install             the installation's id
+//	lock                held by the daemon, with its process id
+//	secret              seals enrolment keys
+//	provisioner.sock    the API of the command line
+//	authority/          keys of the NATS accounts
+//	nats/               the logs and the records
+//	keyspaces/          the readings
+//	run/                credentials of running instances
+//	logs/               what the instances write
+package provisioner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"berth/internal/bus"
+	"berth/internal/credentials"
+	"berth/internal/keyspace/open"
+	"berth/internal/lifecycle"
+	"berth/provisioner/control"
+	"berth/provisioner/house"
+	"berth/provisioner/loop"
+	"berth/provisioner/plan"
+	"berth/provisioner/runtime"
+	"berth/provisioner/runtime/process"
+	"berth/provisioner/world"
+	"berth/schema"
+	"berth/schema/record"
+)
+
+// Options are what the daemon is told.
+type Options struct {
+	Data     string       // the data directory
+	Web      string       // where web listens, host:port; port 0 is any; empty: no web is run
+	Host     string       // where providers' ports listen
+	PortBase int          // slot n listens on PortBase+n
+	NATSPort int          // of the embedded server; 0: any
+	Programs string       // the folder of the programs that are run
+	Env      []string     // the instances' environment, beside what they are told
+	Version  string       // of the programs
+	Logger   *slog.Logger // the daemon's own log
+
+	Runtime runtime.Runtime // runs the instances; nil: processes of this machine. It is closed at the stop
+}
+
+// Validate returns an Invalid error that names the first option which cannot be.
+func (o *Options) Validate() error {
+	switch {
+	case o.Data == "":
+		return schema.Errorf(schema.Invalid, "no data directory is given").WithNext("give --data, such as ./var")
+	case o.PortBase < 0 || o.PortBase > 65534:
+		return schema.Errorf(schema.Invalid, "the port base %d is not between 0 and 65534", o.PortBase)
+	case o.NATSPort < 0 || o.NATSPort > 65535:
+		return schema.Errorf(schema.Invalid, "the NATS port %d is not between 0 and 65535", o.NATSPort)
+	case o.Host == "":
+		return schema.Errorf(schema.Invalid, "no host is given").WithNext("give --host, such as 127.0.0.1 or 0.0.0.0")
+	}
+	if o.Web == "" {
+		return nil
+	}
+	if _, port, err := net.SplitHostPort(o.Web); err != nil || !isPort(port) {
+		return schema.Errorf(schema.Invalid, "%q is no address for web", o.Web).WithNext("give --web a host and a port, such as 127.0.0.1:8080")
+	}
+	return nil
+}
+
+func isPort(s string) bool {
+	n, err := strconv.Atoi(s)
+	return err == nil && n >= 0 && n <= 65535
+}
+
+// Provisioner is the daemon.
+type Provisioner struct {
+	o       Options
+	stack   *lifecycle.Stack
+	status  control.Status
+	server  *bus.Server
+	house   *house.House
+	backend string
+	world   *world.World
+	loop    *loop.Loop
+	runtime runtime.Runtime
+	site    plan.Site
+}
+
+// New returns a daemon that does nothing yet.
+func New(o Options) (*Provisioner, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	data, err := filepath.Abs(o.Data)
+	if err != nil {
+		return nil, fmt.Errorf("find the data directory: %w", err)
+	}
+	o.Data = data
+	return &Provisioner{o: o, stack: lifecycle.New(o.Logger)}, nil
+}
+
+// Status returns what the daemon says of itself, once it has started.
+func (p *Provisioner) Status() control.Status { return p.status }
+
+// Start returns when the command line can be used; web and the providers are started by the loop. When it fails,
+// everything is stopped again. Errors: Conflict when another daemon holds the data directory, or something else web's
+// address.
+func (p *Provisioner) Start(ctx context.Context) error {
+	if err := p.start(ctx); err != nil {
+		return errors.Join(err, p.Stop(context.WithoutCancel(ctx)))
+	}
+	return nil
+}
+
+func (p *Provisioner) start(ctx context.Context) error {
+	unlock, err := lock(p.o.Data)
+	if err != nil {
+		return err
+	}
+	p.stack.Push("data directory", time.Second, func(context.Context) error { return unlock() })
+	install, err := installID(p.o.Data)
+	if err != nil {
+		return err
+	}
+	secretPath := filepath.Join(p.o.Data, "secret")
+	secret, err := credentials.LoadSecret(secretPath)
+	if err != nil {
+		return err
+	}
+	if err := p.claimWeb(ctx); err != nil {
+		return err
+	}
+	authority, err := p.startBus(ctx, secret)
+	if err != nil {
+		return err
+	}
+	p.site = plan.Site{Version: p.o.Version, Host: p.o.Host, PortBase: p.o.PortBase, Web: p.o.Web}
+	if err := p.startWorld(authority, secretPath); err != nil {
+		return err
+	}
+	p.status = control.Status{
+		Install: install, Version: p.o.Version, PID: os.Getpid(), Started: time.Now().UTC(), Data: p.o.Data, Web: webURL(p.o.Web),
+		Host: p.o.Host, PortBase: p.o.PortBase, NATS: p.server.URL(), Keyspaces: p.backend,
+	}
+	p.startLoop(ctx)
+	return p.startControl(ctx)
+}
+
+// startBus starts NATS and opens the house's records.
+func (p *Provisioner) startBus(ctx context.Context, secret []byte) (*bus.Authority, error) {
+	authority, err := bus.OpenAuthority(filepath.Join(p.o.Data, "authority"))
+	if err != nil {
+		return nil, err
+	}
+	p.server, err = bus.StartServer(bus.ServerOptions{
+		Dir: filepath.Join(p.o.Data, "nats"), Host: "127.0.0.1", Port: p.o.NATSPort, Authority: authority, Logger: p.o.Logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.stack.Push("nats", 30*time.Second, func(context.Context) error { p.server.Stop(); return nil })
+	conn, err := bus.Connect(ctx, bus.Options{URL: p.server.URL(), Credentials: authority.House(), Name: "provisioner", Logger: p.o.Logger})
+	if err != nil {
+		return nil, err
+	}
+	p.stack.Push("house connection", 5*time.Second, func(context.Context) error { conn.Close(); return nil })
+	p.house, err = house.Open(ctx, conn, secret)
+	return authority, err
+}
+
+// startWorld opens what the world is observed and changed with. Instances are stopped before it goes: first web, then
+// those that answer, then those that write.
+func (p *Provisioner) startWorld(authority *bus.Authority, secretPath string) error {
+	p.backend = "sqlite:" + filepath.Join(p.o.Data, "keyspaces")
+	backend, err := open.Open(p.backend, p.o.Logger)
+	if err != nil {
+		return err
+	}
+	p.stack.Push("keyspaces", 10*time.Second, func(context.Context) error { return backend.Close() })
+	if p.runtime = p.o.Runtime; p.runtime == nil {
+		p.runtime, err = process.New(process.Options{
+			Programs: p.o.Programs, Secrets: filepath.Join(p.o.Data, "run"), Logs: filepath.Join(p.o.Data, "logs"), Env: p.o.Env, Logger: p.o.Logger,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	p.world = world.New(world.Options{
+		Site: p.site, NATS: p.server.URL(), Authority: authority, House: p.house, Backend: backend, Keyspaces: p.backend,
+		Secret: secretPath, Runtime: p.runtime, Logger: p.o.Logger,
+	})
+	p.stack.Push("accounts' connections", 10*time.Second, func(context.Context) error { p.world.Close(); return nil })
+	p.stack.Push("runtime", 30*time.Second, p.runtime.Close)
+	for _, role := range []string{record.RoleIngest, record.RoleReports, record.RoleWeb} {
+		p.stack.Push(role, 30*time.Second, func(ctx context.Context) error { return p.stopRole(ctx, role) })
+	}
+	return nil
+}
+
+// stopRole stops all instances of a role at once.
+func (p *Provisioner) stopRole(ctx context.Context, role string) error {
+	instances, err := p.runtime.Instances(ctx)
+	if err != nil {
+		return err
+	}
+	errs := make(chan error, len(instances))
+	n := 0
+	for _, i := range instances {
+		if i.Role == role && i.State == runtime.Running {
+			n++
+			go func() { errs <- p.runtime.Stop(ctx, i.Name) }()
+		}
+	}
+	var all []error
+	for range n {
+		all = append(all, <-errs)
+	}
+	return errors.Join(all...)
+}
+
+// startLoop starts the loop, and what tells it of changes.
+func (p *Provisioner) startLoop(ctx context.Context) {
+	p.loop = loop.New(loop.Options{World: p.world, Logger: p.o.Logger})
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{}, 3)
+	run := func(fn func()) {
+		go func() { fn(); done <- struct{}{} }()
+	}
+	run(func() { p.loop.Run(ctx) })
+	run(func() {
+		_ = p.house.Watch(ctx, p.loop.Want, func(err error) { // it ends by ctx alone
+			p.o.Logger.Error("the providers' records cannot be read, the last ones hold", "error", err)
+		})
+	})
+	run(func() {
+		for {
+			select {
+			case <-p.world.Changes():
+			case <-p.runtime.Changes():
+			case <-ctx.Done():
+				return
+			}
+			p.loop.Kick()
+		}
+	})
+	p.stack.Push("loop", 50*time.Second, func(context.Context) error {
+		cancel()
+		for range cap(done) {
+			<-done
+		}
+		return nil
+	})
+}
+
+// startControl opens the API of the command line.
+func (p *Provisioner) startControl(ctx context.Context) error {
+	listener, err := control.Listen(p.o.Data)
+	if err != nil {
+		return err
+	}
+	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	server := &http.Server{
+		Handler: control.NewServer(control.Options{
+			Status: p.status, House: p.house, World: p.world, Loop: p.loop, Runtime: p.runtime, Site: p.site, Doctor: p.examine, Logger: p.o.Logger,
+		}),
+		ReadHeaderTimeout: 5 * time.Second,
+		BaseContext:       func(net.Listener) context.Context { return base },
+		ErrorLog:          slog.NewLogLogger(p.o.Logger.Handler(), slog.LevelWarn),
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = server.Serve(listener) // it ends by Shutdown or Close
+	}()
+	p.stack.Push("control", 3*time.Second, func(ctx context.Context) error {
+		cancel() // ends logs that are followed
+		defer func() { <-done }()
+		if err := server.Shutdown(ctx); err != nil {
+			return errors.Join(err, server.Close())
+		}
+		return nil
+	})
+	return nil
+}
+
+// Stop stops everything: the command line, the loop, web, reports, ingest, and then what they stand on. It may be
+// called twice.
+func (p *Provisioner) Stop(ctx context.Context) error { return p.stack.Stop(ctx) }
+
+// OperatorLink makes a one-time sign-in link for whoever runs the installation, and returns its URL.
+func (p *Provisioner) OperatorLink(ctx context.Context) (string, error) {
+	secret, err := p.house.OperatorLink(ctx)
+	if err != nil {
+		return "", err
+	}
+	return control.SignInURL(p.status.Web, secret), nil
+}

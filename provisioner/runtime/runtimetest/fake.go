@@ -1,0 +1,153 @@
+// Package runtimetest gives a runtime for tests: its instances are goroutines that announce themselves as ready, so
+// that everything but the programs is real.
+package runtimetest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"berth/internal/bus"
+	"berth/provisioner/runtime"
+	"berth/schema"
+	"berth/schema/record"
+)
+
+// Fake is a runtime whose instances announce themselves and do nothing else.
+type Fake struct {
+	// Fail is asked before each start; an error is the start's. It is set before the first use.
+	Fail func(s runtime.Spec) error
+
+	changes chan struct{}
+
+	mu        sync.Mutex // guards instances and specs
+	instances map[string]*instance
+	specs     []runtime.Spec
+}
+
+var _ runtime.Runtime = (*Fake)(nil)
+
+type instance struct {
+	runtime.Instance
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+// New returns a runtime in which nothing runs.
+func New() *Fake {
+	return &Fake{changes: make(chan struct{}, 1), instances: map[string]*instance{}}
+}
+
+// Instances implements runtime.Runtime.
+func (f *Fake) Instances(context.Context) ([]runtime.Instance, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var all []runtime.Instance
+	for _, name := range slices.Sorted(maps.Keys(f.instances)) {
+		all = append(all, f.instances[name].Instance)
+	}
+	return all, nil
+}
+
+// Start implements runtime.Runtime.
+func (f *Fake) Start(ctx context.Context, s runtime.Spec) error {
+	if f.Fail != nil {
+		if err := f.Fail(s); err != nil {
+			return err
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if i := f.instances[s.Name]; i != nil && i.State == runtime.Running {
+		if i.Hash == s.Hash {
+			return nil
+		}
+		return schema.Errorf(schema.Conflict, "%s runs already, of another spec", s.Name)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	i := &instance{cancel: cancel, done: make(chan struct{}), Instance: runtime.Instance{
+		Name: s.Name, Provider: s.Provider, Role: s.Role, ID: s.ID, Hash: s.Hash, Version: s.Version, State: runtime.Running,
+		PID: 1, Started: time.Now(),
+	}}
+	f.instances[s.Name] = i
+	f.specs = append(f.specs, s)
+	go func() {
+		defer close(i.done)
+		f.announce(ctx, s)
+	}()
+	return nil
+}
+
+// announce is all that an instance does.
+func (f *Fake) announce(ctx context.Context, s runtime.Spec) {
+	conn, err := bus.Connect(ctx, bus.Options{
+		URL: s.Env["BERTH_NATS"], Credentials: s.Files["BERTH_CREDENTIALS"], Name: s.Name, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		return // it was stopped
+	}
+	defer conn.Close()
+	_ = conn.Announce(ctx, func() record.Service { // it ends by ctx alone
+		return record.Service{
+			Version: record.Version, Provider: s.Provider, Role: s.Role, Instance: s.ID, Spec: s.Hash, Program: s.Version,
+			Address: "127.0.0.1:1", State: "ready",
+		}
+	}, time.Second)
+}
+
+// Crash ends the named instance as if it had ended by itself for the n-th time in a row.
+func (f *Fake) Crash(name string, n int) {
+	f.mu.Lock()
+	i := f.instances[name]
+	i.State, i.Failures, i.Ended, i.Reason, i.PID = runtime.Ended, n, time.Now(), "signal: killed", 0
+	f.mu.Unlock()
+	i.cancel()
+	<-i.done
+	select {
+	case f.changes <- struct{}{}:
+	default:
+	}
+}
+
+// Specs returns what was started, in order.
+func (f *Fake) Specs() []runtime.Spec {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.specs)
+}
+
+// Stop implements runtime.Runtime.
+func (f *Fake) Stop(_ context.Context, name string) error {
+	f.mu.Lock()
+	i := f.instances[name]
+	delete(f.instances, name)
+	f.mu.Unlock()
+	if i != nil {
+		i.cancel()
+		<-i.done
+	}
+	return nil
+}
+
+// Logs implements runtime.Runtime: two lines that name the instance.
+func (f *Fake) Logs(_ context.Context, name string, _ runtime.LogOptions, w io.Writer) error {
+	_, err := fmt.Fprintf(w, "%s says one\n%s says two\n", name, name)
+	return err
+}
+
+// Changes implements runtime.Runtime.
+func (f *Fake) Changes() <-chan struct{} { return f.changes }
+
+// Close implements runtime.Runtime.
+func (f *Fake) Close(ctx context.Context) error {
+	all, err := f.Instances(ctx)
+	for _, i := range all {
+		_ = f.Stop(ctx, i.Name)
+	}
+	return err
+}
