@@ -1,0 +1,194 @@
+package frames
+
+import (
+	"time"
+
+	"berth/ingest/commit"
+	"berth/ingest/format"
+	"berth/ingest/gate/intake"
+	"berth/internal/api"
+	"berth/schema"
+)
+
+// maxBurst is the size of rows beyond which a burst is handed over before everything that was read is decoded.
+const maxBurst = 64 << 10
+
+// frames reads frames until the session ends.
+func (s *session) frames(in *input) error {
+	for {
+		missing, err := s.consume(in)
+		if err != nil {
+			return err
+		}
+		if in.empty() {
+			err = s.idle(in)
+		} else {
+			err = s.more(in, missing)
+		}
+		if err != nil {
+			return err
+		}
+		if err := s.recheck(); err != nil {
+			return err
+		}
+	}
+}
+
+// idle waits for the next frame without a buffer.
+func (s *session) idle(in *input) error {
+	in.release()
+	now := time.Now()
+	// A deadline that is good for almost as long is left as it is.
+	if left := s.deadline.Sub(now); left > s.in.Limits.Idle || left < s.in.Limits.Idle*63/64 {
+		s.setDeadline(now.Add(s.in.Limits.Idle))
+	}
+	if err := s.recheck(); err != nil {
+		return err
+	}
+	return in.readSmall()
+}
+
+// more reads more of a frame that is not whole; missing is how many bytes it lacks at least.
+func (s *session) more(in *input, missing int) error {
+	if !in.timed {
+		in.timed = true
+		s.setDeadline(time.Now().Add(s.in.Limits.FrameTime(missing)))
+	}
+	if err := s.recheck(); err != nil {
+		return err
+	}
+	return in.read(len(in.data()) + missing)
+}
+
+// consume takes everything that is whole, and returns how many bytes the rest lacks at least.
+func (s *session) consume(in *input) (missing int, err error) {
+	var b burst
+	for err == nil {
+		if in.skipSome(); in.skip > 0 {
+			missing = in.skip
+			break
+		}
+		line, n, lineErr := cutLine(in.data())
+		if err = lineErr; err != nil || n == 0 {
+			missing = 1
+			break
+		}
+		switch {
+		case len(line) == 0:
+			in.consume(n)
+		case string(line) == "PING":
+			in.consume(n)
+			s.say(func(out []byte) []byte { return append(out, "PONG\n"...) })
+		case len(line) > 4 && string(line[:4]) == "PUT ":
+			missing, err = s.put(in, &b, line, n)
+			if missing > 0 {
+				return missing, s.handOver(&b, err)
+			}
+		default:
+			s.refuseFrame(intake.ReasonFrame)
+			err = schema.Errorf(schema.Invalid, "%q is no command", line).WithNext(usage)
+		}
+	}
+	return missing, s.handOver(&b, err)
+}
+
+// handOver submits what is in the burst, also when err ends the session, and returns the first error.
+func (s *session) handOver(b *burst, err error) error {
+	if submitErr := s.submit(b, b.last); err == nil {
+		err = submitErr
+	}
+	return err
+}
+
+// refuseFrame counts a frame that ends the session.
+func (s *session) refuseFrame(reason string) {
+	s.in.Committer.Count(commit.Counts{FramesRejected: 1, Reasons: map[string]int{reason: 1}})
+}
+
+// put takes the frame whose line, n bytes long with its end, was read, or returns how many bytes it lacks.
+func (s *session) put(in *input, b *burst, line []byte, n int) (missing int, err error) {
+	p, err := parsePut(line)
+	if err != nil {
+		s.refuseFrame(intake.ReasonFrame)
+		in.consume(n)
+		return 0, err
+	}
+	if p.seq != s.seq+1 {
+		s.refuseFrame(intake.ReasonSequence)
+		in.consume(n)
+		return 0, schema.Errorf(schema.Invalid, "PUT %d does not follow %d: numbers rise from 1 by 1", p.seq, s.seq)
+	}
+	if p.length > schema.MaxFrame {
+		return 0, s.tooLarge(in, p, n)
+	}
+	if missing := n + p.length - len(in.data()); missing > 0 {
+		return missing, nil
+	}
+	payload := in.data()[n : n+p.length]
+	err = s.take(b, p, payload)
+	in.consume(n + p.length)
+	s.seq = p.seq
+	if err == nil && b.rows != nil && b.rows.Size() > maxBurst {
+		err = s.submit(b, b.last)
+	}
+	return 0, err
+}
+
+// tooLarge refuses a frame and skips its payload; one that is far too large ends the session.
+func (s *session) tooLarge(in *input, p put, n int) error {
+	why := schema.Errorf(schema.TooLarge, "a frame of %d bytes is longer than %d", p.length, schema.MaxFrame)
+	report := format.Report{Code: why.Code, Reason: why.Text, Reasons: map[string]int{intake.ReasonFrameSize: 1}}
+	s.refuse(p, nil, &report)
+	in.consume(n)
+	if p.length > maxSkipped {
+		return schema.Errorf(schema.TooLarge, "a frame is longer than %d bytes", maxSkipped)
+	}
+	in.skip = p.length
+	s.seq = p.seq
+	return nil
+}
+
+// take decodes a frame into the burst.
+func (s *session) take(b *burst, p put, payload []byte) error {
+	if b.rows == nil {
+		b.rows = commit.TakeRows()
+	}
+	load := intake.Payload{Format: p.format, Data: payload}
+	report, err := s.in.Decode(s.keys, s.id, &load, b.rows)
+	if err != nil || report.Rejected > 0 && report.Accepted == 0 {
+		s.refuse(p, payload, &report)
+		if b.counts.Frames == 0 {
+			commit.GiveRows(b.rows)
+			b.rows = nil
+		}
+		return nil
+	}
+	b.counts.Frames++
+	b.counts.Accepted += uint64(report.Accepted) //nolint:gosec // never negative
+	b.counts.Timeless += uint64(report.Timeless) //nolint:gosec // never negative
+	if report.Rejected == 0 {
+		b.last = p.seq
+		return nil
+	}
+	b.counts.Rejected += uint64(report.Rejected) //nolint:gosec // never negative
+	b.counts.Reasons = report.Reasons
+	s.keepReject(p, payload, &report)
+	s.mu.Lock()
+	s.partial = append(s.partial, partial{ack: b.last, answer: appendNak(nil, p.seq, report.Code, intake.Partly(&report))})
+	s.mu.Unlock()
+	return s.submit(b, p.seq|partialToken)
+}
+
+// refuse answers, counts and keeps a frame of which nothing was taken.
+func (s *session) refuse(p put, payload []byte, report *format.Report) {
+	s.in.Committer.Count(commit.Counts{FramesRejected: 1, Reasons: report.Reasons})
+	s.keepReject(p, payload, report)
+	s.say(func(out []byte) []byte { return appendNak(out, p.seq, report.Code, report.Reason) })
+}
+
+func (s *session) keepReject(p put, payload []byte, report *format.Report) {
+	s.in.Reject(api.Reject{
+		Time: time.Now(), Gateway: s.id.Gateway, Protocol: "berth", Format: p.format, Address: s.conn.Address.String(),
+		Code: report.Code, Reason: report.Reason, Lines: report.Lines, Readings: uint64(report.Rejected), Size: p.length, //nolint:gosec // never negative
+	}, payload)
+}

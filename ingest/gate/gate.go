@@ -1,0 +1,220 @@
+// Package gate is a provider's port: it accepts connections, recognises what they speak by their first bytes, and
+// leaves them to the listener of that protocol.
+//
+// It gives limits on connections, who may send (live: a key that is revoked takes its connections with it), and an
+// orderly end. Protocols are packages below it, in one table; what they share is package intake. Its one invariant: a
+// connection that has not shown a valid key in time is closed, and costs no more than 16 KB until then.
+package gate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"berth/ingest/commit"
+	"berth/ingest/format"
+	"berth/ingest/gate/intake"
+	"berth/internal/api"
+	"berth/schema"
+	"berth/schema/record"
+)
+
+// Options are what a Gate is made with. All but Keys, Rejects, Memory and Limits are needed.
+type Options struct {
+	Address   string // host:port; port 0 is any
+	Committer *commit.Committer
+	Decoders  *format.Decoders
+	Pipeline  *record.Pipeline
+	Keys      map[string]record.GatewayKey // by anything
+	Rejects   func(api.Reject)             // keeps a reject of an authenticated sender; called by one goroutine
+	Logger    *slog.Logger
+	Memory    int64 // bytes that payloads in the making may take together; intake.DefaultMemory if 0
+	Limits    intake.Limits
+}
+
+// Gate is a provider's port.
+type Gate struct {
+	o         Options
+	in        *intake.Intake
+	listeners []intake.Listener
+	conns     conns
+	listener  net.Listener
+	accepting sync.WaitGroup
+	serving   sync.WaitGroup
+}
+
+// New returns a gate; Start opens it.
+func New(o Options) (*Gate, error) {
+	if o.Committer == nil || o.Decoders == nil || o.Pipeline == nil || o.Logger == nil {
+		return nil, schema.Errorf(schema.Invalid, "a gate wants a committer, decoders, a pipeline and a logger")
+	}
+	g := &Gate{o: o}
+	g.in = intake.New(intake.Options{
+		Committer: o.Committer, Decoders: o.Decoders, Rejects: o.Rejects, Logger: o.Logger,
+		Keys: intake.NewKeys(o.Pipeline, o.Keys), Limits: o.Limits, Memory: o.Memory,
+	})
+	for _, protocol := range protocols {
+		g.listeners = append(g.listeners, protocol(g.in))
+	}
+	g.conns.begin(o.Logger)
+	return g, nil
+}
+
+// keepAlive finds peers that are gone in about two minutes.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 15 * time.Second, Count: 4}
+
+// Start opens the port.
+func (g *Gate) Start(ctx context.Context) error {
+	config := net.ListenConfig{KeepAliveConfig: keepAlive}
+	listener, err := config.Listen(ctx, "tcp", g.o.Address)
+	if err != nil {
+		return fmt.Errorf("open the provider's port: %w", err)
+	}
+	g.listener = listener
+	g.accepting.Go(g.accept)
+	return nil
+}
+
+// Addr returns where the gate listens.
+func (g *Gate) Addr() net.Addr { return g.listener.Addr() }
+
+// Connections returns how many connections there are.
+func (g *Gate) Connections() int { return g.conns.count() }
+
+// Set changes settings and keys. Connections whose key no longer holds are dropped.
+func (g *Gate) Set(p *record.Pipeline, own map[string]record.GatewayKey) {
+	keys := intake.NewKeys(p, own)
+	g.in.SetKeys(keys)
+	g.conns.recheck(keys)
+}
+
+// accept accepts connections until the listener is closed.
+func (g *Gate) accept() {
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	for {
+		c, err := g.listener.Accept()
+		switch {
+		case err == nil:
+			g.admit(c)
+			continue
+		case errors.Is(err, net.ErrClosed):
+			return
+		}
+		g.o.Logger.Warn("a connection cannot be accepted", "error", err) // too many open files, mostly
+		pause.Reset(100 * time.Millisecond)
+		select {
+		case <-pause.C:
+		case <-g.in.Context().Done():
+			return
+		}
+	}
+}
+
+// admit serves the connection if there is room for it.
+func (g *Gate) admit(raw net.Conn) {
+	c := intake.NewConn(raw, time.Now().Add(g.in.Limits.FirstFrame), g.closed)
+	limits := g.in.Keys().Settings.Limits
+	why, ok := g.conns.enter(c, limits)
+	if !ok {
+		g.o.Committer.Count(commit.Counts{Strangers: 1})
+		_ = raw.Close() // it is one too many even to be told so
+		return
+	}
+	g.serving.Go(func() { g.serve(c, why) })
+}
+
+// closed forgets a connection that was closed.
+func (g *Gate) closed(c *intake.Conn) {
+	g.conns.leave(c)
+	if !c.Known() {
+		g.o.Committer.Count(commit.Counts{Strangers: 1})
+	}
+}
+
+// serve recognises what the connection speaks and leaves it to the listener; or refuses it, if why says so.
+func (g *Gate) serve(c *intake.Conn, why error) {
+	l := g.sniff(c)
+	switch {
+	case l == nil:
+		_ = c.Close() // a stranger
+	case why != nil:
+		_ = c.SetWriteDeadline(time.Now().Add(g.in.Limits.Linger)) // a closed connection fails at the write
+		l.Refuse(c, why)
+		c.Linger(g.in.Limits.Linger)
+		_ = c.Close() // it was told
+	default:
+		l.Serve(c)
+	}
+}
+
+// sniff reads the first bytes and returns the listener for them, or nil.
+func (g *Gate) sniff(c *intake.Conn) intake.Listener {
+	if c.SetReadDeadline(c.Deadline) != nil {
+		return nil
+	}
+	for n := 1; ; {
+		first, err := c.Peek(n)
+		if len(first) < n {
+			_ = err // it ended, or took too long
+			return nil
+		}
+		l, sure := recognise(g.listeners, first)
+		if l != nil {
+			return l
+		}
+		if sure {
+			g.explain(c, first)
+			return nil
+		}
+		n = len(first) + 1
+	}
+}
+
+// explain tells a person what the port understands; what does not print gets no answer.
+func (g *Gate) explain(c *intake.Conn, first []byte) {
+	for _, b := range first {
+		if (b < ' ' || b > '~') && b != '\n' && b != '\r' && b != '\t' {
+			return
+		}
+	}
+	_ = c.SetWriteDeadline(time.Now().Add(g.in.Limits.Linger)) // a closed connection fails at the write
+	_, _ = c.Write([]byte("ERR invalid this port takes HELLO <gateway> <key>, or HTTP: POST /write, /api/v2/write, /api/v1/readings\n"))
+	c.Linger(g.in.Limits.Linger)
+}
+
+var errStopping = schema.Errorf(schema.Unavailable, "the service is being stopped").WithNext("connect again in a moment")
+
+// Stop closes the port, lets what is in hand be answered within ctx, and closes all connections. It may be called more
+// than once.
+func (g *Gate) Stop(ctx context.Context) error {
+	if g.listener != nil {
+		_ = g.listener.Close() // nothing is accepted any more, whatever it says
+	}
+	g.accepting.Wait()
+	g.conns.drop(errStopping)
+	var stopping sync.WaitGroup
+	for _, l := range g.listeners {
+		stopping.Go(func() { l.Stop(ctx) })
+	}
+	served := make(chan struct{})
+	go func() {
+		stopping.Wait()
+		g.serving.Wait()
+		close(served)
+	}()
+	var err error
+	select {
+	case <-served:
+	case <-ctx.Done():
+		err = fmt.Errorf("answer what is in hand: %w", ctx.Err())
+	}
+	g.in.Stop()
+	g.conns.closeAll()
+	<-served
+	return err
+}

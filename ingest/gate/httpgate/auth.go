@@ -1,0 +1,42 @@
+package httpgate
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"berth/ingest/gate/intake"
+)
+
+// credentialsOf returns the name and the key that a request shows, wherever it does.
+func credentialsOf(r *http.Request, query url.Values) (name, key string) {
+	if user, password, ok := r.BasicAuth(); ok {
+		return user, password
+	}
+	if scheme, value, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok {
+		if strings.EqualFold(scheme, "Token") || strings.EqualFold(scheme, "Bearer") {
+			value = strings.TrimSpace(value)
+			if user, password, ok := strings.Cut(value, ":"); ok { // as clients of InfluxDB 1 say it to InfluxDB 2
+				return user, password
+			}
+			return "", value
+		}
+	}
+	return query.Get("u"), query.Get("p")
+}
+
+// authenticate returns who sends a request.
+func (l *Listener) authenticate(r *http.Request, query url.Values) (*intake.Keys, intake.Identity, error) {
+	name, key := credentialsOf(r, query)
+	if gateway := query.Get("gateway"); gateway != "" {
+		name = gateway
+	}
+	keys := l.in.Keys()
+	id, err := keys.Authenticate(name, key)
+	if err == nil {
+		if c, ok := r.Context().Value(connKey{}).(*intake.Conn); ok {
+			c.Knows()
+		}
+	}
+	return keys, id, err
+}

@@ -1,0 +1,111 @@
+package httpgate
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+
+	"berth/ingest/gate/intake"
+	"berth/schema"
+)
+
+// body is the body of a request, decompressed, within its limits of size and time.
+type body struct {
+	in      *intake.Intake
+	control *http.ResponseController
+	raw     io.Reader
+	plain   io.Reader // raw, decompressed
+	unzip   *gzip.Reader
+	start   time.Time
+	size    int // decompressed, so far
+	guess   int // of the decompressed size
+}
+
+var (
+	errTooLarge = schema.Errorf(schema.TooLarge, "the body is larger than %d bytes", schema.MaxBody).WithNext("send it in smaller ones")
+	errCut      = schema.Errorf(schema.Invalid, "the body did not come whole, or too slowly")
+	errGzip     = schema.Errorf(schema.Invalid, "the body is not what gzip makes")
+)
+
+// unzippers keeps the memory of decompressors.
+var unzippers sync.Pool
+
+// openBody returns the body of a request; close gives back what it uses.
+func (l *Listener) openBody(w http.ResponseWriter, r *http.Request) (*body, error) {
+	if r.ContentLength > schema.MaxBody {
+		return nil, errTooLarge
+	}
+	b := &body{in: l.in, control: http.NewResponseController(w), start: time.Now(), guess: int(r.ContentLength)}
+	b.raw = &clocked{b: b, r: http.MaxBytesReader(w, r.Body, schema.MaxBody)}
+	switch encoding := strings.ToLower(r.Header.Get("Content-Encoding")); encoding {
+	case "", "identity":
+		b.plain = b.raw
+	case "gzip", "x-gzip":
+		unzip, ok := unzippers.Get().(*gzip.Reader)
+		if !ok {
+			unzip = new(gzip.Reader)
+		}
+		if err := unzip.Reset(b.raw); err != nil {
+			return nil, bodyError(err)
+		}
+		b.unzip, b.plain, b.guess = unzip, unzip, 8*b.guess
+	default:
+		return nil, schema.Errorf(schema.Invalid, "content encoding %q is unknown", encoding).WithNext("send it plain or with gzip")
+	}
+	return b, nil
+}
+
+// clocked gives each read of a body the time that a body as large as it has become may take.
+type clocked struct {
+	b    *body
+	r    io.Reader
+	size int
+}
+
+// Read reads some of the body.
+func (c *clocked) Read(p []byte) (int, error) {
+	_ = c.b.control.SetReadDeadline(c.b.start.Add(c.b.in.Limits.FrameTime(c.size))) // a closed connection fails at the read
+	n, err := c.r.Read(p)
+	c.size += n
+	return n, err
+}
+
+// fill reads until p is full or the body ends, and returns io.EOF then.
+func (b *body) fill(p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		var got int
+		got, err = b.plain.Read(p[n:])
+		n += got
+	}
+	if b.size += n; b.size > schema.MaxBody {
+		return n, errTooLarge
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = bodyError(err)
+	}
+	return n, err
+}
+
+// bodyError returns what the client is told when its body cannot be read.
+func bodyError(err error) error {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return errTooLarge
+	}
+	if errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) {
+		return errGzip.WithCause(err)
+	}
+	return errCut.WithCause(err)
+}
+
+// close gives back what the body uses.
+func (b *body) close() {
+	if b.unzip != nil {
+		unzippers.Put(b.unzip)
+		b.unzip = nil
+	}
+}

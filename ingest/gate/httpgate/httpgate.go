@@ -1,0 +1,172 @@
+// Package httpgate is the gate's listener for HTTP: what Influx clients and Telegraf speak, and plain JSON for everybody.
+//
+//	POST /write             line protocol, as InfluxDB 1 takes it   ?precision= &u= &p= &gateway=   (db is ignored)
+//	POST /api/v2/write      line protocol, as InfluxDB 2 takes it   ?precision= &gateway=           (org, bucket are ignored)
+//	POST /api/v1/readings   plain JSON                              ?gateway=
+//	GET  /ping, /health     whether it is there
+//
+// The key comes as Authorization: Token or Bearer <key>, as the password of Basic, or as p=. The gateway is what a line
+// names, else ?gateway=, else the user's name, else the gateway that the key is of. Bodies may be compressed with gzip.
+// 204 means that everything is in the log, on disk; 400 with "partial write" that the good lines are and which are not.
+// 429 and 503 carry Retry-After.
+//
+// Line protocol is taken in pieces as it comes, so a large body is never in memory whole. A request that carries an
+// Origin is refused: no web page has business here.
+package httpgate
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"berth/ingest/gate/intake"
+	"berth/schema"
+)
+
+const (
+	// maxHeader is the longest header, in bytes; net/http adds 4 KB to it.
+	maxHeader = 4 << 10
+	// idleLimit is how long a connection without a request is kept.
+	idleLimit = 5 * time.Minute
+)
+
+// Listener serves connections that begin with an HTTP method.
+type Listener struct {
+	in     *intake.Intake
+	server *http.Server
+	accept acceptor
+	served sync.WaitGroup
+}
+
+var _ intake.Listener = (*Listener)(nil)
+
+// New returns the listener.
+func New(in *intake.Intake) intake.Listener {
+	l := &Listener{in: in, accept: acceptor{conns: make(chan net.Conn), closed: make(chan struct{})}}
+	l.server = &http.Server{
+		Handler:           http.HandlerFunc(l.handle),
+		ReadHeaderTimeout: in.Limits.FirstFrame,
+		IdleTimeout:       min(in.Limits.Idle, idleLimit),
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug), // strangers' mistakes are no news
+		ConnContext:       func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
+	}
+	l.served.Go(func() { _ = l.server.Serve(&l.accept) }) // it ends when it is stopped
+	return l
+}
+
+// connKey is where the context of a request has its connection.
+type connKey struct{}
+
+// Name is the protocol's name.
+func (l *Listener) Name() string { return "http" }
+
+// Recognise knows the protocol by the method.
+func (l *Listener) Recognise(first []byte) intake.Match {
+	return intake.MatchPrefix(first, "POST ", "GET ", "HEAD ", "PUT /", "OPTIONS ", "DELETE ", "PATCH ")
+}
+
+// Serve hands the connection to the HTTP server.
+func (l *Listener) Serve(c *intake.Conn) {
+	c.Serves()
+	select {
+	case l.accept.conns <- c:
+	case <-l.accept.closed:
+		_ = c.Close() // nobody is in the middle of anything
+	}
+}
+
+// Refuse says why the connection is not served.
+func (l *Listener) Refuse(c *intake.Conn, why error) {
+	_, _ = io.WriteString(c, refusal(why)) // who is refused need not hear it
+}
+
+// Stop answers the requests in hand and closes the connections.
+func (l *Listener) Stop(ctx context.Context) {
+	if err := l.server.Shutdown(ctx); err != nil {
+		_ = l.server.Close() // they had their time
+	}
+	_ = l.accept.Close() // it always succeeds
+	l.served.Wait()
+}
+
+// acceptor is a net.Listener of connections that were accepted elsewhere.
+type acceptor struct {
+	conns  chan net.Conn
+	once   sync.Once
+	closed chan struct{}
+}
+
+// Accept returns the next connection.
+func (a *acceptor) Accept() (net.Conn, error) {
+	select {
+	case c := <-a.conns:
+		return c, nil
+	case <-a.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close ends Accept.
+func (a *acceptor) Close() error {
+	a.once.Do(func() { close(a.closed) })
+	return nil
+}
+
+// Addr returns no address in particular.
+func (a *acceptor) Addr() net.Addr { return &net.TCPAddr{} }
+
+// route is what a path takes.
+type route struct {
+	format string
+	style  style
+}
+
+// routes is the table of paths that take readings.
+var routes = map[string]route{
+	"/write":           {format: "line", style: influx1},
+	"/api/v2/write":    {format: "line", style: influx2},
+	"/api/v1/readings": {format: "json", style: influx2},
+}
+
+// handle answers a request.
+func (l *Listener) handle(w http.ResponseWriter, r *http.Request) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // set when there is an answer
+	at, takes := routes[r.URL.Path]
+	switch {
+	case r.Header.Get("Origin") != "":
+		l.fail(w, at.style, schema.Errorf(schema.Forbidden, "requests of web pages are refused: this one has an Origin"))
+	case takes && r.Method == http.MethodPost:
+		l.write(w, r, at)
+	case takes:
+		w.Header().Set("Allow", http.MethodPost)
+		l.answer(w, http.StatusMethodNotAllowed, at.style.body(schema.Invalid, "this path takes POST", nil))
+	case r.URL.Path == "/ping" && (r.Method == http.MethodGet || r.Method == http.MethodHead):
+		l.answer(w, http.StatusNoContent, nil)
+	case r.URL.Path == "/health" && (r.Method == http.MethodGet || r.Method == http.MethodHead):
+		l.health(w)
+	default:
+		l.fail(w, at.style, schema.Errorf(schema.NotFound, "nothing is at this path").
+			WithNext("send readings by POST to /write, /api/v2/write or /api/v1/readings"))
+	}
+}
+
+// health says whether readings are taken without delay.
+func (l *Listener) health(w http.ResponseWriter) {
+	if l.in.Committer.Slow() {
+		l.answer(w, http.StatusServiceUnavailable, health{Name: "berth", Status: "fail", Message: "the log cannot keep up"})
+		return
+	}
+	l.answer(w, http.StatusOK, health{Name: "berth", Status: "pass", Message: "ready for writes"})
+}
+
+// health is how InfluxDB 2 says it.
+type health struct {
+	Name    string `json:"name"`
+	Status  string `json:"status"`
+	Message string `json:"message"`
+}

@@ -1,0 +1,172 @@
+package httpgate
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"time"
+
+	"berth/ingest/commit"
+	"berth/ingest/format"
+	"berth/ingest/gate/intake"
+	"berth/internal/api"
+	"berth/schema"
+	"berth/schema/batch"
+)
+
+// taking is a body that is being taken, piece by piece. The rows of a piece are handed over when the next one comes, so
+// that the last piece can carry the counts of all.
+type taking struct {
+	l         *Listener
+	ctx       context.Context //nolint:containedctx // it is the request's, and so is taking
+	keys      *intake.Keys
+	id        intake.Identity
+	format    string
+	precision time.Duration
+	address   string
+
+	rows    *batch.Rows   // of the piece before
+	counts  commit.Counts // of all pieces
+	code    schema.Code   // of the first refusal
+	reason  string
+	refused []api.RejectLine
+	before  int    // lines in the pieces before
+	size    int    // of the pieces
+	raw     []byte // the beginning of the first piece that was refused in part, at most intake.MaxRaw
+	waiter  *waiter
+	done    bool // the last piece was handed over
+}
+
+// waiter is a commit.Waiter of one request.
+type waiter struct {
+	free   chan struct{} // a place for each piece in hand
+	answer chan error
+}
+
+const (
+	piecesInHand = 8
+	onePiece     = 1 // token of a piece
+	lastPiece    = 2 // token of the last
+)
+
+// Committed says what became of a piece. The first failure, or the last piece, decides.
+func (w *waiter) Committed(token uint64, err error) {
+	<-w.free
+	if err != nil || token == lastPiece {
+		select {
+		case w.answer <- err:
+		default: // it failed before
+		}
+	}
+}
+
+// piece takes the next piece of the body. An error is that nothing more can be taken, not that readings were refused.
+func (t *taking) piece(data []byte) error {
+	if t.rows != nil {
+		if keys := t.l.in.Keys(); keys != t.keys {
+			if err := keys.Check(t.id); err != nil {
+				return err
+			}
+			t.keys = keys
+		}
+		if err := t.submit(t.ctx, commit.Counts{}, onePiece); err != nil {
+			return err
+		}
+	}
+	t.rows = commit.TakeRows()
+	load := intake.Payload{Format: t.format, Precision: t.precision, Data: data}
+	report, err := t.l.in.Decode(t.keys, t.id, &load, t.rows)
+	t.counts.Accepted += uint64(report.Accepted) //nolint:gosec // never negative
+	t.counts.Timeless += uint64(report.Timeless) //nolint:gosec // never negative
+	t.size += len(data)
+	switch {
+	case err != nil:
+		t.refuse(report.Code, report.Reason, data)
+	case report.Rejected > 0:
+		reason := report.Reason
+		if t.before > 0 && len(report.Lines) > 0 { // the report counts from the beginning of the piece
+			reason = fmt.Sprintf("line %d: %s", t.before+report.Lines[0].Line, report.Lines[0].Reason)
+		}
+		t.counts.Rejected += uint64(report.Rejected) //nolint:gosec // never negative
+		t.refuse(report.Code, reason, data)
+	}
+	for _, line := range report.Lines {
+		if len(t.refused) < format.MaxLines {
+			t.refused = append(t.refused, api.RejectLine{Line: t.before + line.Line, Reason: line.Reason})
+		}
+	}
+	t.addReasons(report.Reasons)
+	if t.format == "line" {
+		t.before += bytes.Count(data, []byte{'\n'})
+	}
+	return nil
+}
+
+// stop refuses the rest of the body, of which data is the beginning.
+func (t *taking) stop(why error, data []byte) error {
+	t.refuse(schema.CodeOf(why), schema.Show(why), data)
+	t.counts.Rejected++
+	t.addReasons(map[string]int{intake.ReasonFrameSize: 1})
+	t.size += len(data)
+	return nil
+}
+
+// refuse notes a refusal.
+func (t *taking) refuse(code schema.Code, reason string, data []byte) {
+	if t.code != "" {
+		return
+	}
+	t.code, t.reason = code, reason
+	t.raw = bytes.Clone(data[:min(len(data), intake.MaxRaw)])
+}
+
+func (t *taking) addReasons(reasons map[string]int) {
+	if len(reasons) > 0 && t.counts.Reasons == nil {
+		t.counts.Reasons = make(map[string]int, len(reasons))
+	}
+	for reason, n := range reasons {
+		t.counts.Reasons[reason] += n
+	}
+}
+
+// refusedWhole reports whether nothing of the body was taken.
+func (t *taking) refusedWhole() bool { return t.code != "" && t.counts.Accepted == 0 }
+
+// submit hands the rows over.
+func (t *taking) submit(ctx context.Context, counts commit.Counts, token uint64) error {
+	if t.waiter == nil {
+		t.waiter = &waiter{free: make(chan struct{}, piecesInHand), answer: make(chan error, 1)}
+	}
+	select {
+	case t.waiter.free <- struct{}{}:
+	case <-ctx.Done():
+		return schema.Errorf(schema.Unavailable, "the log cannot keep up").WithNext("send it again in a few seconds").WithCause(ctx.Err())
+	}
+	err := t.l.in.Committer.Submit(ctx, &commit.Submission{Rows: t.rows, Counts: counts, Waiter: t.waiter, Token: token})
+	if err != nil {
+		<-t.waiter.free
+		t.done = counts.Frames > 0 // it was counted as given up
+		return err
+	}
+	t.rows = nil
+	return nil
+}
+
+// giveUp ends a body that is answered with an error of another kind than a refusal of readings.
+func (t *taking) giveUp() {
+	if !t.done {
+		t.l.in.Committer.Count(commit.Counts{FramesGivenUp: 1})
+	}
+	if t.rows != nil {
+		commit.GiveRows(t.rows)
+		t.rows = nil
+	}
+}
+
+// keepReject keeps what was refused, to look at.
+func (t *taking) keepReject() {
+	t.l.in.Reject(api.Reject{
+		Time: time.Now(), Gateway: t.id.Gateway, Protocol: "http", Format: t.format, Address: t.address,
+		Code: t.code, Reason: t.reason, Lines: t.refused, Readings: t.counts.Rejected, Size: t.size,
+	}, t.raw)
+}

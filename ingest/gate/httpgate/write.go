@@ -1,0 +1,199 @@
+package httpgate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"berth/ingest/commit"
+	"berth/ingest/format"
+	"berth/ingest/gate/intake"
+	"berth/schema"
+)
+
+// commitLimit is how long a request waits for the log before the client is told to come back.
+const commitLimit = 30 * time.Second
+
+// write takes the readings of a request.
+func (l *Listener) write(w http.ResponseWriter, r *http.Request, at route) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		l.fail(w, at.style, schema.Errorf(schema.Invalid, "the query cannot be read").WithCause(err))
+		return
+	}
+	t := taking{l: l, ctx: r.Context(), format: at.format, address: r.RemoteAddr}
+	if t.keys, t.id, err = l.authenticate(r, query); err != nil {
+		l.fail(w, at.style, err)
+		return
+	}
+	if t.precision, err = format.Precision(query.Get("precision")); err != nil {
+		l.fail(w, at.style, err)
+		return
+	}
+	if l.in.Committer.Slow() {
+		l.fail(w, at.style, schema.Errorf(schema.Unavailable, "the log cannot keep up").WithNext("send it again in a few seconds"))
+		return
+	}
+	body, err := l.openBody(w, r)
+	if err != nil {
+		l.in.Committer.Count(refusedFrame(err))
+		l.fail(w, at.style, err)
+		return
+	}
+	defer body.close()
+	if at.format == "line" {
+		err = t.lines(body)
+	} else {
+		err = t.whole(body)
+	}
+	l.conclude(w, at.style, &t, err)
+}
+
+// refusedFrame counts a body of which nothing was taken.
+func refusedFrame(err error) commit.Counts {
+	reason := intake.ReasonFrame
+	if schema.Is(err, schema.TooLarge) {
+		reason = intake.ReasonFrameSize
+	}
+	return commit.Counts{FramesRejected: 1, Reasons: map[string]int{reason: 1}}
+}
+
+// conclude waits until what was taken is in the log, and answers.
+func (l *Listener) conclude(w http.ResponseWriter, s style, t *taking, err error) {
+	if err == nil && !t.refusedWhole() {
+		err = t.finish()
+	}
+	if err != nil {
+		t.giveUp()
+		l.fail(w, s, err)
+		return
+	}
+	if t.counts.Rejected == 0 && t.code == "" {
+		l.answer(w, http.StatusNoContent, nil)
+		return
+	}
+	text := t.reason
+	switch {
+	case !t.refusedWhole():
+		text = fmt.Sprintf("partial write: %d of %d readings were stored; %s", t.counts.Accepted, t.counts.Accepted+t.counts.Rejected, text)
+	case s == influx1 && t.code == schema.Invalid:
+		text = "unable to parse: " + text // the words by which Telegraf knows that sending it again is in vain
+	}
+	status := http.StatusBadRequest
+	if t.refusedWhole() || t.code == schema.TooLarge {
+		status = statusOf(w, t.code)
+	}
+	if t.refusedWhole() {
+		l.in.Committer.Count(commit.Counts{FramesRejected: 1, Reasons: t.counts.Reasons})
+	}
+	t.keepReject()
+	l.answer(w, status, s.body(t.code, text, t))
+}
+
+// lines takes a body of line protocol in pieces.
+func (t *taking) lines(b *body) error {
+	buf, err := t.l.in.TakeBuffer(pieceSize(b.guess))
+	if err != nil {
+		return err
+	}
+	defer func() { t.l.in.GiveBuffer(buf) }()
+	for have := 0; ; {
+		n, err := b.fill(buf[have:])
+		have += n
+		switch {
+		case errors.Is(err, io.EOF):
+			return t.piece(buf[:have])
+		case schema.Is(err, schema.TooLarge):
+			return t.stop(err, buf[:have])
+		case err != nil:
+			return err
+		}
+		whole := wholeLines(buf[:have])
+		if whole == 0 {
+			if have > schema.MaxFrame {
+				why := schema.Errorf(schema.TooLarge, "a line is longer than %d bytes", schema.MaxFrame).
+					WithNext("does a text lack the quotation mark at its end?")
+				return t.stop(why, buf[:have])
+			}
+			if buf, err = t.grow(buf, have, intake.LargeBuffer); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := t.piece(buf[:whole]); err != nil {
+			return err
+		}
+		have = copy(buf, buf[whole:have])
+	}
+}
+
+// pieceSize returns how large a buffer to take for a body that is about so long; -1 is any length.
+func pieceSize(guess int) int {
+	if guess < 0 {
+		return intake.MediumBuffer
+	}
+	return min(guess+1, intake.PieceBuffer) // a byte more, so that the end is seen at once
+}
+
+// whole takes a body that cannot be cut.
+func (t *taking) whole(b *body) error {
+	size := intake.SmallBuffer
+	if b.guess > 0 {
+		size = min(b.guess+1, schema.MaxBody)
+	}
+	buf, err := t.l.in.TakeBuffer(size)
+	if err != nil {
+		return err
+	}
+	defer func() { t.l.in.GiveBuffer(buf) }()
+	for have := 0; ; {
+		n, err := b.fill(buf[have:])
+		have += n
+		switch {
+		case errors.Is(err, io.EOF):
+			return t.piece(buf[:have])
+		case schema.Is(err, schema.TooLarge):
+			return t.stop(err, buf[:have])
+		case err != nil:
+			return err
+		}
+		if buf, err = t.grow(buf, have, min(4*len(buf), schema.MaxBody+1)); err != nil {
+			return err
+		}
+	}
+}
+
+// grow returns a buffer of at least size bytes, and more than the one that there is, with what is in it.
+func (t *taking) grow(buf []byte, have, size int) ([]byte, error) {
+	larger, err := t.l.in.TakeBuffer(max(size, len(buf)+1))
+	if err != nil {
+		return buf, err
+	}
+	copy(larger, buf[:have])
+	t.l.in.GiveBuffer(buf)
+	return larger, nil
+}
+
+// finish hands over what is left, and waits until all is in the log.
+func (t *taking) finish() error {
+	ctx, cancel := context.WithTimeout(t.ctx, commitLimit)
+	defer cancel()
+	if t.rows == nil {
+		t.rows = commit.TakeRows()
+	}
+	t.counts.Frames = 1
+	if err := t.submit(ctx, t.counts, lastPiece); err != nil {
+		return err
+	}
+	t.done = true // whatever comes now, the committer counts it
+	select {
+	case err := <-t.waiter.answer:
+		return err
+	case <-ctx.Done():
+		return schema.Errorf(schema.Unavailable, "the log cannot keep up").WithNext("send it again in a few seconds").WithCause(ctx.Err())
+	}
+}
