@@ -149,17 +149,26 @@ func (r *jsonReader) object(as role, prefix []byte, depth int) {
 		case as == ignored:
 			r.ignore(depth)
 		default:
-			if prefix != nil {
-				start := len(r.names)
-				r.names = append(append(append(r.names, prefix...), '.'), key...)
-				key = r.names[start:len(r.names):len(r.names)]
-			}
-			r.value(key, depth)
+			r.value(r.join(prefix, key), depth)
 		}
 		if !r.more('}') {
 			return
 		}
 	}
+}
+
+// join returns the name of a member of an object whose own name is prefix; nil is none.
+func (r *jsonReader) join(prefix, key []byte) []byte {
+	if prefix == nil {
+		return key
+	}
+	if length := len(prefix) + 1 + len(key); length > schema.MaxSensorName {
+		r.bad(refuse(schema.Invalid, ReasonSensorName, "a sensor name of %d bytes is longer than %d", length, schema.MaxSensorName))
+		return prefix
+	}
+	start := len(r.names)
+	r.names = append(append(append(r.names, prefix...), '.'), key...)
+	return r.names[start:len(r.names):len(r.names)]
 }
 
 // array reads an array.
@@ -275,6 +284,10 @@ func (r *jsonReader) value(name []byte, depth int) {
 }
 
 func (r *jsonReader) add(name []byte, kind schema.Kind, bits uint64) {
+	if full := r.full(); full != nil {
+		r.bad(full)
+		return
+	}
 	r.fields = append(r.fields, field{name: name, kind: kind})
 	r.out.Bits = append(r.out.Bits, bits)
 }

@@ -147,6 +147,10 @@ func (l *lineReader) fieldsAndTime(s *series, i int) (next int, at int64, arriva
 		if like == nil {
 			l.fields = append(l.fields, field{name: name, kind: kind})
 		}
+		if r = l.full(); r != nil {
+			r.readings = n
+			return 0, 0, false, r
+		}
 		l.out.Bits = append(l.out.Bits, bits)
 		if i == len(p) || p[i] != ',' {
 			break

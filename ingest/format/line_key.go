@@ -3,7 +3,6 @@ package format
 import (
 	"bytes"
 	"slices"
-	"strconv"
 	"strings"
 
 	"berth/schema"
@@ -86,7 +85,7 @@ func splitKey(key []byte) (measurement string, tags []tag, r *refusal) {
 	slices.SortFunc(tags, func(a, b tag) int { return strings.Compare(a.name, b.name) })
 	for i := 1; i < len(tags); i++ {
 		if tags[i].name == tags[i-1].name {
-			return "", nil, syntax("tag %s is there twice", show([]byte(tags[i].name)))
+			return "", nil, syntax("tag %s is there twice", show(tags[i].name))
 		}
 	}
 	return measurement, tags, nil
@@ -136,17 +135,8 @@ func escape(s, special string) string {
 func checkAttribute(t tag) *refusal {
 	for _, s := range [...]string{t.name, t.value} {
 		if len(s) > batch.MaxAttribute || schema.CheckSensor(s) != nil {
-			return refuse(schema.Invalid, ReasonAttribute, "attribute %s is not printable, or longer than %d bytes", show([]byte(s)), batch.MaxAttribute)
+			return refuse(schema.Invalid, ReasonAttribute, "attribute %s is not printable, or longer than %d bytes", show(s), batch.MaxAttribute)
 		}
 	}
 	return nil
-}
-
-// show quotes what was sent, shortened.
-func show(p []byte) string {
-	const most = 40
-	if len(p) > most {
-		return strconv.QuoteToASCII(string(p[:most])) + "..."
-	}
-	return strconv.QuoteToASCII(string(p))
 }

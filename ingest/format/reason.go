@@ -3,6 +3,7 @@ package format
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"time"
 
 	"berth/internal/api"
@@ -33,17 +34,31 @@ const (
 type refusal struct {
 	code     schema.Code
 	reason   string
-	text     string
+	format   string // of its text, which is only put together when it is shown
+	args     []any
 	readings int // how many it had as far as is known; at least one is counted
 }
 
 func refuse(code schema.Code, reason, format string, args ...any) *refusal {
-	return &refusal{code: code, reason: reason, text: fmt.Sprintf(format, args...)}
+	return &refusal{code: code, reason: reason, format: format, args: args}
 }
+
+func (f *refusal) text() string { return fmt.Sprintf(f.format, f.args...) }
 
 // syntax refuses what cannot be read.
 func syntax(format string, args ...any) *refusal {
 	return refuse(schema.Invalid, ReasonSyntax, format, args...)
+}
+
+// show is what was sent, quoted and shortened when it is printed.
+type show []byte
+
+func (s show) String() string {
+	const most = 40
+	if len(s) > most {
+		return strconv.QuoteToASCII(string(s[:most])) + "..."
+	}
+	return strconv.QuoteToASCII(string(s))
 }
 
 // named refuses a name with what its check said.
@@ -55,13 +70,13 @@ func named(reason string, err error) *refusal {
 func (r *Report) add(what string, number int, f *refusal) {
 	if r.Reasons == nil {
 		r.Reasons = make(map[string]int)
-		r.Code, r.Reason = f.code, fmt.Sprintf("%s %d: %s", what, number, f.text)
+		r.Code, r.Reason = f.code, fmt.Sprintf("%s %d: %s", what, number, f.text())
 	}
 	readings := max(1, f.readings)
 	r.Rejected += readings
 	r.Reasons[f.reason] += readings
 	if len(r.Lines) < MaxLines {
-		r.Lines = append(r.Lines, api.RejectLine{Line: number, Reason: f.text})
+		r.Lines = append(r.Lines, api.RejectLine{Line: number, Reason: f.text()})
 	}
 }
 

@@ -31,6 +31,9 @@ type task struct {
 	shapes    []*batch.Shape
 }
 
+// maxScratch is how much memory for names is kept from one payload to the next.
+const maxScratch = 1 << 16
+
 func (t *task) start(r *Request, out *batch.Rows) {
 	t.request, t.out, t.limits = r, out, &r.Settings.Limits
 	t.rules = t.table.rulesOf(r.Settings)
@@ -43,6 +46,9 @@ func (t *task) end() Report {
 	t.request, t.out, t.limits, t.rules, t.allowed, t.report = nil, nil, nil, nil, nil, Report{}
 	clear(t.fields)
 	clear(t.shapes)
+	if cap(t.names) > maxScratch {
+		t.names = nil
+	}
 	t.recent, t.like = nil, nil
 	return r
 }
@@ -72,6 +78,14 @@ func (t *task) values() int { return len(t.out.Bits) - t.firstBits }
 func (t *task) unlike(n int) {
 	t.fields = append(t.fields, t.like.fields[:n]...)
 	t.like = nil
+}
+
+// full refuses a row that has as many values as a row may have and is about to get one more.
+func (t *task) full() *refusal {
+	if t.values() < batch.MaxRowSensors {
+		return nil
+	}
+	return refuse(schema.TooLarge, ReasonRowSize, "it has more than %d values", batch.MaxRowSensors)
 }
 
 // keep keeps a text value and returns its bits.
@@ -130,9 +144,6 @@ func (t *task) count(readings int, arrival bool) {
 // rowUnknown ends a row whose fields have no layout yet.
 func (t *task) rowUnknown(s *series, at int64, arrival bool) *refusal {
 	n := t.values()
-	if n > batch.MaxRowSensors {
-		return refuse(schema.TooLarge, ReasonRowSize, "it has %d values, more than %d", n, batch.MaxRowSensors)
-	}
 	t.shapes = t.shapes[:0]
 	if s.room() {
 		l, r := t.learn(s, t.fields)
