@@ -91,7 +91,7 @@ func openWriteFile(ctx context.Context, path string, s *ddl.Schema, log *slog.Lo
 	}
 	f := &writeFile{path: path, log: log, info: info, db: db, names: map[string]int64{}, retry: walLimit}
 	if err := f.prepare(context.WithoutCancel(ctx), s); err != nil {
-		_ = db.Close() // the error that led here says more
+		_ = f.close() // the error that led here says more
 		return nil, fileError("open", path, err)
 	}
 	return f, nil
@@ -110,16 +110,25 @@ func (f *writeFile) prepare(ctx context.Context, s *ddl.Schema) error {
 	}
 	f.statements = map[string]*sql.Stmt{}
 	for _, text := range writeStatements[s.Name] {
-		if f.statements[text], err = f.conn.PrepareContext(ctx, text); err != nil {
+		stmt, err := f.conn.PrepareContext(ctx, text)
+		if err != nil {
 			return err
 		}
+		f.statements[text] = stmt
 	}
 	return nil
 }
 
 // close closes the file. SQLite copies its write-ahead log into it when nobody else has it open.
 func (f *writeFile) close() error {
-	return errors.Join(f.conn.Close(), f.db.Close())
+	var errs []error
+	for _, stmt := range f.statements {
+		errs = append(errs, stmt.Close()) // else SQLite keeps the connection until they are
+	}
+	if f.conn != nil {
+		errs = append(errs, f.conn.Close())
+	}
+	return errors.Join(append(errs, f.db.Close())...)
 }
 
 // transact does fn in one transaction, which is on disk when transact returns nil. Statements are short, so they are
