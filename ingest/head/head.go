@@ -64,7 +64,7 @@ type Head struct {
 	dirty     []*gateway
 }
 
-// New returns a head that has to read the log's entries from first up to and with the claim before it is live.
+// New returns a head that has to read the log's entries from first up to the claim before it is live.
 func New(o Options, first, claim uint64) *Head {
 	h := &Head{
 		budget: o.Budget, now: o.Now, log: o.Logger,
@@ -81,6 +81,9 @@ func New(o Options, first, claim uint64) *Head {
 	}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
+	}
+	if first >= claim { // the claim itself holds nothing
+		h.followed = claim
 	}
 	h.live = h.followed == h.committed
 	return h

@@ -99,8 +99,12 @@ func TestCatchUpJoinsLiveBatches(t *testing.T) {
 		switch i % 50 {
 		case 10:
 			w.away()
-		case 45:
+		case 30:
 			w.store.fail = nil
+		case 49:
+			for h.Figures().State != headapi.StateReady {
+				w.round()
+			}
 		}
 	}
 	w.store.fail = nil

@@ -247,6 +247,13 @@ type messages struct {
 
 var errNoLog = errors.New("the log is away")
 
+func (l *messages) claim(above uint64, data []byte) (seq uint64) {
+	if _, last := l.bounds(); last < above || l.first == 0 {
+		l.first, l.data = above+1, nil
+	}
+	return l.append(data)
+}
+
 func (l *messages) append(data []byte) (seq uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -18,12 +18,12 @@ type tailRound struct {
 	due     time.Time
 }
 
-// arm begins a round when one is due and there is something to write.
+// arm begins a round when one is due and there is something to write, or to trim.
 func (t *tailRound) arm(now time.Time, work *head.Work, h *head.Head) {
 	early := work.Grown >= logBehind && !now.Before(t.ended.Add(time.Second))
 	switch {
 	case t.running || !early && now.Before(t.due):
-	case work.Dirty == 0:
+	case work.Dirty == 0 && work.Follow == t.upTo:
 		t.due = now.Add(tailsEvery)
 	default:
 		t.begun = now

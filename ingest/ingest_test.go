@@ -1,0 +1,308 @@
+package ingest_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"berth/ingest"
+	"berth/internal/api"
+	"berth/internal/bus"
+	"berth/internal/credentials"
+	"berth/internal/headapi"
+	"berth/internal/keyspace/open"
+	"berth/schema"
+	"berth/schema/block"
+	"berth/schema/catalog"
+	"berth/schema/record"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const enrolmentKey = "bk_0123456789abcdefghijklmnop"
+
+// house is what an ingest instance leans on: NATS with a provider's account and records, and a keyspace.
+type house struct {
+	t           *testing.T
+	options     ingest.Options
+	provisioner *bus.Conn
+	pipeline    *bus.Conn // what reports would have
+	record      record.Pipeline
+}
+
+func newHouse(t *testing.T) *house {
+	t.Helper()
+	h := &house{t: t}
+	dir := t.TempDir()
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	authority, err := bus.OpenAuthority(filepath.Join(dir, "authority"))
+	h.check(err)
+	server, err := bus.StartServer(bus.ServerOptions{Dir: filepath.Join(dir, "nats"), Host: "127.0.0.1", Authority: authority, Logger: log})
+	h.check(err)
+	t.Cleanup(server.Stop)
+	full, limited, _, err := authority.Provider("harbor")
+	h.check(err)
+	connect := func(c bus.Credentials) *bus.Conn {
+		conn, err := bus.Connect(t.Context(), bus.Options{URL: server.URL(), Credentials: c, Name: "test", Logger: log})
+		h.check(err)
+		t.Cleanup(conn.Close)
+		return conn
+	}
+	h.provisioner, h.pipeline = connect(full), connect(limited)
+	h.check(h.provisioner.Prepare(t.Context(), bus.LogOptions{}))
+	h.record = record.Pipeline{
+		Version: record.Version, Name: "harbor", Slot: 1, Keyspace: "harbor",
+		Settings: record.DefaultSettings(), EnrolmentHash: credentials.Hash(enrolmentKey),
+	}
+	h.put()
+	keyspaces := "sqlite:" + filepath.Join(dir, "keyspaces")
+	backend, err := open.Open(keyspaces, log)
+	h.check(err)
+	h.check(backend.Create(t.Context(), "harbor"))
+	h.check(backend.Close())
+	h.options = ingest.Options{
+		Provider: "harbor", Host: "127.0.0.1", Bus: server.URL(), Credentials: limited, Keyspaces: keyspaces, Logger: log,
+	}
+	return h
+}
+
+func (h *house) check(err error) {
+	h.t.Helper()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// put writes the pipeline's record.
+func (h *house) put() {
+	h.t.Helper()
+	bucket, err := h.provisioner.Bucket(h.t.Context(), bus.BucketOptions{Name: "pipeline"})
+	h.check(err)
+	data, err := json.Marshal(h.record)
+	h.check(err)
+	_, err = bucket.Put(h.t.Context(), record.PipelineKey, data)
+	h.check(err)
+}
+
+func (h *house) start() *ingest.Ingest {
+	h.t.Helper()
+	i, err := ingest.New(h.options)
+	h.check(err)
+	h.check(i.Start(h.t.Context()))
+	return i
+}
+
+func (h *house) stop(i *ingest.Ingest) {
+	h.t.Helper()
+	h.check(i.Stop(context.Background()))
+}
+
+// gateway is a gateway's connection.
+type gateway struct {
+	h    *house
+	conn net.Conn
+	in   *bufio.Reader
+	seq  int
+}
+
+func (h *house) dial(i *ingest.Ingest, name string) *gateway {
+	h.t.Helper()
+	conn, err := net.Dial("tcp", i.Addr().String())
+	h.check(err)
+	h.t.Cleanup(func() { _ = conn.Close() })
+	h.check(conn.SetDeadline(time.Now().Add(20 * time.Second)))
+	g := &gateway{h: h, conn: conn, in: bufio.NewReader(conn)}
+	if got := g.say(fmt.Sprintf("HELLO %s %s\n", name, enrolmentKey)); !strings.HasPrefix(got, "OK") {
+		h.t.Fatalf("HELLO is answered by %q", got)
+	}
+	return g
+}
+
+// say sends text and returns the next line.
+func (g *gateway) say(text string) string {
+	g.h.t.Helper()
+	_, err := g.conn.Write([]byte(text))
+	g.h.check(err)
+	line, err := g.in.ReadString('\n')
+	g.h.check(err)
+	return strings.TrimSpace(line)
+}
+
+// put sends a frame and returns the answer.
+func (g *gateway) put(lines string) string {
+	g.h.t.Helper()
+	g.seq++
+	return g.say(fmt.Sprintf("PUT %d line %d\n%s", g.seq, len(lines), lines))
+}
+
+func (h *house) books() (b api.Books) {
+	h.t.Helper()
+	h.check(h.pipeline.Ask(h.t.Context(), headapi.Books, []byte("{}"), func(chunk []byte) error { return json.Unmarshal(chunk, &b) }))
+	return b
+}
+
+// readings returns how many readings of a gateway the head and the keyspace have together.
+func (h *house) readings(gateway string, withHead bool) int {
+	h.t.Helper()
+	var sources []block.Source
+	take := func(data []byte) error {
+		r, err := block.Open(data)
+		sources = append(sources, r)
+		return err
+	}
+	if withHead {
+		request, err := json.Marshal(headapi.PartsRequest{Gateway: gateway, From: math.MinInt64 / 2, To: math.MaxInt64 / 2})
+		h.check(err)
+		for header := (headapi.Header{}); !header.Complete; { // it is still reading what the log holds
+			n := 0
+			sources = nil
+			h.check(h.pipeline.Ask(h.t.Context(), headapi.Parts, request, func(chunk []byte) error {
+				if n++; n == 1 {
+					return json.Unmarshal(chunk, &header)
+				}
+				return take(chunk)
+			}))
+		}
+	}
+	backend, err := open.Open(h.options.Keyspaces, h.options.Logger)
+	h.check(err)
+	defer backend.Close()
+	reader, err := backend.Reader(h.t.Context(), "harbor")
+	h.check(err)
+	defer reader.Close()
+	row, err := reader.Gateway(h.t.Context(), gateway)
+	if err == nil && len(row.Tail) > 0 {
+		blocks, err := catalog.DecodeTail(row.Tail)
+		h.check(err)
+		for _, data := range blocks {
+			h.check(take(data))
+		}
+	} else if err != nil && !schema.Is(err, schema.NotFound) {
+		h.check(err)
+	}
+	series, err := block.Merge(sources, nil, math.MinInt64/2, math.MaxInt64/2)
+	h.check(err)
+	n := 0
+	for i := range series {
+		n += series[i].Len()
+	}
+	return n
+}
+
+func TestAcknowledgedReadingsAreAnsweredAndKept(t *testing.T) {
+	h := newHouse(t)
+	i := h.start()
+	g := h.dial(i, "crane-1")
+	for n := range 3 {
+		if got, want := g.put(fmt.Sprintf("hoist load=%d,height=2.5\n", n)), fmt.Sprintf("ACK %d", n+1); got != want {
+			t.Fatalf("a frame is answered by %q, want %q", got, want)
+		}
+		if got, want := h.readings("crane-1", true), 2*(n+1); got != want {
+			t.Errorf("right after the acknowledgement %d readings are found, want %d", got, want)
+		}
+	}
+	b := h.books()
+	if b.Frames.Received != 3 || b.Frames.Committed != 3 || b.Readings.Accepted != 6 || b.Readings.Timeless != 6 || b.Log.Followed != b.Log.Last || b.State != headapi.StateReady {
+		t.Errorf("the books say %+v", b)
+	}
+	h.stop(i)
+	if got := h.readings("crane-1", false); got != 6 {
+		t.Errorf("after a stop the keyspace has %d readings, want 6", got)
+	}
+	i = h.start()
+	defer h.stop(i)
+	if b := h.books(); b.Frames.Committed != 3 || b.Readings.Accepted != 6 || b.Log.Messages > 2 {
+		t.Errorf("after a start the books say %+v", b)
+	}
+	g = h.dial(i, "crane-1")
+	if got := g.put("hoist load=9,height=2.5\n"); got != "ACK 1" {
+		t.Errorf("a frame after a start is answered by %q", got)
+	}
+	if got := h.readings("crane-1", true); got != 8 {
+		t.Errorf("%d readings are found, want 8", got)
+	}
+}
+
+func TestSettingsAreLive(t *testing.T) {
+	h := newHouse(t)
+	i := h.start()
+	defer h.stop(i)
+	g := h.dial(i, "crane-1")
+	h.record.Settings.Limits.SensorsPerGateway = 1
+	h.put()
+	deadline := time.Now().Add(5 * time.Second)
+	for n := 0; ; n++ {
+		got := g.put(fmt.Sprintf("hoist load%d=1\n", n))
+		if strings.HasPrefix(got, "NAK") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("a limit of one sensor is not kept five seconds after it was set")
+		}
+	}
+}
+
+func TestTakenOverInstanceStops(t *testing.T) {
+	h := newHouse(t)
+	i := h.start()
+	g := h.dial(i, "crane-1")
+	if got := g.put("hoist load=1\n"); got != "ACK 1" {
+		t.Fatalf("a frame is answered by %q", got)
+	}
+	log, err := h.pipeline.OpenLog(t.Context())
+	h.check(err)
+	writer, _, err := log.Claim(t.Context(), "another", 0, func(prev []byte) ([]byte, error) { return prev, nil })
+	h.check(err)
+	defer writer.Close()
+	go func() { _, _ = fmt.Fprintf(g.conn, "PUT 2 line 13\nhoist load=2\n") }()
+	<-i.Done()
+	if err := i.Err(); !errors.Is(err, bus.ErrTakenOver) || !strings.Contains(err.Error(), "another instance") {
+		t.Errorf("the instance stops because of %v", err)
+	}
+	_ = i.Stop(context.Background()) // says the same
+	if _, err := net.Dial("tcp", i.Addr().String()); err == nil {
+		t.Error("the port is still open")
+	}
+}
+
+func TestHeldPortIsNamed(t *testing.T) {
+	h := newHouse(t)
+	held, err := net.Listen("tcp", "127.0.0.1:0")
+	h.check(err)
+	defer held.Close()
+	address, ok := held.Addr().(*net.TCPAddr)
+	if !ok {
+		t.Fatal("no TCP")
+	}
+	h.options.PortBase = address.Port - 1
+	i, err := ingest.New(h.options)
+	h.check(err)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	err = i.Start(ctx)
+	if !schema.Is(err, schema.Conflict) || !strings.Contains(err.Error(), fmt.Sprintf("port %d is held", address.Port)) {
+		t.Errorf("a held port is answered by %v", err)
+	}
+}
+
+func TestOptionsThatCannotBe(t *testing.T) {
+	for _, o := range []ingest.Options{
+		{}, {Provider: "No"}, {Provider: "harbor"}, {Provider: "harbor", Bus: "nats://x"},
+		{Provider: "harbor", Bus: "nats://x", Keyspaces: "sqlite:x", PortBase: -1},
+	} {
+		if _, err := ingest.New(o); !schema.Is(err, schema.Invalid) {
+			t.Errorf("%+v gives %v, want Invalid", o, err)
+		}
+	}
+}
