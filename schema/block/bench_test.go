@@ -87,3 +87,41 @@ func BenchmarkBuild(b *testing.B) {
 	}
 	report(b, c, 0)
 }
+
+// BenchmarkMergeOneSensor reads one sensor of a day's 72 blocks, as a chart does.
+func BenchmarkMergeOneSensor(b *testing.B) {
+	c := truckContent(120)
+	var blocks [][]byte
+	for i := range 72 {
+		part := &Content{Gateway: c.Gateway, From: schema.Position{Sequence: uint64(1000 * i)}, To: schema.Position{Sequence: uint64(1000*i + 999)}}
+		for _, column := range c.Columns {
+			times := make([]int64, len(column.Times))
+			for j, t := range column.Times {
+				times[j] = t + int64(i)*1200e9
+			}
+			column.Times = times
+			part.Columns = append(part.Columns, column)
+		}
+		data, err := Encode(nil, part)
+		if err != nil {
+			b.Fatal(err)
+		}
+		blocks = append(blocks, data)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		sources := make([]Source, len(blocks))
+		for i, data := range blocks {
+			r, err := Open(data)
+			if err != nil {
+				b.Fatal(err)
+			}
+			sources[i] = r
+		}
+		series, err := Merge(sources, func(sensor string) bool { return sensor == "readings.velocity" }, day, day+schema.DaySpan)
+		if err != nil || len(series) != 1 || series[0].Len() != 72*120 {
+			b.Fatal(err, len(series))
+		}
+	}
+	b.ReportMetric(float64(b.N)*72*120/b.Elapsed().Seconds()/1e6, "Mreadings/s")
+}
