@@ -94,6 +94,7 @@ type Provisioner struct {
 	loop    *loop.Loop
 	runtime runtime.Runtime
 	site    plan.Site
+	healer  *healer
 }
 
 // New returns a daemon that does nothing yet.
@@ -174,8 +175,14 @@ func (p *Provisioner) startBus(ctx context.Context, secret []byte) (*bus.Authori
 		return nil, err
 	}
 	p.stack.Push("house connection", 5*time.Second, func(context.Context) error { conn.Close(); return nil })
-	p.house, err = house.Open(ctx, conn, secret)
-	return authority, err
+	if p.house, err = house.Open(ctx, conn, secret); err != nil {
+		return nil, err
+	}
+	p.healer = &healer{healthy: p.server.Healthy, room: p.room, revive: p.server.Revive, log: p.o.Logger, after: func(ctx context.Context) error {
+		p.world.Doubt()
+		return conn.PrepareHouse(ctx)
+	}}
+	return authority, nil
 }
 
 // startWorld opens what the world is observed and changed with. Instances are stopped before it goes: first web, then
@@ -232,11 +239,12 @@ func (p *Provisioner) stopRole(ctx context.Context, role string) error {
 func (p *Provisioner) startLoop(ctx context.Context) {
 	p.loop = loop.New(loop.Options{World: p.world, Logger: p.o.Logger})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan struct{}, 3)
+	done := make(chan struct{}, 4)
 	run := func(fn func()) {
 		go func() { fn(); done <- struct{}{} }()
 	}
 	run(func() { p.loop.Run(ctx) })
+	run(func() { p.healer.run(ctx) })
 	run(func() {
 		_ = p.house.Watch(ctx, p.loop.Want, func(err error) { // it ends by ctx alone
 			p.o.Logger.Error("the providers' records cannot be read, the last ones hold", "error", err)

@@ -113,6 +113,15 @@ func (w *World) Observe(ctx context.Context, desired []record.Provider) (plan.Wo
 	return world, nil
 }
 
+// Doubt forgets what is known of keyspaces, logs and settings: all are made sure of again.
+func (w *World) Doubt() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range w.providers {
+		p.keyspace, p.log, p.pipeline = plan.Unknown, plan.Unknown, ""
+	}
+}
+
 // state returns what is of one provider. World.mu is held.
 func (p *provider) state(instances map[string]runtime.Instance) plan.State {
 	for _, i := range instances {

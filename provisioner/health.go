@@ -1,0 +1,66 @@
+package provisioner
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"berth/schema"
+)
+
+// healthEvery is how often NATS is asked whether all of its streams work.
+const healthEvery = 5 * time.Second
+
+// healer watches over the embedded NATS server: after its disk was full, streams stay broken, also when there is room
+// again, until JetStream is stopped and started.
+type healer struct {
+	healthy func() error
+	room    func() bool // whether the disk has room again
+	revive  func() error
+	after   func(ctx context.Context) error // what must be made again: streams in memory are gone
+	log     *slog.Logger
+
+	sick bool // it was so at the last look, and that was said
+}
+
+// run looks until ctx ends.
+func (h *healer) run(ctx context.Context) {
+	tick := time.NewTicker(healthEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			h.look(ctx)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// look revives what is sick for the second time in a row, if there is room.
+func (h *healer) look(ctx context.Context) {
+	err := h.healthy()
+	if err == nil {
+		if h.sick {
+			h.log.Info("nats is well again")
+		}
+		h.sick = false
+		return
+	}
+	if !h.sick {
+		h.log.Error("nats is not well", "error", schema.Show(err))
+		h.sick = true
+		return
+	}
+	if !h.room() {
+		return
+	}
+	h.log.Warn("stopping and starting jetstream, since nats is not well and the disk has room")
+	if err := h.revive(); err != nil {
+		h.log.Error("jetstream cannot be revived, it is tried again", "error", err)
+		return
+	}
+	if err := h.after(ctx); err != nil {
+		h.log.Error("the records cannot be prepared anew, it is tried again", "error", err)
+	}
+}

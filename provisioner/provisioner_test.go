@@ -1,0 +1,387 @@
+package provisioner_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"berth/internal/bus"
+	"berth/provisioner"
+	"berth/provisioner/control"
+	"berth/provisioner/runtime"
+	"berth/provisioner/runtime/runtimetest"
+	"berth/schema"
+	"berth/schema/record"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("os/signal.loop"))
+}
+
+// bases gives each test ports of its own.
+var bases atomic.Int64
+
+func freeBase(t *testing.T) int {
+	t.Helper()
+	for range 500 {
+		base := 18000 + 10*int(bases.Add(1))
+		free := true
+		for port := base + 1; port <= base+3 && free; port++ {
+			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+			if free = err == nil; free {
+				_ = l.Close()
+			}
+		}
+		if free {
+			return base
+		}
+	}
+	t.Fatal("no free ports")
+	return 0
+}
+
+// daemon is a daemon with real records and a fake runtime.
+type daemon struct {
+	*provisioner.Provisioner
+	*control.Client
+	runtime *runtimetest.Fake
+	stop    func()
+}
+
+func start(t *testing.T, data string, base int) *daemon {
+	t.Helper()
+	d := &daemon{runtime: runtimetest.New()}
+	p, err := provisioner.New(options(data, base, d.runtime))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	d.Provisioner, d.Client = p, control.NewClient(data)
+	d.stop = func() {
+		d.Client.Close()
+		if err := p.Stop(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Cleanup(d.stop)
+	return d
+}
+
+func options(data string, base int, r runtime.Runtime) provisioner.Options {
+	return provisioner.Options{
+		Data: data, Host: "127.0.0.1", PortBase: base, Version: "v1", Runtime: r, Logger: slog.New(slog.DiscardHandler),
+	}
+}
+
+// until waits for a condition, looking again every few milliseconds, and fails the test when it never holds.
+func until(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.After(30 * time.Second)
+	for !holds() {
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+func (d *daemon) add(t *testing.T, name string) control.Added {
+	t.Helper()
+	added, err := d.Add(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.ready(t, name)
+	return added
+}
+
+func (d *daemon) ready(t *testing.T, name string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if p, err := d.WaitReady(ctx, name, func(control.Provider) {}); err != nil {
+		t.Fatalf("%s is not ready: %+v, %v", name, p, err)
+	}
+}
+
+// houseServices returns the keys of the services that web sees, without the instances' IDs.
+func (d *daemon) houseServices(t *testing.T, data string) []string {
+	t.Helper()
+	authority, err := bus.OpenAuthority(filepath.Join(data, "authority"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := bus.Connect(t.Context(), bus.Options{URL: d.Provisioner.Status().NATS, Credentials: authority.Web(), Name: "test", Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	bucket, err := conn.Bucket(t.Context(), bus.BucketOptions{Name: "services"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := bucket.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := []string{}
+	for key, e := range all {
+		var s record.Service
+		if err := json.Unmarshal(e.Value, &s); err != nil || key != s.Provider+"."+s.Key() {
+			t.Errorf("service %s: %s, %v", key, e.Value, err)
+		}
+		keys = append(keys, key[:strings.LastIndex(key, ".")])
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func TestASecondStartFindsEverythingAgain(t *testing.T) {
+	t.Parallel()
+	data, base := t.TempDir(), freeBase(t)
+	d := start(t, data, base)
+	first := d.add(t, "provider1")
+	token, err := d.NewToken(t.Context(), "provider1", "ci")
+	if err != nil {
+		t.Fatal(err)
+	}
+	install := d.Provisioner.Status().Install
+	d.stop()
+	d = start(t, data, base)
+	d.ready(t, "provider1")
+	second := d.add(t, "provider1")
+	if second.Changed || second.EnrolmentKey != first.EnrolmentKey || second.Port != first.Port || !second.Created.Equal(first.Created) {
+		t.Errorf("after the second start:\n%+v\nbefore:\n%+v", second, first)
+	}
+	if tokens, err := d.Tokens(t.Context(), "provider1"); err != nil || len(tokens) != 1 || tokens[0].Name != token.Name {
+		t.Errorf("tokens %+v, %v", tokens, err)
+	}
+	if d.Provisioner.Status().Install != install {
+		t.Error("the installation has another id")
+	}
+}
+
+func TestTwoDaemonsCannotShareADataDirectory(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	start(t, data, freeBase(t))
+	other, err := provisioner.New(options(data, freeBase(t), runtimetest.New()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = other.Start(t.Context())
+	if !schema.Is(err, schema.Conflict) || !strings.Contains(schema.Show(err), fmt.Sprintf("provisioner(%d)", os.Getpid())) {
+		t.Errorf("Start = %v, want a Conflict that names the holder", err)
+	}
+}
+
+func TestTwoInstallationsRunBesideEachOther(t *testing.T) {
+	t.Parallel()
+	a, b := start(t, t.TempDir(), freeBase(t)), start(t, t.TempDir(), freeBase(t))
+	first, second := a.add(t, "provider1"), b.add(t, "provider1")
+	if first.EnrolmentKey == second.EnrolmentKey || first.Port == second.Port {
+		t.Errorf("they share something: %+v, %+v", first, second)
+	}
+}
+
+func TestAnInstanceThatEndsIsStartedAgainAndWebSeesOnlyWhatRuns(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	d := start(t, data, freeBase(t))
+	d.add(t, "provider1")
+	both := []string{"provider1.ingest", "provider1.reports"}
+	until(t, "both are in the house", func() bool { return cmp.Equal(d.houseServices(t, data), both) })
+	d.runtime.Crash("provider1-ingest", 2)
+	d.ready(t, "provider1")
+	starts := 0
+	for _, s := range d.runtime.Specs() {
+		if s.Name == "provider1-ingest" {
+			starts++
+		}
+	}
+	if starts != 2 {
+		t.Errorf("ingest was started %d times, want 2", starts)
+	}
+	until(t, "both are in the house again", func() bool { return cmp.Equal(d.houseServices(t, data), both) })
+	if _, err := d.Remove(t.Context(), "provider1", false); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the house knows nothing of it", func() bool { return len(d.houseServices(t, data)) == 0 })
+}
+
+func TestAHeldPortIsWaitedForAndSaid(t *testing.T) {
+	t.Parallel()
+	base := freeBase(t)
+	d := start(t, t.TempDir(), base)
+	d.add(t, "provider1")
+	if _, err := d.Remove(t.Context(), "provider1", false); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", base+1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Add(t.Context(), "provider1"); err != nil { // its own slot again
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf("port %d is held by ", base+1)
+	until(t, "the holder is shown", func() bool {
+		p, err := d.Client.Provider(t.Context(), "provider1")
+		return err == nil && strings.Contains(p.Detail, want) && strings.Contains(p.Detail, fmt.Sprintf("(%d)", os.Getpid()))
+	})
+	if added, err := d.Add(t.Context(), "provider2"); err != nil || added.Port != base+2 {
+		t.Errorf("another provider: %+v, %v", added, err)
+	}
+	_ = l.Close()
+	d.ready(t, "provider1")
+}
+
+func TestAPortThatIsHeldIsNotGiven(t *testing.T) {
+	t.Parallel()
+	base := freeBase(t)
+	d := start(t, t.TempDir(), base)
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", base+1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	added := d.add(t, "provider1")
+	if added.Slot != 2 || len(added.Skipped) != 1 || !strings.Contains(added.Skipped[0], fmt.Sprintf("(%d)", os.Getpid())) {
+		t.Errorf("added with slot %d, skipped %v", added.Slot, added.Skipped)
+	}
+}
+
+func TestPurgeLeavesNothing(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	d := start(t, data, freeBase(t))
+	d.add(t, "provider1")
+	old := d.runtime.Specs()[0]
+	if _, err := d.NewToken(t.Context(), "provider1", "ci"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(data, "keyspaces", "provider1")); err != nil {
+		t.Fatalf("no keyspace: %v", err)
+	}
+	if _, err := d.Remove(t.Context(), "provider1", true); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "its slot rests", func() bool {
+		p, err := d.Client.Provider(t.Context(), "provider1")
+		return err == nil && p.State == control.Resting
+	})
+	if _, err := os.Stat(filepath.Join(data, "keyspaces", "provider1")); err == nil {
+		t.Error("its keyspace is still there")
+	}
+	if files, _ := filepath.Glob(filepath.Join(data, "authority", "providers", "*")); len(files) != 0 {
+		t.Errorf("keys of its account are still there: %v", files)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	conn, err := bus.Connect(ctx, bus.Options{URL: old.Env["BERTH_NATS"], Credentials: old.Files["BERTH_CREDENTIALS"], Name: "test", Logger: slog.New(slog.DiscardHandler)})
+	if err == nil {
+		conn.Close()
+		t.Error("its old credentials still open the bus")
+	}
+}
+
+// TestAKilledProvisionerGoesOn kills the daemon, as far as a test can, after each number of starts of instances that
+// fail in between, and lets the next one go on.
+func TestAKilledProvisionerGoesOn(t *testing.T) {
+	t.Parallel()
+	data, base := t.TempDir(), freeBase(t)
+	d := start(t, data, base)
+	hold := make(chan struct{})
+	d.runtime.Fail = func(runtime.Spec) error { <-hold; return schema.Errorf(schema.Unavailable, "killed") }
+	added, err := d.Add(t.Context(), "provider1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the log is made", func() bool {
+		files, _ := filepath.Glob(filepath.Join(data, "nats", "jetstream", "*", "streams", "LOG"))
+		return len(files) == 1
+	})
+	close(hold)
+	d.stop()
+	d = start(t, data, base)
+	d.ready(t, "provider1")
+	again := d.add(t, "provider1")
+	if again.Changed || again.Port != added.Port || again.EnrolmentKey != added.EnrolmentKey {
+		t.Errorf("after the kill %+v, before %+v", again, added)
+	}
+}
+
+func TestOptionsThatCannotBe(t *testing.T) {
+	t.Parallel()
+	for what, change := range map[string]func(*provisioner.Options){
+		"no data":     func(o *provisioner.Options) { o.Data = "" },
+		"no host":     func(o *provisioner.Options) { o.Host = "" },
+		"a port base": func(o *provisioner.Options) { o.PortBase = 70000 },
+		"web":         func(o *provisioner.Options) { o.Web = "8080" },
+		"web's port":  func(o *provisioner.Options) { o.Web = "127.0.0.1:x" },
+		"a NATS port": func(o *provisioner.Options) { o.NATSPort = -1 },
+	} {
+		o := options("x", 6000, nil)
+		change(&o)
+		if _, err := provisioner.New(o); !schema.Is(err, schema.Invalid) {
+			t.Errorf("%s: %v, want Invalid", what, err)
+		}
+	}
+}
+
+func TestWebsAddressIsSaidToBeHeld(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	o := options(t.TempDir(), freeBase(t), runtimetest.New())
+	o.Web = l.Addr().String()
+	p, err := provisioner.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(t.Context()); !schema.Is(err, schema.Conflict) || !strings.Contains(schema.Show(err), "--web") {
+		t.Errorf("Start = %v, want a Conflict with the next command", err)
+	}
+}
+
+func TestALongDataDirectoryHasItsSocketToo(t *testing.T) {
+	t.Parallel()
+	data := filepath.Join(t.TempDir(), strings.Repeat("deep/", 25))
+	d := start(t, data, freeBase(t))
+	if s, err := d.Client.Status(t.Context()); err != nil || s.Data != filepath.Clean(data) {
+		t.Errorf("status %+v, %v", s, err)
+	}
+	if info, err := os.Stat(filepath.Join(data, "provisioner.sock")); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("socket: %v, %v, want mode 0600", info, err)
+	}
+}
+
+func TestLogsAreStreamed(t *testing.T) {
+	t.Parallel()
+	d := start(t, t.TempDir(), freeBase(t))
+	var out bytes.Buffer
+	if err := d.Logs(t.Context(), "provider1-ingest", runtime.LogOptions{}, &out); err != nil || !strings.Contains(out.String(), "says two") {
+		t.Errorf("logs %q, %v", out.String(), err)
+	}
+}
