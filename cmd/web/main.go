@@ -1,0 +1,47 @@
+// Command web is the front door: sign-in, pages, and the API towards the outside. The provisioner starts it; its exit
+// codes are those of package service.
+package main
+
+import (
+	"os"
+	_ "time/tzdata" // zones of providers, also where the machine has none
+
+	"github.com/spf13/cobra"
+
+	"berth/cmd/internal/service"
+	"berth/internal/credentials"
+	"berth/web"
+)
+
+func main() {
+	var flags service.Flags
+	var options web.Options
+	var secret string
+	cmd := &cobra.Command{
+		Use:   "web",
+		Short: "Serve the pages and the API",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			creds, err := flags.Credentials()
+			if err != nil {
+				return err
+			}
+			if options.HouseSecret, err = credentials.LoadSecret(secret); err != nil {
+				return err
+			}
+			options.Bus, options.Credentials = flags.Bus, creds
+			options.Instance, options.Spec = flags.Instance, flags.Spec
+			options.Logger = flags.Logger(os.Stderr)
+			instance, err := web.New(options)
+			if err != nil {
+				return err
+			}
+			return flags.Run(cmd.Context(), instance, nil, nil)
+		},
+	}
+	flags.Add(cmd.Flags())
+	cmd.Flags().StringVar(&options.Listen, "listen", "127.0.0.1:8080", "host:port of the pages; port 0 is any")
+	cmd.Flags().StringVar(&secret, "house-secret", "", "file with the secret that seals enrolment keys")
+	cmd.Flags().StringVar(&options.PublicHost, "host", "", "host whose ports gateways send to; unspecified: the one that the browser asked")
+	cmd.Flags().IntVar(&options.PortBase, "port-base", 6000, "a provider's port is this and its slot")
+	os.Exit(service.Main(cmd))
+}

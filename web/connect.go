@@ -1,0 +1,169 @@
+package web
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"time"
+
+	"berth/internal/api"
+	"berth/internal/credentials"
+	"berth/schema"
+	"berth/schema/record"
+)
+
+// firstGateway is the name of the gateway in the snippets.
+const firstGateway = "first-gateway"
+
+// connectData is the page that shows how to connect a gateway.
+type connectData struct {
+	frame
+	Connect *connect
+}
+
+// connect is how to send a first reading: what to paste, and a panel that shows what came of it.
+type connect struct {
+	Host     string
+	Port     int
+	Key      string
+	Snippets []snippet
+	Panel    firstData
+}
+
+// snippet is a command to paste.
+type snippet struct {
+	ID   string // also its texts' key
+	Text string
+}
+
+// firstData is the panel that waits for the first frame.
+type firstData struct {
+	frame
+	Path      string    // where the panel asks again; empty: it has seen what it waited for
+	Seen      string    // the gateway that sent
+	SeenPath  string    // its page
+	SeenAt    time.Time // when
+	Reject    *rejectRow
+	Strangers bool // somebody came without a valid key
+	Away      bool // reports does not answer
+}
+
+func (w *Web) connectPage(rw http.ResponseWriter, r *http.Request) error {
+	c, err := w.connectOf(r, requestOf(r).provider)
+	if err != nil {
+		return err
+	}
+	d := connectData{Connect: c}
+	d.Nav = "connect"
+	return w.show(rw, r, http.StatusOK, "connect", "connect.title", &d)
+}
+
+func (w *Web) connectOf(r *http.Request, p *record.Provider) (*connect, error) {
+	key, err := credentials.Open(w.o.HouseSecret, p.EnrolmentSealed)
+	if err != nil {
+		return nil, fmt.Errorf("open the enrolment key of %s: %w", p.Name, err)
+	}
+	host, port := w.publicHost(r), p.Slot.Port(w.o.PortBase)
+	c := &connect{Host: host, Port: port, Key: string(key), Snippets: snippets(host, port, string(key))}
+	w.fill(&c.Panel.frame, r, "connect.title")
+	var books api.Books
+	strangers := ""
+	if err := w.up.get(r.Context(), p, &books, nil, "books"); err == nil { // without it the panel begins with what is then
+		strangers = strconv.FormatUint(books.Strangers, 10)
+	}
+	q := url.Values{"since": {strconv.FormatInt(w.now().UnixMilli(), 10)}, "strangers": {strangers}}
+	c.Panel.Path = providerPath(p.Name) + "/first?" + q.Encode()
+	return c, nil
+}
+
+// publicHost returns the host under which gateways reach the ports, as far as is known.
+func (w *Web) publicHost(r *http.Request) string {
+	host := w.o.PublicHost
+	if at, err := netip.ParseAddr(host); host == "" || err == nil && at.IsUnspecified() {
+		host = r.Host
+		if h, _, err := net.SplitHostPort(r.Host); err == nil {
+			host = h
+		}
+	}
+	if !plainHost(host) {
+		return "127.0.0.1"
+	}
+	return host
+}
+
+// plainHost reports whether host can stand in a shell's command as it is: it comes from the request.
+func plainHost(host string) bool {
+	for _, c := range []byte(host) {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && c != '.' && c != '-' && c != ':' {
+			return false
+		}
+	}
+	return host != "" && host[0] != '-'
+}
+
+// snippets returns the commands that send a first reading.
+func snippets(host string, port int, key string) []snippet {
+	const line = "boiler temperature=21.5"
+	at := "http://" + net.JoinHostPort(host, strconv.Itoa(port))
+	return []snippet{
+		{"nc", fmt.Sprintf(`printf 'HELLO %s %s\nPUT 1 line %d\n%s' | nc -w 2 %s %d`, firstGateway, key, len(line), line, host, port)},
+		{"curl_line", fmt.Sprintf("curl -i -H 'Authorization: Token %s' \\\n  --data-binary 'boiler,gateway=%s temperature=21.5' \\\n  '%s/api/v2/write'", key, firstGateway, at)},
+		{"curl_json", fmt.Sprintf("curl -i -H 'Authorization: Bearer %s' -H 'Content-Type: application/json' \\\n  --data-binary '{\"temperature\": 21.5}' \\\n  '%s/api/v1/readings?gateway=%s'", key, at, firstGateway)},
+	}
+}
+
+// firstPanel answers with the panel alone: green when a frame has come since the page was opened, else what was refused
+// since then and why.
+func (w *Web) firstPanel(rw http.ResponseWriter, r *http.Request) error {
+	p := requestOf(r).provider
+	since, err := strconv.ParseInt(r.URL.Query().Get("since"), 10, 64)
+	if err != nil {
+		return schema.Errorf(schema.Invalid, "since is no time in milliseconds")
+	}
+	d := firstData{Path: r.URL.RequestURI()}
+	w.fill(&d.frame, r, "connect.title")
+	err = w.findFirst(r, p, time.UnixMilli(since), &d)
+	if schema.Is(err, schema.Unavailable) {
+		d.Away, err = true, nil
+	}
+	if err != nil {
+		return err
+	}
+	return w.render(rw, http.StatusOK, "connect", "first", &d)
+}
+
+// findFirst asks what has come since.
+func (w *Web) findFirst(r *http.Request, p *record.Provider, since time.Time, d *firstData) error {
+	var list api.Gateways
+	if err := w.up.get(r.Context(), p, &list, url.Values{"limit": {"1000"}}, "gateways"); err != nil {
+		return err
+	}
+	for _, g := range list.Gateways {
+		if g.LastSeen != nil && !g.LastSeen.Before(since) && !g.LastSeen.Before(d.SeenAt) {
+			d.Seen, d.SeenPath, d.SeenAt, d.Path = g.Name, gatewayPath(p.Name, g.Name), *g.LastSeen, ""
+		}
+	}
+	if d.Seen != "" {
+		return nil
+	}
+	var rejects api.Rejects
+	var books api.Books
+	err := errors.Join(
+		w.up.get(r.Context(), p, &rejects, url.Values{"limit": {"1"}}, "rejects"),
+		w.up.get(r.Context(), p, &books, nil, "books"),
+	)
+	if err != nil {
+		return err
+	}
+	if len(rejects.Rejects) > 0 && !rejects.Rejects[0].Time.Before(since) {
+		row := rejectRowOf(p.Name, &rejects.Rejects[0])
+		d.Reject = &row
+	}
+	before, err := strconv.ParseUint(r.URL.Query().Get("strangers"), 10, 64)
+	d.Strangers = err == nil && books.Strangers > before
+	return nil
+}

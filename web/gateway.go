@@ -1,0 +1,200 @@
+package web
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"berth/internal/api"
+	"berth/schema"
+	"berth/schema/record"
+)
+
+const (
+	// chartsAtFirst is how many sensors have a chart when none were chosen.
+	chartsAtFirst = 6
+	// mostCharts is how many may be chosen.
+	mostCharts = 12
+	// localLayout is how a browser's input of date and time is written; it has no zone.
+	localLayout = "2006-01-02T15:04"
+)
+
+// quickSpans are the ranges to choose by one click.
+var quickSpans = []string{"1h", "6h", "24h", "7d", "30d"}
+
+// gatewayData is the page of one gateway.
+type gatewayData struct {
+	frame
+	Gateway  gatewayRow
+	First    time.Time
+	Interval string // empty: not known yet
+	Sensors  []sensorRow
+	Charts   []sensorRow // those that have a chart
+	Quick    []quickRange
+	From, To string // as the API takes them
+	FromAt   string // of an absolute range, as inputs take them
+	ToAt     string
+	Live     bool // the range ends now
+	Export   string
+	Config   string // what the script needs, as JSON
+	Notice   notice
+	Problem  string // key of what is wrong with the range that was asked for
+}
+
+type sensorRow struct {
+	Name     string
+	Kind     string
+	Value    string
+	Time     time.Time
+	Charted  bool
+	Drawable bool
+}
+
+type quickRange struct {
+	Span   string
+	Path   string
+	Active bool
+}
+
+// chartConfig is what the charts' script is told.
+type chartConfig struct {
+	Series  string            `json:"series"` // URL of the series, without points
+	Live    string            `json:"live"`   // URL of the live readings; empty: the range is over
+	From    string            `json:"from"`
+	To      string            `json:"to"`
+	Span    int64             `json:"span_ms"` // of a range that ends now
+	Zone    string            `json:"zone"`
+	Locale  string            `json:"locale"`
+	Sensors []string          `json:"sensors"`
+	Labels  map[string]string `json:"labels"`
+}
+
+func (w *Web) gatewayPage(rw http.ResponseWriter, r *http.Request) error {
+	p := requestOf(r).provider
+	name := r.PathValue("gateway")
+	var g api.Gateway
+	if err := w.up.get(r.Context(), p, &g, nil, "gateways", name); err != nil {
+		return err
+	}
+	var latest api.Latest
+	if err := w.up.get(r.Context(), p, &latest, nil, "gateways", name, "latest"); err != nil {
+		return err
+	}
+	d := &gatewayData{Gateway: rowOf(p.Name, &g), Interval: intervalOf(g.Interval), Notice: noticeOf(latest.Complete)}
+	d.Nav = "gateways"
+	if g.FirstSeen != nil {
+		d.First = *g.FirstSeen
+	}
+	w.fill(&d.frame, r, "gateway.title")
+	q := r.URL.Query()
+	d.setRange(q, w.now())
+	d.setSensors(&latest, q["sensor"])
+	if err := d.setLinks(p, q); err != nil {
+		return err
+	}
+	return w.show(rw, r, http.StatusOK, "gateway", "gateway.title", d)
+}
+
+// setRange reads from and to of the page's address; times without a zone are in the provider's. A range that cannot be
+// is replaced by the last hour, and said.
+func (d *gatewayData) setRange(q url.Values, now time.Time) {
+	d.From, d.To = cmp.Or(q.Get("from"), "now-1h"), cmp.Or(q.Get("to"), "now")
+	from, fromErr := d.parse(d.From, now)
+	to, toErr := d.parse(d.To, now)
+	if fromErr != nil || toErr != nil || !from.Before(to) {
+		d.Problem, d.From, d.To = "range.wrong", "now-1h", "now"
+		from, to = now.Add(-time.Hour), now
+	}
+	d.Live = d.To == "now"
+	if !d.Live {
+		d.From, d.To = from.In(d.zone).Format(time.RFC3339), to.In(d.zone).Format(time.RFC3339)
+	}
+	d.FromAt, d.ToAt = from.In(d.zone).Format(localLayout), to.In(d.zone).Format(localLayout)
+	for _, span := range quickSpans {
+		d.Quick = append(d.Quick, quickRange{Span: span, Active: d.Live && d.From == "now-"+span})
+	}
+}
+
+func (d *gatewayData) parse(s string, now time.Time) (time.Time, error) {
+	for _, layout := range []string{localLayout, "2006-01-02T15:04:05"} {
+		if t, err := time.ParseInLocation(layout, s, d.zone); err == nil {
+			return t, nil
+		}
+	}
+	return api.ParseTime(s, now)
+}
+
+// setSensors lists all sensors with their latest values, and chooses those that have a chart.
+func (d *gatewayData) setSensors(latest *api.Latest, chosen []string) {
+	for _, l := range latest.Readings {
+		row := sensorRow{Name: l.Sensor, Kind: l.Kind, Value: l.Value.String(), Time: l.Time, Drawable: l.Kind != schema.Text.String()}
+		row.Charted = slices.Contains(chosen, l.Sensor) || len(chosen) == 0 && row.Drawable
+		if len(d.Charts) >= mostCharts || len(chosen) == 0 && len(d.Charts) >= chartsAtFirst {
+			row.Charted = false
+		}
+		if row.Charted {
+			d.Charts = append(d.Charts, row)
+		}
+		d.Sensors = append(d.Sensors, row)
+	}
+}
+
+// setLinks makes the addresses on the page, and what the script is told.
+func (d *gatewayData) setLinks(p *record.Provider, q url.Values) error {
+	for i := range d.Quick {
+		to := url.Values{"from": {"now-" + d.Quick[i].Span}, "to": {"now"}}
+		if chosen := q["sensor"]; len(chosen) > 0 {
+			to["sensor"] = chosen
+		}
+		d.Quick[i].Path = "?" + to.Encode()
+	}
+	c := chartConfig{
+		From: d.From, To: d.To, Zone: d.zone.String(), Locale: d.Language.Tag, Labels: d.Group("chart."), Sensors: []string{},
+		Series: publicURL(p, nil, d.Gateway.Name, "series"),
+	}
+	ask := url.Values{"from": {d.From}, "to": {d.To}}
+	for _, s := range d.Charts {
+		c.Sensors = append(c.Sensors, s.Name)
+		ask.Add("sensor", s.Name)
+	}
+	d.Export = publicURL(p, url.Values{"from": ask["from"], "to": ask["to"], "sensor": ask["sensor"], "format": {"csv"}}, d.Gateway.Name, "readings")
+	if d.Live {
+		c.Live = publicURL(p, nil, d.Gateway.Name, "live")
+		now := time.Now()
+		from, err := api.ParseTime(d.From, now)
+		if err != nil {
+			return err
+		}
+		c.Span = now.Sub(from).Milliseconds()
+	}
+	config, err := json.Marshal(c)
+	if err != nil {
+		return fmt.Errorf("write the charts' configuration: %w", err)
+	}
+	d.Config = string(config)
+	return nil
+}
+
+// publicURL returns the path and query of a part of a gateway's API, as browsers ask it.
+func publicURL(p *record.Provider, q url.Values, gateway, part string) string {
+	return apiURL(p.Name, q, "gateways", gateway, part).RequestURI()
+}
+
+// intervalOf writes a usual interval, to three digits or so.
+func intervalOf(seconds float64) string {
+	d := time.Duration(seconds * float64(time.Second))
+	switch {
+	case d <= 0:
+		return ""
+	case d < time.Second:
+		return d.Round(time.Millisecond).String()
+	case d < time.Minute:
+		return d.Round(100 * time.Millisecond).String()
+	default:
+		return d.Round(time.Second).String()
+	}
+}

@@ -1,0 +1,52 @@
+// Small things that every page needs. Texts come from the page itself, in its language.
+"use strict";
+(() => {
+  const say = (text) => {
+    const status = document.getElementById("status");
+    if (status) status.textContent = text;
+  };
+
+  // Buttons that copy the text of another element.
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (!button) return;
+    const source = document.getElementById(button.dataset.copy);
+    const label = button.dataset.label ?? button.textContent;
+    button.dataset.label = label;
+    let text = document.body.dataset.copied;
+    try {
+      await navigator.clipboard.writeText(source.textContent);
+    } catch { // not a secure context, or not allowed: leave it selected, ready to be copied by hand
+      const range = document.createRange();
+      range.selectNodeContents(source);
+      getSelection().removeAllRanges();
+      getSelection().addRange(range);
+      if (!document.execCommand("copy")) text = document.body.dataset.copyFailed;
+    }
+    button.textContent = text;
+    say(text);
+    clearTimeout(button.restore);
+    button.restore = setTimeout(() => { button.textContent = label; }, 2000);
+  });
+
+  // What refreshes itself rests while nobody looks, and leaves alone what somebody works in.
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    const element = event.detail.elt;
+    const polls = (element.getAttribute("hx-trigger") ?? "").startsWith("every");
+    if (polls && (document.hidden || element.contains(document.activeElement) && document.activeElement.matches("input"))) event.preventDefault();
+  });
+
+  // A replaced table keeps the keyboard's place.
+  let focused = null;
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const active = document.activeElement;
+    focused = active && event.detail.target.contains(active) ? active.getAttribute("href") : null;
+  });
+  document.addEventListener("htmx:afterSettle", (event) => {
+    if (focused === null) return;
+    for (const link of event.detail.target.querySelectorAll("a[href]")) {
+      if (link.getAttribute("href") === focused) link.focus({ preventScroll: true });
+    }
+    focused = null;
+  });
+})();

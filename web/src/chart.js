@@ -1,0 +1,267 @@
+// The charts of a gateway's page: drawn from the series of the API, kept current by its live stream. What to ask, and
+// every text, is in the page.
+"use strict";
+(() => {
+  const root = document.getElementById("charts");
+  const config = JSON.parse(root.dataset.config);
+  const labels = config.labels;
+  const live = config.live !== "";
+  const reloadEvery = 30_000; // buckets and gaps are worked out by the server
+  const charts = new Map();
+  let skew = 0; // the server's clock less ours, in ms
+  let fixed = null; // [from, to] in seconds, of a range that has ended
+
+  const text = (key, values = {}) => (labels[key] ?? key).replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);
+  const number = new Intl.NumberFormat(config.locale, { maximumSignificantDigits: 7 });
+  const clock = new Intl.DateTimeFormat("sv-SE", { // ISO's order, which reads the same in every language
+    timeZone: config.zone, year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit",
+  });
+  const at = (ms) => clock.format(new Date(ms));
+  const value = (v) => (typeof v === "number" ? v : null); // "NaN" and "+Inf" are texts and cannot be drawn
+  const now = () => Date.now() + skew;
+  const window_ = () => fixed ?? [(now() - config.span_ms) / 1000, now() / 1000];
+  const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+  function parameters(more = {}) {
+    const p = new URLSearchParams(more);
+    for (const sensor of config.sensors) p.append("sensor", sensor);
+    return p;
+  }
+
+  // Gaps become breaks in the line: a point without a value between two that are too far apart.
+  function aligned(c) {
+    const data = [[], [], [], []];
+    const put = (x, max, min, mean) => { data[0].push(x); data[1].push(max); data[2].push(min); data[3].push(mean); };
+    for (let i = 0; i < c.time.length; i++) {
+      const x = c.time[i] / 1000;
+      const before = data[0].at(-1);
+      if (before !== undefined && c.gap > 0 && x - before > c.gap) put((x + before) / 2, null, null, null);
+      if (x === before) {
+        data[1][data[1].length - 1] = c.max[i]; data[2][data[2].length - 1] = c.min[i]; data[3][data[3].length - 1] = c.mean[i];
+      } else {
+        put(x, c.raw ? null : c.max[i], c.raw ? null : c.min[i], c.mean[i]);
+      }
+    }
+    return data;
+  }
+
+  const axisSize = (u, values) => {
+    if (!values) return 44;
+    u.ctx.font = u.axes[1].font[0];
+    const widest = Math.max(0, ...values.map((v) => u.ctx.measureText(v ?? "").width));
+    return Math.max(44, Math.ceil(widest / devicePixelRatio) + 18);
+  };
+
+  function options(c) {
+    const font = `12px ${color("--font") || "sans-serif"}`;
+    const axis = { stroke: color("--muted"), font, grid: { stroke: color("--line"), width: 1 }, ticks: { stroke: color("--line"), width: 1, size: 5 } };
+    const bool = c.kind === "bool";
+    const shown = (u, v, i) => (i == null ? c.mean.at(-1) : v);
+    const print = (v) => (v == null ? "–" : number.format(v));
+    const stepped = bool ? { paths: uPlot.paths.stepped({ align: 1 }) } : {};
+    return {
+      width: Math.max(c.plot.clientWidth, 200),
+      height: window.innerWidth < 600 ? 190 : 230,
+      tzDate: (s) => uPlot.tzDate(new Date(s * 1000), config.zone),
+      fmtDate: (template) => uPlot.fmtDate(template),
+      cursor: {
+        sync: { key: "gateway", setSeries: false },
+        drag: { x: true, y: false, setScale: false },
+        points: { size: 7, fill: color("--accent") },
+      },
+      legend: { live: true },
+      scales: {
+        x: { time: true, auto: false },
+        y: {
+          range: (u, min, max) => {
+            if (bool) return [-0.1, 1.1];
+            if (min == null) return [0, 1];
+            if (min === max) { const pad = Math.abs(min) * 0.05 || 1; return [min - pad, max + pad]; }
+            return uPlot.rangeNum(min, max, 0.1, false);
+          },
+        },
+      },
+      axes: [
+        { ...axis, space: 70, values: timeAxis },
+        { ...axis, size: axisSize, values: (u, splits) => splits.map((v) => (bool && v !== 0 && v !== 1 ? null : number.format(v))) },
+      ],
+      series: [
+        { label: text("time"), value: (u, v, s, i) => (i == null ? (c.time.length ? at(c.time.at(-1)) : "–") : at(v * 1000)) },
+        { show: true, stroke: "transparent", points: { show: false } },
+        {
+          show: true, stroke: "transparent", points: { show: false }, label: text("band"),
+          value: (u, v, s, i) => (i == null || v == null || c.raw ? "" : `${print(v)} – ${print(u.data[1][i])}`),
+        },
+        {
+          label: text(c.raw ? "value" : "mean"), stroke: color("--accent"), width: 1.75, spanGaps: false, ...stepped,
+          points: { size: 5, fill: color("--accent") },
+          value: (u, v, s, i) => print(shown(u, v, i)),
+        },
+      ],
+      bands: [{ series: [1, 2], fill: color("--band") }],
+      hooks: {
+        setSelect: [(u) => {
+          if (u.select.width < 8) return;
+          const from = Math.round(u.posToVal(u.select.left, "x") * 1000);
+          const to = Math.round(u.posToVal(u.select.left + u.select.width, "x") * 1000);
+          location.assign(`?${parameters({ from, to })}`);
+        }],
+      },
+    };
+  }
+
+  // 24-hour times; the date where the day changes, and at the left.
+  function timeAxis(u, splits, index, space, step) {
+    let day = "";
+    return splits.map((s) => {
+      const [date, time] = at(s * 1000).split(" ");
+      const changed = date !== day;
+      day = date;
+      const short = step >= 86400 ? "" : step < 60 ? time : time.slice(0, 5);
+      return short === "" ? date.slice(5) : changed ? `${short}\n${date}` : short;
+    });
+  }
+
+  function draw(c) {
+    const empty = c.time.length === 0;
+    const none = c.figure.querySelector(".none");
+    none.hidden = !empty || !c.loaded;
+    none.textContent = c.kind === "text" ? text("text") : text("none");
+    c.plot.hidden = empty;
+    if (empty || c.kind === "text") { c.u?.destroy(); c.u = null; return; }
+    const [min, max] = window_();
+    if (!c.u || c.drawnRaw !== c.raw) {
+      c.u?.destroy();
+      c.plot.replaceChildren();
+      c.u = new uPlot(options(c), aligned(c), c.plot);
+      c.drawnRaw = c.raw;
+    } else {
+      c.u.setData(aligned(c), false);
+    }
+    c.u.setScale("x", { min, max });
+    c.figure.dataset.points = c.time.length; // for tests
+  }
+
+  function take(c, s) {
+    c.loaded = true;
+    c.raw = s?.raw ?? true;
+    c.gap = s?.gap_seconds ?? 0;
+    c.time = s?.time_ms ? [...s.time_ms] : [];
+    for (const k of ["min", "max", "mean"]) c[k] = (s?.[k] ?? []).map(value);
+    draw(c);
+  }
+
+  // A reading that came live: usually the newest, but a late one finds its place, and a repeated one replaces.
+  function add(c, r) {
+    const v = typeof r.value === "boolean" ? Number(r.value) : value(r.value);
+    let i = c.time.length;
+    while (i > 0 && c.time[i - 1] > r.time_ms) i--;
+    const replace = i > 0 && c.time[i - 1] === r.time_ms ? 1 : 0;
+    c.time.splice(i - replace, replace, r.time_ms);
+    for (const k of ["min", "max", "mean"]) c[k].splice(i - replace, replace, v);
+    const oldest = now() - config.span_ms;
+    while (c.time.length > 1 && c.time[1] < oldest) for (const k of ["time", "min", "max", "mean"]) c[k].shift();
+  }
+
+  function asOf(complete, upTo, ms) {
+    const notice = document.getElementById("incomplete");
+    notice.hidden = complete;
+    if (!complete) notice.textContent = upTo ? text("incomplete_up_to", { time: at(Date.parse(upTo)) }) : text("incomplete");
+    document.getElementById("as-of").textContent = text("as_of", { time: at(complete || !upTo ? ms : Date.parse(upTo)) });
+  }
+
+  let loading = null, again = false;
+  async function load() {
+    if (loading) { again = true; return; }
+    if (config.sensors.length === 0) return;
+    const points = Math.min(2000, Math.max(200, Math.round(root.clientWidth)));
+    loading = fetch(`${config.series}?${parameters({ from: config.from, to: config.to, points })}`, { headers: { Accept: "application/json" } });
+    try {
+      const answer = await loading;
+      if (!answer.ok) throw new Error(answer.statusText);
+      const body = await answer.json();
+      const to = Date.parse(body.to);
+      if (live) skew = to - Date.now(); else fixed = [Date.parse(body.from) / 1000, to / 1000];
+      for (const c of charts.values()) take(c, body.series.find((s) => s.sensor === c.sensor));
+      asOf(body.complete, body.complete_up_to, live ? to : now());
+    } catch {
+      document.getElementById("as-of").textContent = text("failed");
+      setTimeout(load, 3000);
+    } finally {
+      loading = null;
+      if (again) { again = false; load(); }
+    }
+  }
+
+  function showLatest(r) {
+    for (const row of document.querySelectorAll("#latest tr")) {
+      if (row.dataset.sensor !== r.sensor) continue;
+      const time = row.querySelector("time");
+      if (Date.parse(time.dateTime) > r.time_ms) return;
+      const cell = row.querySelector(".value");
+      cell.textContent = cell.title = String(r.value);
+      time.dateTime = r.time;
+      time.textContent = at(r.time_ms);
+      row.classList.remove("fresh");
+      void row.offsetWidth; // begins the animation anew
+      row.classList.add("fresh");
+      return;
+    }
+  }
+
+  function listen() {
+    const source = new EventSource(config.live);
+    const state = document.getElementById("live");
+    let first = true;
+    const event = (message) => {
+      const e = JSON.parse(message.data);
+      state.textContent = text("live");
+      state.className = "live on";
+      const changed = new Set();
+      for (const r of e.readings ?? []) {
+        showLatest(r);
+        const c = charts.get(r.sensor);
+        if (c) { add(c, r); changed.add(c); }
+      }
+      if (first) { first = false; load(); } // what came before the stream began is in the series
+      else for (const c of changed) draw(c);
+      asOf(e.complete, e.complete_up_to, Date.parse(e.at));
+    };
+    source.addEventListener("readings", event);
+    source.addEventListener("message", event);
+    source.addEventListener("error", () => {
+      state.textContent = text("live_lost");
+      state.className = "live lost";
+      first = true;
+      if (source.readyState === EventSource.CLOSED) { // an error's status; it does not try again by itself
+        source.close();
+        setTimeout(listen, 3000);
+      }
+    });
+    window.addEventListener("pagehide", () => source.close(), { once: true });
+  }
+
+  for (const figure of root.querySelectorAll(".chart")) {
+    const c = { figure, sensor: figure.dataset.sensor, kind: figure.dataset.kind, plot: figure.querySelector(".plot"),
+      time: [], min: [], max: [], mean: [], raw: true, gap: 0, u: null, loaded: false };
+    charts.set(c.sensor, c);
+  }
+  load();
+  if (live) {
+    listen();
+    setInterval(() => {
+      if (document.hidden) return;
+      const [min, max] = window_();
+      for (const c of charts.values()) c.u?.setScale("x", { min, max });
+    }, 1000);
+    setInterval(() => { if (!document.hidden) load(); }, reloadEvery);
+  }
+  const redraw = () => { for (const c of charts.values()) { c.u?.destroy(); c.u = null; draw(c); } };
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  let width = root.clientWidth;
+  new ResizeObserver(() => {
+    if (root.clientWidth === width) return;
+    width = root.clientWidth;
+    redraw();
+  }).observe(root);
+})();
