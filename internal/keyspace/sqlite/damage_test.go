@@ -1,0 +1,163 @@
+package sqlite_test
+
+import (
+	"bytes"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"berth/internal/keyspace"
+	"berth/schema"
+)
+
+const march, april = int64(1772323200e9), int64(1775001600e9) // the begin of two months of 2026
+
+// testBlock returns a block at a time, long enough to fill some pages.
+func testBlock(at int64, sequence uint64) keyspace.Block {
+	p := schema.Position{Sequence: sequence}
+	return keyspace.Block{
+		BlockKey: keyspace.BlockKey{Gateway: "g", First: at, From: p, To: p}, Last: at, Data: bytes.Repeat([]byte{byte(sequence)}, 20000),
+	}
+}
+
+// filled returns the backend and folder of a keyspace that holds 20 blocks in March and 20 in April.
+func filled(t *testing.T) (b keyspace.Backend, dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	b = open(t, dir)
+	if err := b.Create(t.Context(), "filled"); err != nil {
+		t.Fatal(err)
+	}
+	var c keyspace.Changes
+	for i := range int64(20) {
+		c.Blocks = append(c.Blocks, testBlock(march+i, uint64(i+1)), testBlock(april+i, uint64(i+50))) //nolint:gosec // positive
+	}
+	c.Gateways = []keyspace.Gateway{{Name: "g", Position: schema.Position{Sequence: 69}}}
+	writeTo(t, b, &c)
+	return b, filepath.Join(dir, "filled")
+}
+
+// writeTo opens the keyspace, writes and closes it.
+func writeTo(t *testing.T, b keyspace.Backend, c *keyspace.Changes) {
+	t.Helper()
+	w, err := b.Writer(t.Context(), "filled")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func count(t *testing.T, r keyspace.Reader, from, to int64) (n int, err error) {
+	t.Helper()
+	err = r.Blocks(t.Context(), "g", from, to, func(b keyspace.Block) error {
+		if bytes.Count(b.Data, b.Data[:1]) != 20000 {
+			t.Errorf("a block has other bytes than were written")
+		}
+		n++
+		return nil
+	})
+	return n, err
+}
+
+// damages are what may happen to a file.
+var damages = map[string]func(data []byte) []byte{
+	"text":             func([]byte) []byte { return []byte(strings.Repeat("this is no database\n", 5000)) },
+	"zeros":            func(d []byte) []byte { return make([]byte, len(d)) },
+	"header":           func(d []byte) []byte { copy(d, "another file's!!"); return d },
+	"application":      func(d []byte) []byte { copy(d[68:], "SQLi"); return d },
+	"empty":            func([]byte) []byte { return nil },
+	"half a page":      func(d []byte) []byte { return d[:3000] },
+	"garbage":          func(d []byte) []byte { copy(d[200:], bytes.Repeat([]byte{0xa5}, len(d))); return d },
+	"trees' garbage":   func(d []byte) []byte { copy(d[32<<10:], bytes.Repeat([]byte{0xa5}, len(d))); return d },
+	"cut to two pages": func(d []byte) []byte { return d[:64<<10] },
+}
+
+func TestDamagedMonth(t *testing.T) {
+	for name, damage := range damages {
+		t.Run(name, func(t *testing.T) {
+			b, dir := filled(t)
+			damageFile(t, filepath.Join(dir, "2026-03.db"), damage)
+			w, err := b.Writer(t.Context(), "filled")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = w.Close() }()
+			r, err := b.Reader(t.Context(), "filled")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = r.Close() }()
+			_, err = count(t, r, march, april)
+			namesFile(t, "reading", err, "filled/2026-03.db")
+			if n, err := count(t, r, april, math.MaxInt64); n != 20 || err != nil {
+				t.Errorf("of the other month %d of 20 blocks are read, with error %v", n, err)
+			}
+			_, err = w.Write(t.Context(), &keyspace.Changes{Blocks: []keyspace.Block{testBlock(march+100, 100)}})
+			namesFile(t, "writing", err, "filled/2026-03.db")
+			if _, err := w.Write(t.Context(), &keyspace.Changes{Blocks: []keyspace.Block{testBlock(april+100, 100)}}); err != nil {
+				t.Errorf("writing another month: %v", err)
+			}
+		})
+	}
+}
+
+func TestDamagedCatalog(t *testing.T) {
+	for name, damage := range damages {
+		t.Run(name, func(t *testing.T) {
+			b, dir := filled(t)
+			damageFile(t, filepath.Join(dir, "catalog.db"), damage)
+			w, err := b.Writer(t.Context(), "filled")
+			if err == nil {
+				_, err = w.Write(t.Context(), &keyspace.Changes{Gateways: []keyspace.Gateway{{Name: "g", Position: schema.Position{Sequence: 100}}}})
+				_ = w.Close() // the file is damaged
+			}
+			namesFile(t, "writing", err, "filled/catalog.db")
+			r, err := b.Reader(t.Context(), "filled")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = r.Close() }()
+			_, err = r.Gateway(t.Context(), "g")
+			namesFile(t, "reading", err, "filled/catalog.db")
+		})
+	}
+}
+
+func TestNewerVersion(t *testing.T) {
+	b, dir := filled(t)
+	damageFile(t, filepath.Join(dir, "2026-03.db"), func(d []byte) []byte { d[63] = 99; return d }) // user_version
+	r, err := b.Reader(t.Context(), "filled")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = r.Close() }()
+	_, err = count(t, r, march, april)
+	if !schema.Is(err, schema.Conflict) || !strings.Contains(err.Error(), "version 99") || !strings.Contains(err.Error(), "2026-03.db") {
+		t.Errorf("got error %v, want a Conflict that names the file and its version", err)
+	}
+}
+
+func damageFile(t *testing.T, path string, damage func([]byte) []byte) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, damage(data)[:], 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func namesFile(t *testing.T, act string, err error, file string) {
+	t.Helper()
+	if !schema.Is(err, schema.Internal) || !strings.Contains(schema.Show(err), file+" is damaged") {
+		t.Errorf("%s: got error %v, want one that says that %s is damaged", act, err, file)
+	}
+}
