@@ -31,49 +31,81 @@ var (
 	})
 )
 
-// appendPackedBytes appends data, compressed where that is shorter:
+// The forms of packed bytes. The numbers are stored; they never change.
+const (
+	packedRaw     = 0
+	packedZstd    = 1
+	packedLetters = 2
+	packedForms   = 2 // bits of the form
+)
+
+// appendPackedBytes appends data in the form that is shortest:
 //
-//	uvarint   length of data << 1 | 1 if compressed
-//	[uvarint] length of the zstd frame
-//	bytes     data or the frame
+//	uvarint   length of data << 2 | form
+//	[uvarint] length of what follows, unless the form is raw
+//	bytes     data, a zstd frame, or the codes of letters
 func appendPackedBytes(dst, data []byte) []byte {
-	if e := compressor(); len(data) >= worthZstd && e != nil {
-		start := len(dst)
-		dst = binary.AppendUvarint(dst, uint64(len(data))<<1|1)
-		dst = appendSized(dst, func(dst []byte) []byte { return e.EncodeAll(data, dst) })
-		if len(dst)-start < len(data) {
-			return dst
-		}
-		dst = dst[:start]
+	start := len(dst)
+	dst = appendPacked(dst, data, packedRaw, func(dst []byte) []byte { return append(dst, data...) })
+	if lettersSize := letterBits(data)/8 + 2; lettersSize < uint64(len(data)) {
+		dst = shorter(dst, start, appendPacked(dst, data, packedLetters, func(dst []byte) []byte { return appendLetters(dst, data) }))
 	}
-	return append(binary.AppendUvarint(dst, uint64(len(data))<<1), data...)
+	if e := compressor(); len(data) >= worthZstd && e != nil {
+		dst = shorter(dst, start, appendPacked(dst, data, packedZstd, func(dst []byte) []byte { return e.EncodeAll(data, dst) }))
+	}
+	return dst
+}
+
+func appendPacked(dst, data []byte, form uint64, write func([]byte) []byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(data))<<packedForms|form)
+	if form == packedRaw {
+		return write(dst)
+	}
+	return appendSized(dst, write)
+}
+
+// shorter keeps of two that were appended from start on the shorter one; both begins with one.
+func shorter(one []byte, start int, both []byte) []byte {
+	if len(both)-len(one) < len(one)-start {
+		return append(both[:start], both[len(one):]...)
+	}
+	return both[:len(one)]
 }
 
 // readPackedBytes reads what appendPackedBytes wrote, at most limit bytes.
 func readPackedBytes(c *wire.Cursor, limit uint64) []byte {
 	head := c.Uvarint()
-	size := head >> 1
+	size, form := head>>packedForms, head&(1<<packedForms-1)
 	if size > limit {
 		c.Fail()
 	}
-	if head&1 == 0 {
+	if form == packedRaw {
 		return c.Bytes(size)
 	}
-	frame := c.Bytes(c.Uvarint())
-	d := decompressor()
-	if !c.OK() || d == nil {
-		c.Fail()
+	packed := c.Bytes(c.Uvarint())
+	if !c.OK() {
 		return nil
 	}
-	var h zstd.Header
-	if h.Decode(frame) != nil || h.HasFCS && h.FrameContentSize != size {
-		c.Fail()
-		return nil
+	var data []byte
+	ok := false
+	switch form {
+	case packedZstd:
+		data, ok = readZstd(packed, size)
+	case packedLetters:
+		data, ok = readLetters(packed, size)
 	}
-	data, err := d.DecodeAll(frame, make([]byte, 0, size))
-	if err != nil || uint64(len(data)) != size {
+	if !ok {
 		c.Fail()
-		return nil
 	}
 	return data
+}
+
+func readZstd(frame []byte, size uint64) ([]byte, bool) {
+	var h zstd.Header
+	d := decompressor()
+	if d == nil || h.Decode(frame) != nil || h.HasFCS && h.FrameContentSize != size {
+		return nil, false
+	}
+	data, err := d.DecodeAll(frame, make([]byte, 0, size))
+	return data, err == nil && uint64(len(data)) == size
 }

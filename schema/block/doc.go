@@ -10,7 +10,7 @@
 //
 //	3 bytes  "BBK"
 //	byte     version
-//	string   gateway: uvarint length, bytes
+//	packed   gateway
 //	byte     u, 0 to 9
 //	zigzag   first time
 //	uvarint  last time - first
@@ -20,7 +20,8 @@
 //	uvarint  ordinal of the last position
 //	times    uvarint count, then each time column
 //	uvarint  number of columns
-//	names    of the columns' sensors, front-coded (wire.AppendName), as packed bytes
+//	heads    of the columns' names, front-coded (wire.AppendNameHead)
+//	packed   the rests of the names, one after another
 //	entries  the directory: what entry draws, for each column
 //	payloads of each column
 //	4 bytes  CRC-32C of all before, lowest byte first
@@ -43,11 +44,12 @@
 //	ordered   stream of the floats' bits as integers in the order of floats (sign and magnitude to two's complement)
 //	texts     uvarint count; the texts, each behind its length, as packed bytes; stream of indexes
 //
-// Packed bytes are zstd where that is shorter:
+// Packed bytes are in the shortest of three forms: as they are (0), zstd (1), or a code made for names (2), which
+// letterLengths draws:
 //
-//	uvarint   length << 1 | 1 if compressed
-//	[uvarint] length of the frame
-//	bytes
+//	uvarint   length << 2 | form
+//	[uvarint] length of what follows, unless the form is 0
+//	bytes     the bytes, the zstd frame, or the codes, lowest bit first
 //
 // # Streams of integers
 //

@@ -48,6 +48,7 @@ type encoder struct {
 	directory []byte
 	payload   []byte
 	other     []byte // payload of a coding to compare with
+	heads     []byte // of names
 	names     []byte
 }
 
@@ -81,7 +82,8 @@ func (e *encoder) append(dst []byte, c *Content) ([]byte, error) {
 	first, last := c.Span()
 	e.times.collect(c.Columns, first)
 	dst = append(append(dst, Magic...), Version)
-	dst = wire.AppendString(dst, c.Gateway)
+	e.names = append(e.names[:0], c.Gateway...)
+	dst = appendPackedBytes(dst, e.names)
 	dst = append(dst, byte(e.times.unit))
 	dst = wire.AppendZigzag(dst, e.times.first)
 	dst = binary.AppendUvarint(dst, uint64((last-first)/units[e.times.unit]))
@@ -91,11 +93,13 @@ func (e *encoder) append(dst []byte, c *Content) ([]byte, error) {
 	dst = binary.AppendUvarint(dst, uint64(c.To.Ordinal))
 	dst = e.times.append(dst)
 
-	e.names, e.directory, e.payload = e.names[:0], e.directory[:0], e.payload[:0]
+	e.heads, e.names, e.directory, e.payload = e.heads[:0], e.names[:0], e.directory[:0], e.payload[:0]
 	before, times := "", 0
 	for i := range c.Columns {
 		column := &c.Columns[i]
-		e.names = wire.AppendName(e.names, before, column.Sensor)
+		shared := wire.Shared(before, column.Sensor)
+		e.heads = wire.AppendNameHead(e.heads, shared, len(column.Sensor)-shared)
+		e.names = append(e.names, column.Sensor[shared:]...)
 		before = column.Sensor
 		head := byte(column.Kind-1) & headKind
 		if e.times.of[i] != times {
@@ -107,6 +111,7 @@ func (e *encoder) append(dst []byte, c *Content) ([]byte, error) {
 		}
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(c.Columns)))
+	dst = append(dst, e.heads...)
 	dst = appendPackedBytes(dst, e.names)
 	dst = append(dst, e.directory...)
 	return append(dst, e.payload...), nil

@@ -50,7 +50,7 @@ func Open(data []byte) (*Reader, error) {
 	}
 	version := c.Byte()
 	r := &Reader{length: len(data)}
-	r.gateway = c.String(schema.MaxGatewayName)
+	r.gateway = string(readPackedBytes(c, schema.MaxGatewayName))
 	switch {
 	case !sealed:
 		return nil, r.damaged("its checksum is wrong")
@@ -97,9 +97,9 @@ func (r *Reader) readDirectory(c *wire.Cursor) bool {
 	if count == 0 || count > c.Left() {
 		return false
 	}
-	names := wire.NewCursor(readPackedBytes(c, uint64(count)*(schema.MaxSensorName+8)))
-	sensors := names.Names(count, schema.MaxSensorName)
-	if !c.OK() || !names.Done() {
+	heads := wire.ReadNameHeads(c, count, schema.MaxSensorName)
+	sensors, ok := wire.ReadNames(heads, readPackedBytes(c, uint64(count)*schema.MaxSensorName), schema.MaxSensorName)
+	if !c.OK() || !ok {
 		return false
 	}
 	r.columns, r.infos = make([]readColumn, count), make([]Info, count)

@@ -72,18 +72,30 @@ func TestNamesAreReadBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		names := rapid.SliceOf(rapid.StringMatching(`(sensor\.of\.a\.long\.name)?[a-c]{1,40}`)).Draw(t, "names")
 		slices.Sort(names)
-		var data []byte
+		var data, heads, rests []byte
 		before := ""
 		for _, name := range names {
 			data = AppendName(data, before, name)
+			shared := Shared(before, name)
+			heads, rests = AppendNameHead(heads, shared, len(name)-shared), append(rests, name[shared:]...)
 			before = name
 		}
-		c := NewCursor(data)
-		if got := c.Names(len(names), 255); !slices.Equal(got, names) || !c.Done() {
+		c, r := NewCursor(data), NameReader{Limit: 255}
+		for _, want := range names {
+			if got := r.Next(c); got != want {
+				t.Fatalf("%q read back as %q", want, got)
+			}
+		}
+		if !c.Done() {
+			t.Fatal("bytes are left")
+		}
+		c = NewCursor(heads)
+		read := ReadNameHeads(c, len(names), 255)
+		if got, ok := ReadNames(read, rests, 255); !ok || !slices.Equal(got, names) || !c.Done() {
 			t.Fatalf("%q read back as %q", names, got)
 		}
-		for n := range data {
-			if c := NewCursor(data[:n]); c.Names(len(names), 255) != nil {
+		if len(rests) > 0 {
+			if _, ok := ReadNames(read, rests[1:], 255); ok {
 				t.Fatal("truncated names were read")
 			}
 		}
@@ -123,9 +135,15 @@ func FuzzCursor(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c := NewCursor(data)
 		v := c.Value()
-		names := c.Names(c.Left(), 255)
 		if c.OK() && v.Kind() != 0 && NewCursor(AppendValue(nil, v)).Value().Kind() != v.Kind() {
-			t.Fatalf("%v, %q", v, names)
+			t.Fatal(v)
+		}
+		heads := ReadNameHeads(c, c.Left()/2, 255)
+		names, ok := ReadNames(heads, c.Bytes(uint64(c.Left())), 255)
+		for _, name := range names {
+			if !ok || len(name) > 255 {
+				t.Fatalf("%q", name)
+			}
 		}
 	})
 }
