@@ -124,3 +124,56 @@ func BenchmarkRead(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkRollups reads a month of hours of one gateway of 200, as they come: every hour of all gateways after the
+// other.
+func BenchmarkRollups(b *testing.B) {
+	w := benchWriter(b, b.TempDir())
+	const hours = 30 * 24
+	bytes := rand.NewChaCha8([32]byte{1})
+	for h := range int64(hours) {
+		var c keyspace.Changes
+		for g := range 200 {
+			data := make([]byte, 700)
+			_, _ = bytes.Read(data)
+			c.Rollups = append(c.Rollups, keyspace.Rollup{
+				RollupKey: keyspace.RollupKey{Gateway: fmt.Sprintf("truck_%05d", g), Span: keyspace.Hour, Start: h * schema.HourSpan},
+				Computed:  schema.Position{Sequence: 1}, Data: data,
+			})
+		}
+		if _, err := w.Write(b.Context(), &c); err != nil {
+			b.Fatal(err)
+		}
+	}
+	stats, err := w.Stats(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		n := 0
+		err := w.Rollups(b.Context(), "truck_00100", keyspace.Hour, 0, hours*schema.HourSpan, func(keyspace.Rollup) error { n++; return nil })
+		if err != nil || n != hours {
+			b.Fatal(n, err)
+		}
+	}
+	b.ReportMetric(float64(stats.Bytes)/(200*hours*700)*100-100, "overhead-%")
+}
+
+// BenchmarkPosition asks for the position of a keyspace of five years.
+func BenchmarkPosition(b *testing.B) {
+	w := benchWriter(b, b.TempDir())
+	blocks := benchBlocks(1, 60)
+	for i := range blocks {
+		blocks[i].First += int64(i) * 31 * schema.DaySpan
+		blocks[i].Last = blocks[i].First
+	}
+	if _, err := w.Write(b.Context(), &keyspace.Changes{Blocks: blocks}); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := w.Position(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
