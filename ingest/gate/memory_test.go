@@ -1,0 +1,94 @@
+package gate
+
+import (
+	"runtime"
+	"testing"
+)
+
+// maxIdle is what an idle connection of Berth frames may cost, in bytes. Half of what is measured is the test's own side
+// of it.
+const maxIdle = 10 << 10
+
+// idleBytes returns what each of n connections costs that have sent a frame and wait, ours and the test's side together.
+func idleBytes(t testing.TB, n int) float64 {
+	t.Helper()
+	f := start(t, nil)
+	f.hello(t, "warm", enrolmentKey).Close()
+	before := inUse()
+	clients := make([]*client, n)
+	for i := range clients {
+		c := f.dial(t)
+		c.in.Reset(nil)
+		clients[i] = c
+		c.in = nil
+		c.send("HELLO gateway_1 " + enrolmentKey + "\n" + frame(1, "weather,place=berlin temperature=21.5,humidity=40i 1"))
+		var buf [64]byte
+		for got := 0; got < len("OK\n")+1; {
+			k, err := c.Read(buf[got:])
+			if err != nil {
+				t.Fatal(err)
+			}
+			got += k
+		}
+	}
+	f.eventually(t, "all frames are answered", func() bool { _, inHand := f.committer.Totals(); return inHand == 0 })
+	after := inUse()
+	runtime.KeepAlive(clients)
+	for _, c := range clients {
+		_ = c.Close()
+	}
+	return (after - before) / float64(n)
+}
+
+// inUse returns the bytes of heap and stacks in use, after what was used has been given back.
+func inUse() float64 {
+	for range 4 { // each collection halves stacks that are too large, and empties pools
+		runtime.GC()
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return float64(m.HeapInuse + m.StackInuse)
+}
+
+func TestAnIdleConnectionCostsLittle(t *testing.T) {
+	if testing.Short() {
+		t.Skip("opens a thousand connections")
+	}
+	got := idleBytes(t, 1000)
+	t.Logf("%.0f bytes for each idle connection and the test's side of it", got)
+	if got > maxIdle {
+		t.Errorf("an idle connection costs %.0f bytes, more than %d", got, maxIdle)
+	}
+}
+
+func BenchmarkIdleConnection(b *testing.B) {
+	for b.Loop() {
+		b.ReportMetric(idleBytes(b, 2000), "bytes/conn")
+	}
+}
+
+// TestSilentConnectionsCostLittle opens more connections than are ever served at once, which all say nothing.
+func TestSilentConnectionsCostLittle(t *testing.T) {
+	if testing.Short() {
+		t.Skip("opens a thousand connections")
+	}
+	f := start(t, nil)
+	before := inUse()
+	clients := make([]*client, 1000)
+	for i := range clients {
+		clients[i] = f.dial(t)
+		clients[i].in = nil
+		clients[i].send("HELLO ") // a stranger that does not go on
+	}
+	f.eventually(t, "all are open", func() bool { return f.Connections() == len(clients) })
+	got := (inUse() - before) / float64(len(clients))
+	t.Logf("%.0f bytes for each stranger and the test's side of it", got)
+	if got > 16<<10 {
+		t.Errorf("a stranger costs %.0f bytes", got)
+	}
+	runtime.KeepAlive(clients)
+	for _, c := range clients {
+		_ = c.Close()
+	}
+	f.eventually(t, "all are counted", func() bool { return f.books(t).Strangers == uint64(len(clients)) })
+}
