@@ -176,7 +176,7 @@ func (r *Reports) live(w http.ResponseWriter, req *http.Request) error {
 				return err
 			}
 			if err := stream.Event(position, "readings", data); err != nil {
-				return nil //nolint:nilerr // the client has gone
+				return nil
 			}
 		}
 		q.After = position

@@ -90,10 +90,22 @@ func TestNames(t *testing.T) {
 		name  string
 		check func(string) error
 	}{
-		{"", CheckProvider}, {"a", CheckProvider}, {"1a", CheckProvider}, {"Ab", CheckProvider}, {"a-b", CheckProvider}, {"a/..", CheckProvider},
+		{"", CheckProvider},
+		{"a", CheckProvider},
+		{"1a", CheckProvider},
+		{"Ab", CheckProvider},
+		{"a-b", CheckProvider},
+		{"a/..", CheckProvider},
 		{"a" + strings.Repeat("0", 31), CheckProvider},
-		{"", CheckGateway}, {" g", CheckGateway}, {"g ", CheckGateway}, {"g\n", CheckGateway}, {"a\x00b", CheckGateway}, {"\xff", CheckGateway},
-		{"a\u200bb", CheckGateway}, {"g\u00a0", CheckGateway}, {strings.Repeat("x", MaxGatewayName+1), CheckGateway},
+		{"", CheckGateway},
+		{" g", CheckGateway},
+		{"g ", CheckGateway},
+		{"g\n", CheckGateway},
+		{"a\x00b", CheckGateway},
+		{"\xff", CheckGateway},
+		{"a\u200bb", CheckGateway},
+		{"g\u00a0", CheckGateway},
+		{strings.Repeat("x", MaxGatewayName+1), CheckGateway},
 		{strings.Repeat("x", MaxSensorName+1), CheckSensor},
 	}
 	for _, c := range bad {

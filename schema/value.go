@@ -46,7 +46,7 @@ type Value struct {
 func FloatValue(f float64) Value { return Value{kind: Float, bits: math.Float64bits(f)} }
 
 // IntValue returns a value that holds i.
-func IntValue(i int64) Value { return Value{kind: Int, bits: uint64(i)} } //nolint:gosec // the bits are what is kept
+func IntValue(i int64) Value { return Value{kind: Int, bits: uint64(i)} }
 
 // BoolValue returns a value that holds b.
 func BoolValue(b bool) Value {
@@ -73,7 +73,7 @@ func (v Value) Bits() uint64 { return v.bits }
 func (v Value) Float() float64 { return math.Float64frombits(v.bits) }
 
 // Int returns the int64 that an Int holds.
-func (v Value) Int() int64 { return int64(v.bits) } //nolint:gosec // the bits are what is kept
+func (v Value) Int() int64 { return int64(v.bits) }
 
 // Bool returns the bool that a Bool holds.
 func (v Value) Bool() bool { return v.bits != 0 }

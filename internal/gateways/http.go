@@ -37,7 +37,7 @@ func (f *Fleet) speakHTTP(ctx context.Context, g *gateway) error {
 		sent := time.Now()
 		if err := f.post(ctx, client, g.name, payload); err != nil {
 			if ctx.Err() != nil {
-				return nil //nolint:nilerr // the fleet was told to stop
+				return nil
 			}
 			return fmt.Errorf("post frame %d: %w", frame, err)
 		}

@@ -14,12 +14,12 @@ type histogram struct {
 
 // bucket returns the step that d lies in.
 func bucket(d time.Duration) int {
-	n := uint64(max(d, 1)) //nolint:gosec // at least 1
+	n := uint64(max(d, 1))
 	exponent := bits.Len64(n) - 1
 	if exponent < 4 {
-		return int(n) //nolint:gosec // below 16
+		return int(n)
 	}
-	return exponent*16 + int(n>>(exponent-4)&15) //nolint:gosec // below 1024
+	return exponent*16 + int(n>>(exponent-4)&15)
 }
 
 // upper returns the highest duration of a step.

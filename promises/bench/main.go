@@ -44,7 +44,7 @@ func run(ctx context.Context, benchtime, load time.Duration, log io.Writer) erro
 	if err := install.Build(ctx, dir); err != nil {
 		return err
 	}
-	in, err := install.New(dir, filepath.Join(dir, "var"), log)
+	in, err := install.New(ctx, dir, filepath.Join(dir, "var"), log)
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ var packages = []string{"./schema/block", "./schema/batch", "./ingest/format"}
 // codecs runs the benchmarks of the codecs and passes on what they print.
 func codecs(ctx context.Context, benchtime time.Duration) error {
 	args := append([]string{"test", "-run", "^$", "-bench", ".", "-benchmem", "-cpu", "1", "-benchtime", benchtime.String()}, packages...)
-	cmd := exec.CommandContext(ctx, "go", args...) //nolint:gosec // fixed words and a duration
+	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("run the codecs' benchmarks: %w", err)

@@ -46,13 +46,14 @@ type Install struct {
 }
 
 // New returns an installation on free ports that is not started.
-func New(bin, data string, log io.Writer) (*Install, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+func New(ctx context.Context, bin, data string, log io.Writer) (*Install, error) {
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("find a free port: %w", err)
 	}
 	defer listener.Close() //nolint:errcheck // it only told a port
-	base, err := freeBase()
+	base, err := freeBase(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -60,11 +61,12 @@ func New(bin, data string, log io.Writer) (*Install, error) {
 }
 
 // freeBase finds a port base above which the first ports are free.
-func freeBase() (int, error) {
+func freeBase(ctx context.Context) (int, error) {
+	var config net.ListenConfig
 	for base := 21_000 + os.Getpid()%500*20; base < 32_000; base += 20 {
 		free := true
 		for port := base + 1; port <= base+5 && free; port++ {
-			listener, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
+			listener, err := config.Listen(ctx, "tcp", "127.0.0.1:"+strconv.Itoa(port))
 			if free = err == nil; free {
 				_ = listener.Close()
 			}
@@ -78,7 +80,7 @@ func freeBase() (int, error) {
 
 // Start starts the provisioner, which starts all else, and waits until it prints its sign-in link, which it returns.
 func (i *Install) Start(ctx context.Context) (link string, err error) {
-	cmd := exec.Command(filepath.Join(i.Bin, "provisioner"), "serve", //nolint:gosec // our own program
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), filepath.Join(i.Bin, "provisioner"), "serve",
 		"--data", i.Data, "--web", i.Web, "--host", "127.0.0.1", "--port-base", strconv.Itoa(i.Base))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Stderr = i.Log
@@ -145,7 +147,7 @@ func (i *Install) PID() int { return i.serve.Process.Pid }
 
 // CLI runs the provisioner's command line and returns what it printed. It may be called concurrently.
 func (i *Install) CLI(ctx context.Context, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, filepath.Join(i.Bin, "provisioner"), append(args, "--data", i.Data)...) //nolint:gosec // our own program
+	cmd := exec.CommandContext(ctx, filepath.Join(i.Bin, "provisioner"), append(args, "--data", i.Data)...)
 	var errs bytes.Buffer
 	cmd.Stderr = &errs
 	out, err := cmd.Output()

@@ -86,7 +86,7 @@ func (f *Flags) Run(ctx context.Context, instance Instance, done <-chan struct{}
 	defer cancel()
 	if err := instance.Start(ctx); err != nil {
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // it was told to stop before it had started
+			return nil
 		}
 		return err
 	}
