@@ -51,9 +51,13 @@ func (w *Web) rejectsPage(rw http.ResponseWriter, r *http.Request) error {
 }
 
 func rejectRowOf(provider string, j *api.Reject) rejectRow {
+	lines := j.Lines
+	if len(lines) == 1 {
+		lines = nil // the reason has it
+	}
 	return rejectRow{
 		Time: j.Time, Gateway: j.Gateway, Path: gatewayPath(provider, j.Gateway), Protocol: j.Protocol, Format: j.Format,
-		Address: j.Address, Code: string(j.Code), Reason: j.Reason, Lines: j.Lines, Readings: j.Readings, Size: j.Size,
+		Address: j.Address, Code: string(j.Code), Reason: j.Reason, Lines: lines, Readings: j.Readings, Size: j.Size,
 		Raw: printable(j.Raw), Cut: len(j.Raw) < j.Size,
 	}
 }

@@ -56,7 +56,6 @@
     const font = `12px ${color("--font") || "sans-serif"}`;
     const axis = { stroke: color("--muted"), font, grid: { stroke: color("--line"), width: 1 }, ticks: { stroke: color("--line"), width: 1, size: 5 } };
     const bool = c.kind === "bool";
-    const shown = (u, v, i) => (i == null ? c.mean.at(-1) : v);
     const print = (v) => (v == null ? "–" : number.format(v));
     const stepped = bool ? { paths: uPlot.paths.stepped({ align: 1 }) } : {};
     return {
@@ -83,23 +82,24 @@
       },
       axes: [
         { ...axis, space: 70, values: timeAxis },
-        { ...axis, size: axisSize, values: (u, splits) => splits.map((v) => (bool && v !== 0 && v !== 1 ? null : number.format(v))) },
+        { ...axis, size: axisSize, ...(bool ? { splits: () => [0, 1] } : {}), values: (u, splits) => splits.map((v) => number.format(v)) },
       ],
       series: [
         { label: text("time"), value: (u, v, s, i) => (i == null ? (c.time.length ? at(c.time.at(-1)) : "–") : at(v * 1000)) },
-        { show: true, stroke: "transparent", points: { show: false } },
+        { show: true, stroke: "transparent", points: { show: false }, label: "" },
         {
           show: true, stroke: "transparent", points: { show: false }, label: text("band"),
-          value: (u, v, s, i) => (i == null || v == null || c.raw ? "" : `${print(v)} – ${print(u.data[1][i])}`),
+          value: (u, v, s, i) => (i == null || v == null ? "–" : `${print(v)} – ${print(u.data[1][i])}`),
         },
         {
           label: text(c.raw ? "value" : "mean"), stroke: color("--accent"), width: 1.75, spanGaps: false, ...stepped,
           points: { size: 5, fill: color("--accent") },
-          value: (u, v, s, i) => print(shown(u, v, i)),
+          value: (u, v, s, i) => print(i == null ? c.mean.at(-1) : v),
         },
       ],
       bands: [{ series: [1, 2], fill: color("--band") }],
       hooks: {
+        setCursor: [(u) => { if (u.cursor.idx == null) u.setLegend({ idx: u.data[0].length - 1 }, false); }],
         setSelect: [(u) => {
           if (u.select.width < 8) return;
           const from = Math.round(u.posToVal(u.select.left, "x") * 1000);
@@ -124,6 +124,7 @@
 
   function draw(c) {
     const empty = c.time.length === 0;
+    c.figure.querySelector(".last").textContent = "";
     const none = c.figure.querySelector(".none");
     none.hidden = !empty || !c.loaded;
     none.textContent = c.kind === "text" ? text("text") : text("none");
@@ -139,6 +140,9 @@
       c.u.setData(aligned(c), false);
     }
     c.u.setScale("x", { min, max });
+    if (!(c.u.cursor.left >= 0)) c.u.setLegend({ idx: c.u.data[0].length - 1 }); // nobody points: show the newest
+    c.figure.classList.toggle("raw", c.raw);
+    c.figure.querySelector(".last").textContent = c.mean.at(-1) == null ? "" : number.format(c.mean.at(-1));
     c.figure.dataset.points = c.time.length; // for tests
   }
 

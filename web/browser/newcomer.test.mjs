@@ -1,0 +1,163 @@
+// The newcomer's path in a real browser, against the real programs: sign in, connect, see the first reading on a chart,
+// and the second one live. Screenshots are kept in out/.
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { browser, frame, out, printed, send, start, watched } from "./berth.mjs";
+
+let berth, chromium, provider;
+
+before(async () => {
+  [berth, chromium] = await Promise.all([start(), browser()]);
+});
+after(async () => {
+  await chromium?.close();
+  if (berth) assert.equal(await berth.stop(), 0, berth.log());
+});
+
+const desktop = { viewport: { width: 1440, height: 900 }, locale: "en-GB", colorScheme: "light" };
+const shot = (page, name) => page.screenshot({ path: join(out, `${name}.png`), fullPage: true });
+
+async function fresh(options = {}) {
+  const context = await chromium.newContext({ ...desktop, ...options });
+  context.setDefaultTimeout(15_000);
+  return { context, page: await watched(context, berth.origin) };
+}
+
+async function signIn(page, link) {
+  await page.goto(link);
+  await page.getByRole("button", { name: /Sign in|登录/ }).click();
+}
+
+test("the operator signs in once, and sees a provider appear", async () => {
+  const { context, page } = await fresh();
+  await page.goto(berth.link);
+  await shot(page, "1-sign-in");
+  await page.getByRole("button", { name: "Sign in as operator" }).click();
+  await page.getByText("There is no provider yet").waitFor();
+  provider = await berth.run("add", "provider1", "-o", "json");
+  await page.getByRole("rowheader", { name: "provider1" }).waitFor();
+  await page.getByText("reports: ready").waitFor();
+  await shot(page, "2-providers");
+  assert.deepEqual(page.wrong, []);
+
+  const again = await fresh();
+  assert.equal((await again.page.goto(berth.link)).status(), 401, "a link that was used opens nothing");
+  await again.page.getByText("was used already").waitFor();
+  await context.close();
+  await again.context.close();
+});
+
+test("the admin sends the printed first reading and sees it on a live chart", async () => {
+  const { context, page } = await fresh();
+  await signIn(page, provider.admin_url);
+  await page.waitForURL(`${berth.origin}/providers/provider1`);
+  const snippet = await page.locator("#snippet-nc").textContent();
+  assert.match(snippet, new RegExp(provider.enrolment_key));
+  assert.match(snippet, new RegExp(` ${provider.port}$`));
+  const panel = page.locator("#first");
+  await page.getByText("Waiting for the first frame").waitFor();
+  await shot(page, "3-first-reading");
+
+  // What is refused is shown with its reason.
+  const refused = await send(provider.port, frame("first-gateway", provider.enrolment_key, "boiler temperature=warm"));
+  assert.match(refused, /NAK 1 /);
+  await page.locator("#first.bad .reason").first().waitFor();
+  await shot(page, "4-refused");
+
+  // What is printed works as it stands.
+  const paste = printed(snippet);
+  assert.match(await send(paste.port, paste.bytes), /^OK\r?\nACK 1\r?\n$/);
+  await page.locator("#first.good").waitFor();
+  await shot(page, "5-arrived");
+  assert.equal(await panel.getAttribute("hx-get"), null, "a panel that has seen a frame asks no more");
+
+  await panel.getByRole("link").click();
+  const chart = page.locator('.chart[data-sensor="boiler.temperature"]');
+  await page.locator('.chart[data-sensor="boiler.temperature"][data-points="1"] canvas').waitFor();
+  await page.locator("#live.on").waitFor();
+  await page.waitForFunction(() => document.querySelector(".u-legend")?.textContent.includes("21.5"));
+
+  // The second reading comes by itself.
+  assert.match(await send(paste.port, frame("first-gateway", provider.enrolment_key, "boiler temperature=23.25")), /ACK 1/);
+  const acknowledged = Date.now();
+  await page.locator('.chart[data-points="2"]').waitFor();
+  const took = Date.now() - acknowledged;
+  assert.ok(took < 2000, `a reading took ${took} ms from its acknowledgement to the chart`);
+  assert.match(await page.locator('tr[data-sensor="boiler.temperature"] .value').textContent(), /^23\.25$/);
+  assert.match(await chart.locator(".u-legend").textContent(), /23\.25/);
+  await shot(page, "6-chart");
+  assert.deepEqual(page.wrong, []);
+
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.goto(`${berth.origin}/providers/provider1`);
+  await page.waitForURL(/\/sign-in\?next=/);
+  await context.close();
+});
+
+test("pages hold in both languages, light and dark, wide and narrow", async () => {
+  const now = Date.now();
+  const lines = [];
+  for (let s = 3600; s > 0; s -= 10) {
+    if (s > 1500 && s < 2100) continue; // a gap
+    const t = `${now - s * 1000}000000`;
+    lines.push(`boiler,site=Hamburg temperature=${(62 + 6 * Math.sin(s / 260) + Math.random()).toFixed(2)},pressure=${(1.8 + 0.2 * Math.cos(s / 400)).toFixed(3)} ${t}`);
+    lines.push(`pump running=${s % 900 > 300},starts=${Math.floor((3600 - s) / 900)}i ${t}`);
+  }
+  await berth.run("set", "provider1", "--attribute-tags", "site", "--timezone", "Europe/Berlin");
+  await send(provider.port, frame("boiler-room-7", provider.enrolment_key, lines.join("\n")));
+  for (const name of ["quay-crane-2", "reefer-0113", "reefer-0114"]) await send(provider.port, frame(name, provider.enrolment_key, "unit temperature=-18.4"));
+  await send(provider.port, frame("quay-crane-2", provider.enrolment_key, "load weight=1.2.3,height=4\nload weight=12"));
+
+  const links = await Promise.all([0, 1, 2, 3].map(() => berth.run("link", "provider1")));
+  const looks = [
+    { name: "en-light-1440", locale: "en-GB", colorScheme: "light", viewport: { width: 1440, height: 900 } },
+    { name: "zh-dark-1440", locale: "zh-CN", colorScheme: "dark", viewport: { width: 1440, height: 900 } },
+    { name: "zh-light-360", locale: "zh-CN", colorScheme: "light", viewport: { width: 360, height: 740 } },
+    { name: "en-dark-360", locale: "en-GB", colorScheme: "dark", viewport: { width: 360, height: 740 } },
+  ];
+  for (const [i, look] of looks.entries()) {
+    const { context, page } = await fresh(look);
+    await signIn(page, links[i].match(/http:\S+/)[0]);
+    const home = `${berth.origin}/providers/provider1`;
+    for (const [name, path] of Object.entries({
+      gateways: "", connect: "/connect", rejects: "/rejects", books: "/books", gateway: "/gateways/boiler-room-7",
+      day: "/gateways/boiler-room-7?from=now-24h&to=now&sensor=boiler.temperature", missing: "/gateways/nowhere",
+    })) {
+      await page.goto(home + path);
+      if (name === "gateway" || name === "day") await page.locator(".chart canvas").first().waitFor();
+      await shot(page, `${name}-${look.name}`);
+      const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+      assert.ok(overflow <= 0, `${name} at ${look.name} is ${overflow} px too wide`);
+      const missing = await page.evaluate(() => document.body.innerText.match(/\[[a-z_]+\.[a-z_.]+\]/)?.[0]);
+      assert.equal(missing, undefined, `${name} at ${look.name} lacks a text`);
+    }
+    assert.deepEqual(page.wrong.filter((w) => !w.includes("404")), []);
+    await context.close();
+  }
+});
+
+test("the language is switched in place, and the range of a chart stays in the address", async () => {
+  const { context, page } = await fresh();
+  await signIn(page, (await berth.run("link", "provider1")).match(/http:\S+/)[0]);
+  await page.goto(`${berth.origin}/providers/provider1/gateways/boiler-room-7`);
+  await page.getByRole("link", { name: "6 h" }).click();
+  await page.waitForURL(/from=now-6h/);
+  await page.getByRole("link", { name: "简体中文" }).click();
+  await page.getByText("最新值").waitFor();
+  assert.match(page.url(), /boiler-room-7\?.*from=now-6h/);
+
+  // Dragging over a chart looks closer.
+  const over = page.locator(".chart .u-over").first();
+  await over.waitFor();
+  const box = await over.boundingBox();
+  await page.mouse.move(box.x + box.width * 0.85, box.y + 40);
+  await page.mouse.down();
+  await page.mouse.move(box.x + box.width * 0.97, box.y + 60, { steps: 5 });
+  await page.mouse.up();
+  await page.waitForURL(/from=\d+/);
+  await page.locator(".chart canvas").first().waitFor();
+  await page.getByText("固定范围").waitFor();
+  assert.deepEqual(page.wrong, []);
+  await context.close();
+});
