@@ -30,12 +30,12 @@ func lock(data string) (unlock func() error, err error) {
 		return nil, schema.Errorf(schema.Invalid, "the data directory %s cannot be made", data).
 			WithNext("give another --data, or change the owner of the folder above").WithCause(err)
 	}
-	f, err := os.OpenFile(filepath.Join(data, "lock"), os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the operator's own directory
+	f, err := os.OpenFile(filepath.Join(data, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, schema.Errorf(schema.Invalid, "the data directory %s cannot be written", data).
 			WithNext("run as its owner, or give another --data").WithCause(err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil { //nolint:gosec // a descriptor is small
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		who, _ := io.ReadAll(io.LimitReader(f, 16))
 		_ = f.Close()
 		return nil, schema.Errorf(schema.Conflict, "another provisioner(%s) runs in %s", strings.TrimSpace(string(who)), data).
@@ -49,7 +49,7 @@ func lock(data string) (unlock func() error, err error) {
 // installID returns the installation's id, which is made at the first start.
 func installID(data string) (string, error) {
 	path := filepath.Join(data, "install")
-	id, err := os.ReadFile(path) //nolint:gosec // the operator's own directory
+	id, err := os.ReadFile(path)
 	if err == nil && len(id) > 0 {
 		return strings.TrimSpace(string(id)), nil
 	}
@@ -150,5 +150,5 @@ func (p *Provisioner) WebReady(ctx context.Context) error {
 func (p *Provisioner) room() bool {
 	const enough = 256 << 20
 	var s syscall.Statfs_t
-	return syscall.Statfs(p.o.Data, &s) == nil && s.Bavail*uint64(s.Bsize) > enough //nolint:gosec // block sizes are positive
+	return syscall.Statfs(p.o.Data, &s) == nil && s.Bavail*uint64(s.Bsize) > enough
 }

@@ -163,6 +163,7 @@ func (p *Provisioner) startBus(ctx context.Context, secret []byte) (*bus.Authori
 	if err != nil {
 		return nil, err
 	}
+	//nolint:contextcheck // it has a limit of its own
 	p.server, err = bus.StartServer(bus.ServerOptions{
 		Dir: filepath.Join(p.o.Data, "nats"), Host: "127.0.0.1", Port: p.o.NATSPort, Authority: authority, Logger: p.o.Logger,
 	})

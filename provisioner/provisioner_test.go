@@ -31,6 +31,9 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("os/signal.loop"))
 }
 
+// name is the provider that most tests add.
+const name = "provider1"
+
 // bases gives each test ports of its own.
 var bases atomic.Int64
 
@@ -73,7 +76,7 @@ func start(t *testing.T, data string, base int) *daemon {
 	}
 	d.Provisioner, d.Client = p, control.NewClient(data)
 	d.stop = func() {
-		d.Client.Close()
+		d.Close()
 		if err := p.Stop(context.WithoutCancel(t.Context())); err != nil {
 			t.Error(err)
 		}
@@ -103,17 +106,19 @@ func until(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-func (d *daemon) add(t *testing.T, name string) control.Added {
+// add adds provider1 and waits until it is ready.
+func (d *daemon) add(t *testing.T) control.Added {
 	t.Helper()
 	added, err := d.Add(t.Context(), name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.ready(t, name)
+	d.ready(t)
 	return added
 }
 
-func (d *daemon) ready(t *testing.T, name string) {
+// ready waits until provider1 is ready.
+func (d *daemon) ready(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
@@ -158,7 +163,7 @@ func TestASecondStartFindsEverythingAgain(t *testing.T) {
 	t.Parallel()
 	data, base := t.TempDir(), freeBase(t)
 	d := start(t, data, base)
-	first := d.add(t, "provider1")
+	first := d.add(t)
 	token, err := d.NewToken(t.Context(), "provider1", "ci")
 	if err != nil {
 		t.Fatal(err)
@@ -166,8 +171,8 @@ func TestASecondStartFindsEverythingAgain(t *testing.T) {
 	install := d.Provisioner.Status().Install
 	d.stop()
 	d = start(t, data, base)
-	d.ready(t, "provider1")
-	second := d.add(t, "provider1")
+	d.ready(t)
+	second := d.add(t)
 	if second.Changed || second.EnrolmentKey != first.EnrolmentKey || second.Port != first.Port || !second.Created.Equal(first.Created) {
 		t.Errorf("after the second start:\n%+v\nbefore:\n%+v", second, first)
 	}
@@ -196,7 +201,7 @@ func TestTwoDaemonsCannotShareADataDirectory(t *testing.T) {
 func TestTwoInstallationsRunBesideEachOther(t *testing.T) {
 	t.Parallel()
 	a, b := start(t, t.TempDir(), freeBase(t)), start(t, t.TempDir(), freeBase(t))
-	first, second := a.add(t, "provider1"), b.add(t, "provider1")
+	first, second := a.add(t), b.add(t)
 	if first.EnrolmentKey == second.EnrolmentKey || first.Port == second.Port {
 		t.Errorf("they share something: %+v, %+v", first, second)
 	}
@@ -206,11 +211,11 @@ func TestAnInstanceThatEndsIsStartedAgainAndWebSeesOnlyWhatRuns(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
 	d := start(t, data, freeBase(t))
-	d.add(t, "provider1")
+	d.add(t)
 	both := []string{"provider1.ingest", "provider1.reports"}
 	until(t, "both are in the house", func() bool { return cmp.Equal(d.houseServices(t, data), both) })
 	d.runtime.Crash("provider1-ingest", 2)
-	d.ready(t, "provider1")
+	d.ready(t)
 	starts := 0
 	for _, s := range d.runtime.Specs() {
 		if s.Name == "provider1-ingest" {
@@ -231,7 +236,7 @@ func TestAHeldPortIsWaitedForAndSaid(t *testing.T) {
 	t.Parallel()
 	base := freeBase(t)
 	d := start(t, t.TempDir(), base)
-	d.add(t, "provider1")
+	d.add(t)
 	if _, err := d.Remove(t.Context(), "provider1", false); err != nil {
 		t.Fatal(err)
 	}
@@ -244,14 +249,14 @@ func TestAHeldPortIsWaitedForAndSaid(t *testing.T) {
 	}
 	want := fmt.Sprintf("port %d is held by ", base+1)
 	until(t, "the holder is shown", func() bool {
-		p, err := d.Client.Provider(t.Context(), "provider1")
+		p, err := d.Provider(t.Context(), "provider1")
 		return err == nil && strings.Contains(p.Detail, want) && strings.Contains(p.Detail, fmt.Sprintf("(%d)", os.Getpid()))
 	})
 	if added, err := d.Add(t.Context(), "provider2"); err != nil || added.Port != base+2 {
 		t.Errorf("another provider: %+v, %v", added, err)
 	}
 	_ = l.Close()
-	d.ready(t, "provider1")
+	d.ready(t)
 }
 
 func TestAPortThatIsHeldIsNotGiven(t *testing.T) {
@@ -263,7 +268,7 @@ func TestAPortThatIsHeldIsNotGiven(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = l.Close() }()
-	added := d.add(t, "provider1")
+	added := d.add(t)
 	if added.Slot != 2 || len(added.Skipped) != 1 || !strings.Contains(added.Skipped[0], fmt.Sprintf("(%d)", os.Getpid())) {
 		t.Errorf("added with slot %d, skipped %v", added.Slot, added.Skipped)
 	}
@@ -273,7 +278,7 @@ func TestPurgeLeavesNothing(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
 	d := start(t, data, freeBase(t))
-	d.add(t, "provider1")
+	d.add(t)
 	old := d.runtime.Specs()[0]
 	if _, err := d.NewToken(t.Context(), "provider1", "ci"); err != nil {
 		t.Fatal(err)
@@ -285,7 +290,7 @@ func TestPurgeLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, "its slot rests", func() bool {
-		p, err := d.Client.Provider(t.Context(), "provider1")
+		p, err := d.Provider(t.Context(), "provider1")
 		return err == nil && p.State == control.Resting
 	})
 	if _, err := os.Stat(filepath.Join(data, "keyspaces", "provider1")); err == nil {
@@ -322,8 +327,8 @@ func TestAKilledProvisionerGoesOn(t *testing.T) {
 	close(hold)
 	d.stop()
 	d = start(t, data, base)
-	d.ready(t, "provider1")
-	again := d.add(t, "provider1")
+	d.ready(t)
+	again := d.add(t)
 	if again.Changed || again.Port != added.Port || again.EnrolmentKey != added.EnrolmentKey {
 		t.Errorf("after the kill %+v, before %+v", again, added)
 	}

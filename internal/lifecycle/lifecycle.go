@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
@@ -20,9 +21,9 @@ import (
 type Stack struct {
 	log *slog.Logger
 
-	mu      sync.Mutex // guards steps and stopped
-	steps   []step
-	stopped bool
+	mu    sync.Mutex // guards steps and late
+	steps []step
+	late  context.Context // of Stop, without its end; nil before: steps that come late run in it
 
 	once sync.Once
 	err  error // of Stop; written once
@@ -42,15 +43,15 @@ func New(log *slog.Logger) *Stack { return &Stack{log: log} }
 func (s *Stack) Push(name string, limit time.Duration, stop func(ctx context.Context) error) {
 	st := step{name: name, limit: limit, stop: stop}
 	s.mu.Lock()
-	late := s.stopped
-	if !late {
+	late := s.late
+	if late == nil {
 		s.steps = append(s.steps, st)
 	}
 	s.mu.Unlock()
-	if !late {
+	if late == nil {
 		return
 	}
-	if err := s.run(context.Background(), st); err != nil {
+	if err := s.run(late, st); err != nil {
 		s.log.Error("stopping a late step", "step", name, "error", err)
 	}
 }
@@ -62,11 +63,11 @@ func (s *Stack) Stop(ctx context.Context) error {
 	s.once.Do(func() {
 		s.mu.Lock()
 		steps := s.steps
-		s.steps, s.stopped = nil, true
+		s.steps, s.late = nil, context.WithoutCancel(ctx)
 		s.mu.Unlock()
 		var errs []error
-		for i := len(steps) - 1; i >= 0; i-- {
-			errs = append(errs, s.run(ctx, steps[i]))
+		for _, st := range slices.Backward(steps) {
+			errs = append(errs, s.run(ctx, st))
 		}
 		s.err = errors.Join(errs...)
 	})

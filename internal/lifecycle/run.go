@@ -48,7 +48,7 @@ func watchParent(ctx context.Context, cancel context.CancelCauseFunc, fd int) {
 		return
 	}
 	syscall.CloseOnExec(fd)
-	pipe := os.NewFile(uintptr(fd), "parent") //nolint:gosec // a descriptor is a small positive number
+	pipe := os.NewFile(uintptr(fd), "parent")
 	stop := context.AfterFunc(ctx, func() { _ = pipe.Close() })
 	go func() {
 		_, _ = io.Copy(io.Discard, pipe)

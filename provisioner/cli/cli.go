@@ -70,7 +70,7 @@ type app struct {
 // Run runs a command line and returns the exit code.
 func Run(ctx context.Context, o Options, args []string) int {
 	a := &app{Options: o}
-	root := a.root()
+	root := a.root() //nolint:contextcheck // each command takes the context that it is executed with
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
@@ -172,9 +172,9 @@ func (a *app) complain(err error) {
 	if e.Cause != nil && e.Code != schema.Unavailable {
 		text += ": " + e.Cause.Error()
 	}
-	fmt.Fprintf(a.Err, "provisioner: %s\n", text)
+	say(a.Err, "provisioner: %s\n", text)
 	if e.Next != "" {
-		fmt.Fprintf(a.Err, "  %s\n", e.Next)
+		say(a.Err, "  %s\n", e.Next)
 	}
 }
 
@@ -222,6 +222,12 @@ func (a *app) json(w io.Writer, v any) error {
 	e.SetIndent("", "  ")
 	return e.Encode(v)
 }
+
+// say prints. A terminal that is gone cannot be told so.
+func say(w io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
+
+// sayln prints a line.
+func sayln(w io.Writer, args ...any) { _, _ = fmt.Fprintln(w, args...) }
 
 // args checks the number of arguments and says what is missing.
 func args(n int) cobra.PositionalArgs {
@@ -273,7 +279,7 @@ func (a *app) version() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print the version", Args: args(0),
 		RunE: func(*cobra.Command, []string) error {
-			return a.print(map[string]string{"version": a.Version}, func(w io.Writer) { fmt.Fprintln(w, a.Version) })
+			return a.print(map[string]string{"version": a.Version}, func(w io.Writer) { sayln(w, a.Version) })
 		},
 	}
 }

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"fmt"
 	"io"
 	"time"
 
@@ -23,7 +22,7 @@ func (a *app) link() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.print(l, func(w io.Writer) { fmt.Fprintln(w, l.URL) })
+			return a.print(l, func(w io.Writer) { sayln(w, l.URL) })
 		}),
 	}
 }
@@ -41,7 +40,7 @@ func (a *app) token() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.print(t, func(w io.Writer) { fmt.Fprintln(w, t.Token) })
+			return a.print(t, func(w io.Writer) { sayln(w, t.Token) })
 		}),
 	}
 	create.Flags().StringVar(&name, "name", "", "what the token is for (default: the time)")
@@ -53,9 +52,9 @@ func (a *app) token() *cobra.Command {
 				return err
 			}
 			return a.print(tokens, func(w io.Writer) {
-				fmt.Fprintln(w, "TOKEN\tCREATED")
+				sayln(w, "TOKEN\tCREATED")
 				for _, t := range tokens {
-					fmt.Fprintf(w, "%s\t%s\n", t.Name, t.Created.Format(time.RFC3339))
+					say(w, "%s\t%s\n", t.Name, t.Created.Format(time.RFC3339))
 				}
 			})
 		}),
@@ -67,7 +66,7 @@ func (a *app) token() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.print(t, func(w io.Writer) { fmt.Fprintf(w, "%s of %s is revoked.\n", t.Name, t.Provider) })
+			return a.print(t, func(w io.Writer) { say(w, "%s of %s is revoked.\n", t.Name, t.Provider) })
 		}),
 	}
 	cmd.AddCommand(create, list, revoke)
@@ -87,13 +86,13 @@ func (a *app) gateway() *cobra.Command {
 				return err
 			}
 			return a.print(gateways, func(w io.Writer) {
-				fmt.Fprintln(w, "GATEWAY\tRELAY\tCREATED\tREVOKED")
+				sayln(w, "GATEWAY\tRELAY\tCREATED\tREVOKED")
 				for _, g := range gateways {
 					revoked := "-"
 					if g.Revoked != nil {
 						revoked = g.Revoked.Format(time.RFC3339)
 					}
-					fmt.Fprintf(w, "%s\t%v\t%s\t%s\n", g.Gateway, g.Relay, g.Created.Format(time.RFC3339), revoked)
+					say(w, "%s\t%v\t%s\t%s\n", g.Gateway, g.Relay, g.Created.Format(time.RFC3339), revoked)
 				}
 			})
 		}),
@@ -115,13 +114,13 @@ func (a *app) gatewayAct(act, short string, relay *bool) *cobra.Command {
 			return a.print(k, func(w io.Writer) {
 				switch {
 				case k.Key != "":
-					fmt.Fprintln(w, k.Key)
+					sayln(w, k.Key)
 				case k.Changed:
-					fmt.Fprintf(w, "%s is revoked.\n", k.Gateway.Gateway)
+					say(w, "%s is revoked.\n", k.Gateway.Gateway)
 				case act == "add":
-					fmt.Fprintf(w, "%s is unchanged; its key cannot be shown again: provisioner gateway rotate %s %s\n", args[1], args[0], args[1])
+					say(w, "%s is unchanged; its key cannot be shown again: provisioner gateway rotate %s %s\n", args[1], args[0], args[1])
 				default:
-					fmt.Fprintf(w, "%s is unchanged.\n", k.Gateway.Gateway)
+					say(w, "%s is unchanged.\n", k.Gateway.Gateway)
 				}
 			})
 		}),

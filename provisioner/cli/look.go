@@ -28,10 +28,10 @@ func (a *app) plan() *cobra.Command {
 			}
 			return a.print(steps, func(w io.Writer) {
 				if len(steps) == 0 {
-					fmt.Fprintln(w, "Nothing: all is as wanted.")
+					sayln(w, "Nothing: all is as wanted.")
 				}
 				for _, s := range steps {
-					fmt.Fprintln(w, s)
+					sayln(w, s)
 				}
 			})
 		}),
@@ -171,9 +171,9 @@ func (a *app) doctor() *cobra.Command {
 			}
 			err = a.print(checks, func(w io.Writer) {
 				for _, c := range checks {
-					fmt.Fprintf(w, "%s\t%s\t%s\n", c.State, c.Name, c.Text)
+					say(w, "%s\t%s\t%s\n", c.State, c.Name, c.Text)
 					if c.Next != "" {
-						fmt.Fprintf(w, "\t\t→ %s\n", c.Next)
+						say(w, "\t\t→ %s\n", c.Next)
 					}
 				}
 			})

@@ -58,7 +58,7 @@ func (a *app) add() *cobra.Command {
 				return err
 			}
 			for _, skipped := range answer.Skipped {
-				fmt.Fprintf(a.Err, "skipped: %s\n", skipped)
+				say(a.Err, "skipped: %s\n", skipped)
 			}
 			if limit > 0 {
 				if answer.Provider, err = a.waitReady(cmd.Context(), c, args[0], limit); err != nil {
@@ -76,15 +76,15 @@ func (a *app) add() *cobra.Command {
 func printAdded(w io.Writer, p added) {
 	switch {
 	case !p.Changed:
-		fmt.Fprintf(w, "%s is unchanged, and %s.\n", p.Name, p.State)
+		say(w, "%s is unchanged, and %s.\n", p.Name, p.State)
 	case p.Restored:
-		fmt.Fprintf(w, "%s is back with its data, and %s.\n", p.Name, p.State)
+		say(w, "%s is back with its data, and %s.\n", p.Name, p.State)
 	default:
-		fmt.Fprintf(w, "%s is added, and %s.\n", p.Name, p.State)
+		say(w, "%s is added, and %s.\n", p.Name, p.State)
 	}
-	fmt.Fprintf(w, "  slot\t%d\n  port\t%d\n  keyspace\t%s\n  enrolment key\t%s\n  sign in\t%s   (once, within 24 hours)\n",
+	say(w, "  slot\t%d\n  port\t%d\n  keyspace\t%s\n  enrolment key\t%s\n  sign in\t%s   (once, within 24 hours)\n",
 		p.Slot, p.Port, p.Keyspace, p.EnrolmentKey, p.AdminURL)
-	fmt.Fprintf(w, "\nSend a first reading:\n  %s\nor\n  %s\n", p.FirstReadings.NC, p.FirstReadings.Curl)
+	say(w, "\nSend a first reading:\n  %s\nor\n  %s\n", p.FirstReadings.NC, p.FirstReadings.Curl)
 }
 
 // waitReady waits until the provider is ready, and says on the way what it waits for.
@@ -95,7 +95,7 @@ func (a *app) waitReady(ctx context.Context, c *control.Client, name string, lim
 	p, err := c.WaitReady(within, name, func(p control.Provider) {
 		last = p
 		if p.Detail != "" && a.output == "table" {
-			fmt.Fprintf(a.Err, "%s: %s\n", p.Name, p.Detail)
+			say(a.Err, "%s: %s\n", p.Name, p.Detail)
 		}
 	})
 	if err != nil && ctx.Err() == nil && errors.Is(within.Err(), context.DeadlineExceeded) {
@@ -116,12 +116,12 @@ func (a *app) list() *cobra.Command {
 			}
 			return a.print(providers, func(w io.Writer) {
 				if len(providers) == 0 {
-					fmt.Fprintln(w, "There is no provider yet: provisioner add provider1")
+					sayln(w, "There is no provider yet: provisioner add provider1")
 					return
 				}
-				fmt.Fprintln(w, "PROVIDER\tSLOT\tPORT\tKEYSPACE\tSTATE\tDETAIL")
+				sayln(w, "PROVIDER\tSLOT\tPORT\tKEYSPACE\tSTATE\tDETAIL")
 				for _, p := range providers {
-					fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\t%s\n", p.Name, p.Slot, p.Port, p.Keyspace, p.State, p.Detail)
+					say(w, "%s\t%d\t%d\t%s\t%s\t%s\n", p.Name, p.Slot, p.Port, p.Keyspace, p.State, p.Detail)
 				}
 			})
 		}),
@@ -148,27 +148,27 @@ func printProvider(w io.Writer, p control.Provider) {
 	if p.Detail != "" {
 		state += ": " + p.Detail
 	}
-	fmt.Fprintf(w, "provider\t%s\nstate\t%s\nslot\t%d\nport\t%d\nkeyspace\t%s\ncreated\t%s\n",
+	say(w, "provider\t%s\nstate\t%s\nslot\t%d\nport\t%d\nkeyspace\t%s\ncreated\t%s\n",
 		p.Name, state, p.Slot, p.Port, p.Keyspace, p.Created.Format(time.RFC3339))
 	if p.Removed != nil {
-		fmt.Fprintf(w, "removed\t%s\ndata kept\t%v\n", p.Removed.Format(time.RFC3339), p.DataKept)
+		say(w, "removed\t%s\ndata kept\t%v\n", p.Removed.Format(time.RFC3339), p.DataKept)
 	}
 	printSettings(w, p.Settings)
 	for _, i := range p.Instances {
-		fmt.Fprintf(w, "%s\t%s", i.Role, i.State)
+		say(w, "%s\t%s", i.Role, i.State)
 		if i.Says != "" {
-			fmt.Fprintf(w, ", %s", i.Says)
+			say(w, ", %s", i.Says)
 		}
 		if i.PID != 0 {
-			fmt.Fprintf(w, ", pid %d", i.PID)
+			say(w, ", pid %d", i.PID)
 		}
 		if i.Address != "" {
-			fmt.Fprintf(w, ", %s", i.Address)
+			say(w, ", %s", i.Address)
 		}
 		if i.Reason != "" {
-			fmt.Fprintf(w, ", %s", i.Reason)
+			say(w, ", %s", i.Reason)
 		}
-		fmt.Fprintf(w, ", spec %s, version %s, since %s\n", i.Hash, i.Version, i.Started.Format(time.RFC3339))
+		say(w, ", spec %s, version %s, since %s\n", i.Hash, i.Version, i.Started.Format(time.RFC3339))
 	}
 }
 
@@ -177,7 +177,7 @@ func printSettings(w io.Writer, s control.Settings) {
 	if tag == "" {
 		tag = "gateway, else host"
 	}
-	fmt.Fprintf(w, "gateway tag\t%s\nattribute tags\t%s\nretention\t%s\ntimezone\t%s\n", tag, strings.Join(s.AttributeTags, ", "), s.Retention, s.Timezone)
+	say(w, "gateway tag\t%s\nattribute tags\t%s\nretention\t%s\ntimezone\t%s\n", tag, strings.Join(s.AttributeTags, ", "), s.Retention, s.Timezone)
 }
 
 func (a *app) remove() *cobra.Command {
@@ -211,11 +211,11 @@ func (a *app) remove() *cobra.Command {
 			return a.print(answer, func(w io.Writer) {
 				switch {
 				case !answer.Changed:
-					fmt.Fprintf(w, "%s is unchanged: it was removed before.\n", answer.Name)
+					say(w, "%s is unchanged: it was removed before.\n", answer.Name)
 				case answer.Purge:
-					fmt.Fprintf(w, "%s is removed, and its data are gone.\n", answer.Name)
+					say(w, "%s is removed, and its data are gone.\n", answer.Name)
 				default:
-					fmt.Fprintf(w, "%s is removed; its data are kept: provisioner add %s brings it back.\n", answer.Name, answer.Name)
+					say(w, "%s is removed; its data are kept: provisioner add %s brings it back.\n", answer.Name, answer.Name)
 				}
 			})
 		}),
@@ -232,13 +232,13 @@ func (a *app) confirm(name string, purge bool) error {
 	if purge {
 		loss = "All its readings, keys and settings will be gone for good."
 	}
-	fmt.Fprintf(a.Err, "This stops %s and frees its port. %s\nType its name to go on: ", name, loss)
+	say(a.Err, "This stops %s and frees its port. %s\nType its name to go on: ", name, loss)
 	line, err := bufio.NewReader(a.In).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("read the name: %w", err)
 	}
 	if strings.TrimSpace(line) != name {
-		fmt.Fprintln(a.Err)
+		sayln(a.Err)
 		return schema.Errorf(schema.Invalid, "%s was not removed: its name was not typed", name).WithNext("type it, or give --yes")
 	}
 	return nil
@@ -285,7 +285,7 @@ func (a *app) restart() *cobra.Command {
 					return err
 				}
 			}
-			return a.print(p, func(w io.Writer) { fmt.Fprintf(w, "%s was restarted, and is %s.\n", p.Name, p.State) })
+			return a.print(p, func(w io.Writer) { say(w, "%s was restarted, and is %s.\n", p.Name, p.State) })
 		}),
 	}
 	waiting(cmd, &limit, "until the pipeline is ready")
@@ -320,9 +320,9 @@ func (a *app) set() *cobra.Command {
 			}
 			return a.print(answer, func(w io.Writer) {
 				if answer.Changed {
-					fmt.Fprintf(w, "%s is changed.\n", answer.Name)
+					say(w, "%s is changed.\n", answer.Name)
 				} else {
-					fmt.Fprintf(w, "%s is unchanged.\n", answer.Name)
+					say(w, "%s is unchanged.\n", answer.Name)
 				}
 				printSettings(w, answer.Settings)
 			})

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -59,7 +58,7 @@ func (a *app) runDaemon(ctx context.Context, o provisioner.Options) error {
 	}
 	if err := p.Start(ctx); err != nil {
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // it was told to stop before it had started
+			return nil
 		}
 		return err
 	}
@@ -72,7 +71,7 @@ func (a *app) runDaemon(ctx context.Context, o provisioner.Options) error {
 	defer done()
 	err = errors.Join(err, p.Stop(stop))
 	if err == nil {
-		fmt.Fprintln(a.Out, "Stopped.")
+		sayln(a.Out, "Stopped.")
 	}
 	return err
 }
@@ -81,24 +80,24 @@ func (a *app) runDaemon(ctx context.Context, o provisioner.Options) error {
 func (a *app) welcome(ctx context.Context, p *provisioner.Provisioner) error {
 	s := p.Status()
 	if s.Web == "" {
-		fmt.Fprintf(a.Out, "Berth runs.\n  data      %s\n", s.Data)
+		say(a.Out, "Berth runs.\n  data      %s\n", s.Data)
 		return nil
 	}
 	within, cancel := context.WithTimeout(ctx, webLimit)
 	defer cancel()
 	waited := p.WebReady(within)
 	if ctx.Err() != nil {
-		return nil //nolint:nilerr // it is told to stop
+		return nil
 	}
 	link, err := p.OperatorLink(ctx)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(a.Out, "Berth runs.\n  web       %s\n  sign in   %s   (once, within 24 hours)\n  data      %s\n", s.Web, link, s.Data)
+	say(a.Out, "Berth runs.\n  web       %s\n  sign in   %s   (once, within 24 hours)\n  data      %s\n", s.Web, link, s.Data)
 	if waited != nil {
-		fmt.Fprintf(a.Out, "  note      %s\n", schema.Show(waited))
+		say(a.Out, "  note      %s\n", schema.Show(waited))
 	}
-	fmt.Fprintf(a.Out, "Next, in another terminal: provisioner add provider1%s\nCtrl-C stops everything.\n", a.dataFlag())
+	say(a.Out, "Next, in another terminal: provisioner add provider1%s\nCtrl-C stops everything.\n", a.dataFlag())
 	return nil
 }
 

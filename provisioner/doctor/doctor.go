@@ -90,7 +90,7 @@ func disk(data string) Check {
 		}
 		return Bad(Warn, name, "", "the disk of %s cannot be looked at: %v", data, err)
 	}
-	free := s.Bavail * uint64(s.Bsize) //nolint:gosec // block sizes are positive
+	free := s.Bavail * uint64(s.Bsize)
 	share := float64(s.Bavail) / float64(max(s.Blocks, 1)) * 100
 	next := "free some, or shorten what is kept: provisioner set <provider> --retention 90d"
 	switch {

@@ -63,7 +63,7 @@ func name(network string, port int, err error) string {
 
 // addInodes adds the sockets of a table of /proc/net that are bound to the port; of TCP only those that listen.
 func addInodes(inodes map[string]bool, path string, listening bool, port int) {
-	f, err := os.Open(path) //nolint:gosec // one of four fixed names
+	f, err := os.Open(path)
 	if err != nil {
 		return
 	}
@@ -95,7 +95,7 @@ func owner(inodes map[string]bool) string {
 			continue
 		}
 		pid := strings.Split(fd, "/")[2]
-		comm, err := os.ReadFile("/proc/" + pid + "/comm") //nolint:gosec // a number that /proc gave
+		comm, err := os.ReadFile("/proc/" + pid + "/comm")
 		if err != nil {
 			continue
 		}

@@ -34,7 +34,7 @@ func (w *World) createLog(ctx context.Context, p *record.Provider) error {
 
 // connect returns the connection to the provider's account, which is made when there is none.
 func (w *World) connect(ctx context.Context, name string) (*bus.Conn, string, error) {
-	creds, _, account, err := w.o.Authority.Provider(name)
+	creds, _, account, err := w.o.Authority.Provider(name) //nolint:contextcheck // it has a limit of its own
 	if err != nil {
 		return nil, "", err
 	}
@@ -113,7 +113,7 @@ func (w *World) removeLog(ctx context.Context, p *record.Provider) error {
 		return err
 	}
 	w.disconnect(p.Name)
-	if err := w.o.Authority.Forget(p.Name); err != nil {
+	if err := w.o.Authority.Forget(p.Name); err != nil { //nolint:contextcheck // it has a limit of its own
 		return err
 	}
 	w.set(p.Name, func(p *provider) { p.log, p.pipeline = plan.Absent, "" })

@@ -218,7 +218,7 @@ func (w *World) start(ctx context.Context, u *plan.Unit) error {
 		spec.Env["BERTH_HOUSE_SECRET"] = w.o.Secret
 	} else {
 		var err error
-		if _, creds, _, err = w.o.Authority.Provider(u.Provider); err != nil {
+		if _, creds, _, err = w.o.Authority.Provider(u.Provider); err != nil { //nolint:contextcheck // it has a limit of its own
 			return fmt.Errorf("make credentials for %s: %w", spec.Name, err)
 		}
 		spec.Env["BERTH_PROVIDER"], spec.Env["BERTH_KEYSPACES"] = u.Provider, w.o.Keyspaces

@@ -90,7 +90,7 @@ func (r *Runtime) Instances(context.Context) ([]runtime.Instance, error) {
 func (r *Runtime) Changes() <-chan struct{} { return r.changes }
 
 // Start starts a process, unless one of the same spec runs already.
-func (r *Runtime) Start(_ context.Context, s runtime.Spec) error {
+func (r *Runtime) Start(ctx context.Context, s runtime.Spec) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	failures := 0
@@ -107,7 +107,7 @@ func (r *Runtime) Start(_ context.Context, s runtime.Spec) error {
 	if r.closed {
 		return schema.Errorf(schema.Unavailable, "%s is not started: the provisioner is stopping", s.Name)
 	}
-	c, err := r.spawn(s)
+	c, err := r.spawn(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func (r *Runtime) Start(_ context.Context, s runtime.Spec) error {
 }
 
 // spawn starts the process and watches over it. It is called with mu held.
-func (r *Runtime) spawn(s runtime.Spec) (*child, error) {
+func (r *Runtime) spawn(ctx context.Context, s runtime.Spec) (*child, error) {
 	program := filepath.Join(r.o.Programs, s.Role)
 	log, err := r.logOf(s.Name)
 	if err != nil {
@@ -131,8 +131,8 @@ func (r *Runtime) spawn(s runtime.Spec) (*child, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", s.Name, err)
 	}
-	defer reading.Close()                                     //nolint:errcheck // the child has its own
-	cmd := exec.CommandContext(context.Background(), program) //nolint:gosec // it ends by Stop; the folder is the installation's
+	defer func() { _ = reading.Close() }()                          // the child has its own
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), program) // it ends by Stop
 	cmd.Env = env
 	cmd.Stdout, cmd.Stderr = log, log // one writer: exec reads both through one pipe
 	cmd.ExtraFiles = []*os.File{reading}

@@ -26,13 +26,13 @@ import (
 
 // TestMain makes this binary the child that the tests start.
 func TestMain(m *testing.M) {
-	switch os.Getenv("BERTH_TEST_CHILD") {
+	switch variable("BERTH_TEST_CHILD") {
 	case "":
 		goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("os/signal.loop"))
 	case "obedient":
-		secret, _ := os.ReadFile(os.Getenv("BERTH_CREDENTIALS"))
+		secret, _ := os.ReadFile(variable("BERTH_CREDENTIALS"))
 		fmt.Fprintf(os.Stdout, "here with %s\n", secret)
-		fd, _ := strconv.Atoi(os.Getenv("BERTH_PARENT_FD"))
+		fd, _ := strconv.Atoi(variable("BERTH_PARENT_FD"))
 		ctx, _ := lifecycle.Run(context.Background(), fd)
 		<-ctx.Done()
 		fmt.Fprintf(os.Stderr, "ending: %v\n", context.Cause(ctx))
@@ -51,9 +51,15 @@ func TestMain(m *testing.M) {
 	}
 }
 
+// variable returns what the child was told.
+func variable(name string) string {
+	value, _ := os.LookupEnv(name)
+	return value
+}
+
 // parent is a provisioner to be killed: it starts a child and says its process id.
 func parent() {
-	dir := os.Getenv("BERTH_TEST_DIR")
+	dir := variable("BERTH_TEST_DIR")
 	r, err := New(Options{Programs: dir, Secrets: filepath.Join(dir, "s"), Logs: filepath.Join(dir, "l"), Logger: slog.New(slog.DiscardHandler), Env: []string{"BERTH_TEST_CHILD=obedient"}})
 	if err != nil {
 		panic(err)
