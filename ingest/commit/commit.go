@@ -28,7 +28,7 @@ type Writer interface {
 	// Append hands one batch over; confirmations come in the order of Append. It may block while many are in flight. The
 	// data stays untouched until the batch is confirmed.
 	Append(data []byte) error
-	// Next waits for the oldest batch in flight. bus.ErrLogFull: it was refused for lack of room and not stored, nor is
+	// Next waits for the oldest batch in flight, or for one to be. bus.ErrLogFull: it was refused for lack of room and not stored, nor is
 	// any after it; Retry, then Next waits for it again. Any other error ends the writer.
 	Next(ctx context.Context) (bus.Confirmed, error)
 	// Retry sends what was refused again, in order.
@@ -98,7 +98,7 @@ func (o Options) withDefaults() Options {
 // Committer gathers submissions into batches. It is safe for concurrent use.
 type Committer struct {
 	o      Options
-	ctx    context.Context // ends when the committer fails or has closed
+	ctx    context.Context // ends when the committer fails or has written its last batch
 	cancel context.CancelFunc
 	queue  *budget.Budget // bytes of submissions in pending and taken
 	books  books
@@ -126,6 +126,8 @@ type Committer struct {
 
 type signal = struct{}
 
+var _ Writer = (*bus.Writer)(nil)
+
 // New starts a Committer.
 func New(o Options) *Committer {
 	o = o.withDefaults()
@@ -151,12 +153,12 @@ func (c *Committer) run() {
 	confirming.Go(c.confirmAll)
 	following.Go(c.followAll)
 	c.cutAll()
+	c.cancel() // no more confirmations: there is nothing in flight, or it failed
 	close(c.flight)
 	confirming.Wait()
 	close(c.follow)
 	c.abandon()
 	following.Wait()
-	c.cancel()
 	close(c.ended)
 }
 

@@ -8,39 +8,38 @@ import (
 	"berth/internal/bus"
 )
 
-// confirmAll waits for the batches in flight, one after another, and answers their frames.
+// confirmAll waits for confirmations, also while nothing is in flight (the log may be taken over then too), and answers
+// the frames of each batch that is confirmed; in the end it refuses those that were not.
 func (c *Committer) confirmAll() {
-	for b := range c.flight {
-		if c.Err() == nil {
-			c.await1(b)
-		}
-		if b.seq == 0 { // it failed; whether the log has it nobody knows
-			c.refuse(b)
-			continue
-		}
-		c.confirmed(b)
+	for c.confirmNext() {
+	}
+	for b := range c.flight { // it failed; whether the log has them nobody knows
+		c.refuse(b)
 	}
 }
 
-// await1 waits until the log has confirmed b, however long it has no room, or the committer fails.
-func (c *Committer) await1(b *cut) {
-	for {
-		confirmed, err := c.o.Writer.Next(c.ctx)
-		switch {
-		case err == nil:
-			b.seq = confirmed.Sequence
-			c.setFull(false)
-			return
-		case errors.Is(err, bus.ErrLogFull):
-			c.setFull(true)
-			if !c.awaitRoom() {
-				return
-			}
-			c.o.Writer.Retry()
-		default:
-			c.fail(err)
-			return
+// confirmNext waits for one confirmation, however long the log has no room, and returns false when there will be none.
+func (c *Committer) confirmNext() bool {
+	confirmed, err := c.o.Writer.Next(c.ctx)
+	switch {
+	case err == nil:
+		c.setFull(false)
+		b := <-c.flight
+		b.seq = confirmed.Sequence
+		c.confirmed(b)
+		return true
+	case c.ctx.Err() != nil: // it has closed, or failed
+		return false
+	case errors.Is(err, bus.ErrLogFull):
+		c.setFull(true)
+		if !c.awaitRoom() {
+			return false
 		}
+		c.o.Writer.Retry()
+		return true
+	default:
+		c.fail(err)
+		return false
 	}
 }
 

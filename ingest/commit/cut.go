@@ -4,9 +4,9 @@ import (
 	"berth/schema/batch"
 )
 
-// maxMessage is the longest message that the log takes, in bytes, with room for what goes around it. The estimates by
-// which batches are cut leave out names, which are few unless somebody wants them many.
-const maxMessage = 1<<20 - 16<<10
+// maxMessage is the longest message, in bytes, of more than one row. The estimates by which batches are cut leave out
+// names, which are few unless somebody wants them many.
+const maxMessage = 1 << 20
 
 // cut is a batch that was cut.
 type cut struct {
