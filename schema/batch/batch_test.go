@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -162,6 +163,12 @@ func TestRoundTrip(t *testing.T) {
 		if d := cmp.Diff(h, header); d != "" {
 			t.Fatalf("header (-want +got):\n%s", d)
 		}
+		var fresh batch.Encoder
+		slices.Reverse(rows)
+		if d := cmp.Diff(fresh.Encode(nil, &h, rows...), e.Encode(nil, &h, rows...)); d != "" {
+			t.Fatalf("by a new encoder and one used before:\n%s", d)
+		}
+		slices.Reverse(rows)
 		// What is appended has the same ordinals, one row after the other.
 		if d := cmp.Diff(show(join(rows...)), show(got)); d != "" {
 			t.Fatalf("readings (-want +got):\n%s", d)
@@ -216,6 +223,30 @@ func TestAnnouncedTooMuch(t *testing.T) {
 		if had := after.TotalAlloc - before.TotalAlloc; had > 1<<20 {
 			t.Errorf("after %d zeros: %d bytes were allocated", zeros, had)
 		}
+	}
+}
+
+// TestAnnouncedWrong changes what a message announces: readings and bytes of text must be as many as there are.
+func TestAnnouncedWrong(t *testing.T) {
+	in := batch.NewInterner(10)
+	a := adder{in, &batch.Rows{}}
+	a.add(in.Shape("g", []string{"s"}, []schema.Kind{schema.Text}, nil), 1, false, schema.TextValue("text"))
+	var e batch.Encoder
+	h := batch.Header{Kind: batch.Data}
+	data := e.Encode(nil, &h, a.rows)
+	data = data[:len(data)-4]
+	announced := len(e.Encode(nil, &h)) - 4 - 5 // an empty body is five zeros
+	for _, at := range []int{announced, announced + 1} {
+		for _, add := range []byte{1, 0xff} {
+			wrong := append([]byte(nil), data...)
+			wrong[at] += add
+			if _, _, err := batch.Decode(sealed(wrong), in); !schema.Is(err, schema.Invalid) {
+				t.Errorf("byte %d is %d instead of %d: error %v, want an invalid one", at, wrong[at], data[at], err)
+			}
+		}
+	}
+	if _, _, err := batch.Decode(sealed(data), in); err != nil {
+		t.Errorf("unchanged: %v", err)
 	}
 }
 
