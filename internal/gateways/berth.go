@@ -38,7 +38,7 @@ func (f *Fleet) speakBerth(ctx context.Context, g *gateway) error {
 	if _, err := fmt.Fprintf(conn, "HELLO %s %s\n", g.name, f.options.Key); err != nil {
 		return fmt.Errorf("say hello: %w", err)
 	}
-	answer, err := f.readLine(conn, in)
+	answer, err := f.readLine(ctx, conn, in)
 	if err != nil {
 		return fmt.Errorf("wait for the answer to hello: %w", err)
 	}
@@ -118,7 +118,7 @@ func (f *Fleet) sendFrames(ctx context.Context, conn net.Conn, g *gateway, frame
 // receiveAcks reads answers until the fleet is done (nil) or the connection fails. ACK n answers every frame up to n.
 func (f *Fleet) receiveAcks(ctx context.Context, conn net.Conn, in *bufio.Reader, g *gateway, first int64, w window) error {
 	for !f.done(g.acked.Load()) {
-		line, err := f.readLine(conn, in)
+		line, err := f.readLine(ctx, conn, in)
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil //nolint:nilerr // the fleet was told to stop
@@ -147,10 +147,14 @@ func (f *Fleet) receiveAcks(ctx context.Context, conn net.Conn, in *bufio.Reader
 	return nil
 }
 
-// readLine reads one answer without its line end.
-func (f *Fleet) readLine(conn net.Conn, in *bufio.Reader) ([]byte, error) {
+// readLine reads one answer without its line end. It ends when ctx ends: what ends ctx has set a deadline in the past,
+// which must not be lifted.
+func (f *Fleet) readLine(ctx context.Context, conn net.Conn, in *bufio.Reader) ([]byte, error) {
 	if in.Buffered() == 0 {
 		if err := conn.SetReadDeadline(time.Now().Add(answerLimit)); err != nil {
+			return nil, err
+		}
+		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 	}
