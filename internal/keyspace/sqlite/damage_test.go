@@ -108,6 +108,35 @@ func TestDamagedMonth(t *testing.T) {
 	}
 }
 
+// TestOrderOfChanges writes to a month that cannot be written: what comes before its blocks is stored, and nothing of
+// what comes after them.
+func TestOrderOfChanges(t *testing.T) {
+	b, dir := filled(t)
+	damageFile(t, filepath.Join(dir, "2026-03.db"), damages["zeros"])
+	w, err := b.Writer(t.Context(), "filled")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = w.Close() }()
+	p := schema.Position{Sequence: 100}
+	key := keyspace.RollupKey{Gateway: "g", Span: keyspace.Hour, Start: march}
+	_, err = w.Write(t.Context(), &keyspace.Changes{
+		Marks:    []keyspace.Mark{{RollupKey: key, Stale: p}},
+		Blocks:   []keyspace.Block{testBlock(march, 100)},
+		Gateways: []keyspace.Gateway{{Name: "g", Position: p}},
+		Rollups:  []keyspace.Rollup{{RollupKey: key, Computed: p, Data: []byte("sums")}},
+	})
+	namesFile(t, "writing", err, "filled/2026-03.db")
+	if g, err := w.Gateway(t.Context(), "g"); err != nil || g.Position == p {
+		t.Errorf("the row has position %v (error %v), though the blocks before it are not stored", g.Position, err)
+	}
+	var got []keyspace.Rollup
+	err = w.Rollups(t.Context(), "g", keyspace.Hour, march, april, func(r keyspace.Rollup) error { got = append(got, r); return nil })
+	if err != nil || len(got) != 1 || got[0].Stale != p || !got[0].Computed.IsZero() {
+		t.Errorf("rollups %v (error %v), want one that is marked and not computed", got, err)
+	}
+}
+
 func TestDamagedCatalog(t *testing.T) {
 	for name, damage := range damages {
 		t.Run(name, func(t *testing.T) {

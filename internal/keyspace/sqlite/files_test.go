@@ -2,7 +2,6 @@ package sqlite_test
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"math"
 	"os"
@@ -178,73 +177,6 @@ func TestMonthTakenAway(t *testing.T) {
 	write(march+100, 100)
 	if n, err := count(t, w, march, april); n != 1 || err != nil {
 		t.Errorf("%d of 1 block of the month begun anew, error %v", n, err)
-	}
-}
-
-// TestLogsAreBounded writes much while a slow reader yields, which holds up nothing, and while another program stays
-// in the file, which makes the log grow until it leaves.
-func TestLogsAreBounded(t *testing.T) {
-	b, dir := filled(t)
-	w, err := b.Writer(t.Context(), "filled")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = w.Close() }()
-	sequence := uint64(1000)
-	write := func(mib int) {
-		t.Helper()
-		for range mib {
-			var c keyspace.Changes
-			for range 52 {
-				sequence++
-				c.Blocks = append(c.Blocks, testBlock(march+int64(sequence), sequence)) //nolint:gosec // small
-			}
-			if _, err := w.Write(t.Context(), &c); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	logSize := func() int64 {
-		info, err := os.Stat(filepath.Join(dir, "2026-03.db-wal"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return info.Size()
-	}
-	err = w.Blocks(t.Context(), "g", march, march+2, func(keyspace.Block) error { write(16); return nil })
-	if err != nil {
-		t.Fatal(err)
-	}
-	if size := logSize(); size > 10<<20 {
-		t.Errorf("the log has %d bytes after 32 MiB were written under a slow reader", size)
-	}
-
-	other, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "2026-03.db")+"?mode=ro")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = other.Close() }()
-	tx, err := other.BeginTx(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var n int
-	if err := tx.QueryRowContext(t.Context(), "SELECT count(*) FROM blocks").Scan(&n); err != nil {
-		t.Fatal(err)
-	}
-	write(30)
-	if size := logSize(); size < 20<<20 {
-		t.Fatalf("the log has %d bytes: nobody stayed in it", size)
-	}
-	if err := tx.Rollback(); err != nil {
-		t.Fatal(err)
-	}
-	write(24)
-	if size := logSize(); size > 10<<20 {
-		t.Errorf("the log has %d bytes though nobody stays in it", size)
-	}
-	if got, err := count(t, w, march, april); err != nil || got != 20+52*(2*16+30+24) {
-		t.Errorf("%d of %d blocks, error %v", got, 20+52*(2*16+30+24), err)
 	}
 }
 

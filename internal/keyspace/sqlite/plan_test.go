@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"errors"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -57,4 +58,34 @@ func explain(t *testing.T, f *writeFile, text string) string {
 		t.Fatal(err)
 	}
 	return plan.String()
+}
+
+// TestFailedTransaction gives a gateway a number in a transaction that fails: the next gives it one again.
+func TestFailedTransaction(t *testing.T) {
+	ctx := t.Context()
+	path := filepath.Join(t.TempDir(), "blocks.db")
+	if err := create(ctx, path, ddl.Blocks()); err != nil {
+		t.Fatal(err)
+	}
+	f, err := openWriteFile(ctx, path, ddl.Blocks(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.close() }()
+	failure := errors.New("failure")
+	for _, want := range []error{failure, nil} {
+		err := f.transact(ctx, func() error {
+			if _, err := f.id(ctx, "g"); err != nil {
+				return err
+			}
+			return want
+		})
+		if !errors.Is(err, want) {
+			t.Fatalf("got error %v, want %v", err, want)
+		}
+	}
+	var names int
+	if err := f.conn.QueryRowContext(ctx, "SELECT count(*) FROM names").Scan(&names); err != nil || names != 1 {
+		t.Errorf("%d names (error %v), want 1", names, err)
+	}
 }
