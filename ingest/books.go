@@ -74,8 +74,8 @@ func (i *Ingest) state() (state, detail string) {
 }
 
 // announce keeps the instance in the registry.
-func (i *Ingest) announce() {
-	i.background("registry", 3*time.Second, func(ctx context.Context) {
+func (i *Ingest) announce(ctx context.Context) {
+	i.background(ctx, "registry", 3*time.Second, func(ctx context.Context) {
 		_ = i.conn.Announce(ctx, i.service, announceEvery) // it ends with the context
 	})
 }

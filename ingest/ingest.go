@@ -84,7 +84,7 @@ type Ingest struct {
 	o       Options
 	log     *slog.Logger
 	started time.Time
-	ctx     context.Context //nolint:containedctx // of Start: why it ended decides how Stop ends
+	why     func() error // why Start's context ended, nil if it did not
 	stack   *lifecycle.Stack
 	done    chan struct{} // closed when the log was taken over or lost
 
@@ -122,7 +122,7 @@ func New(o Options) (*Ingest, error) {
 
 // Start returns when the port is open. What the log still holds is read after that. An error leaves nothing running.
 func (i *Ingest) Start(ctx context.Context) error {
-	i.ctx = ctx
+	i.why = func() error { return context.Cause(ctx) }
 	if err := i.start(ctx); err != nil {
 		return errors.Join(fmt.Errorf("start ingest of %s: %w", i.o.Provider, err), i.Stop(context.WithoutCancel(ctx)))
 	}
@@ -151,14 +151,14 @@ func (i *Ingest) start(ctx context.Context) error {
 	if err := i.answer(); err != nil {
 		return err
 	}
-	i.seal()
-	i.catchUp()
+	i.seal(ctx)
+	i.catchUp(ctx)
 	i.pushCommitter()
 	if err := i.openGate(ctx); err != nil {
 		return err
 	}
-	i.announce()
-	i.watchOver()
+	i.announce(ctx)
+	i.watchOver(ctx)
 	i.log.Info("accepting", "address", i.Addr(), "claim", claim.sequence)
 	return nil
 }
@@ -186,11 +186,14 @@ func (i *Ingest) Err() error {
 	return err
 }
 
+// lost reports whether the log is another instance's now, or gone.
+func (i *Ingest) lost() bool { return i.committer.Err() != nil }
+
 // Stop closes the port, answers what is in hand, stores what the head holds, and gives everything back. What it does not
 // manage within its limits is in the log. When the parent process is gone it stops at once: NATS may be gone with it.
 // It may be called more than once.
 func (i *Ingest) Stop(ctx context.Context) error {
-	if i.ctx != nil && errors.Is(context.Cause(i.ctx), lifecycle.ErrParentGone) {
+	if i.why != nil && errors.Is(i.why(), lifecycle.ErrParentGone) {
 		gone, cancel := context.WithCancel(ctx)
 		cancel()
 		_ = i.stack.Stop(gone) // the log has everything
@@ -203,9 +206,9 @@ func (i *Ingest) push(name string, limit time.Duration, stop func(ctx context.Co
 	i.stack.Push(name, limit, stop)
 }
 
-// background runs fn until the instance stops.
-func (i *Ingest) background(name string, limit time.Duration, fn func(ctx context.Context)) {
-	ctx, cancel := context.WithCancel(context.Background())
+// background runs fn until the instance stops, with what ctx carries.
+func (i *Ingest) background(ctx context.Context, name string, limit time.Duration, fn func(ctx context.Context)) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -293,7 +296,7 @@ func (i *Ingest) commit(writer *bus.Writer, c *claim) {
 func (i *Ingest) pushCommitter() { i.push("committer", commitStop, i.committer.Close) }
 
 // seal starts the sealer; stopping, it stores what the head holds, unless another instance has taken over.
-func (i *Ingest) seal() {
+func (i *Ingest) seal(ctx context.Context) {
 	i.sealer = seal.New(seal.Options{
 		Head: i.head, Keyspace: i.keyspace, Aside: i.setBlockAside, Logger: i.log,
 		Retention: func() time.Duration { return i.settings.pipeline().Settings.Retention },
@@ -303,7 +306,7 @@ func (i *Ingest) seal() {
 			return err
 		},
 	})
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -316,7 +319,7 @@ func (i *Ingest) seal() {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if i.committer.Err() != nil {
+		if i.lost() {
 			return nil
 		}
 		return i.sealer.Finish(ctx)
@@ -324,8 +327,8 @@ func (i *Ingest) seal() {
 }
 
 // catchUp starts the reading of the log.
-func (i *Ingest) catchUp() {
-	i.background("catching up", otherStop, func(ctx context.Context) {
+func (i *Ingest) catchUp(ctx context.Context) {
+	i.background(ctx, "catching up", otherStop, func(ctx context.Context) {
 		i.head.CatchUp(ctx, i.journal.Read, i.shapes, i.setMessageAside)
 	})
 }
@@ -359,8 +362,8 @@ func (i *Ingest) openGate(ctx context.Context) error {
 }
 
 // watchOver closes done when the committer can write no more.
-func (i *Ingest) watchOver() {
-	i.background("watch", otherStop, func(ctx context.Context) {
+func (i *Ingest) watchOver(ctx context.Context) {
+	i.background(ctx, "watch", otherStop, func(ctx context.Context) {
 		select {
 		case <-i.committer.Done():
 			close(i.done)

@@ -116,14 +116,15 @@ type gateway struct {
 	seq  int
 }
 
-func (h *house) dial(i *ingest.Ingest, name string) *gateway {
+// dial connects as crane-1.
+func (h *house) dial(i *ingest.Ingest) *gateway {
 	h.t.Helper()
 	conn, err := net.Dial("tcp", i.Addr().String())
 	h.check(err)
 	h.t.Cleanup(func() { _ = conn.Close() })
 	h.check(conn.SetDeadline(time.Now().Add(20 * time.Second)))
 	g := &gateway{h: h, conn: conn, in: bufio.NewReader(conn)}
-	if got := g.say(fmt.Sprintf("HELLO %s %s\n", name, enrolmentKey)); !strings.HasPrefix(got, "OK") {
+	if got := g.say("HELLO crane-1 " + enrolmentKey + "\n"); !strings.HasPrefix(got, "OK") {
 		h.t.Fatalf("HELLO is answered by %q", got)
 	}
 	return g
@@ -203,7 +204,7 @@ func (h *house) readings(gateway string, withHead bool) int {
 func TestAcknowledgedReadingsAreAnsweredAndKept(t *testing.T) {
 	h := newHouse(t)
 	i := h.start()
-	g := h.dial(i, "crane-1")
+	g := h.dial(i)
 	for n := range 3 {
 		if got, want := g.put(fmt.Sprintf("hoist load=%d,height=2.5\n", n)), fmt.Sprintf("ACK %d", n+1); got != want {
 			t.Fatalf("a frame is answered by %q, want %q", got, want)
@@ -225,7 +226,7 @@ func TestAcknowledgedReadingsAreAnsweredAndKept(t *testing.T) {
 	if b := h.books(); b.Frames.Committed != 3 || b.Readings.Accepted != 6 || b.Log.Messages > 2 {
 		t.Errorf("after a start the books say %+v", b)
 	}
-	g = h.dial(i, "crane-1")
+	g = h.dial(i)
 	if got := g.put("hoist load=9,height=2.5\n"); got != "ACK 1" {
 		t.Errorf("a frame after a start is answered by %q", got)
 	}
@@ -238,7 +239,7 @@ func TestSettingsAreLive(t *testing.T) {
 	h := newHouse(t)
 	i := h.start()
 	defer h.stop(i)
-	g := h.dial(i, "crane-1")
+	g := h.dial(i)
 	h.record.Settings.Limits.SensorsPerGateway = 1
 	h.put()
 	deadline := time.Now().Add(5 * time.Second)
@@ -256,7 +257,7 @@ func TestSettingsAreLive(t *testing.T) {
 func TestTakenOverInstanceStops(t *testing.T) {
 	h := newHouse(t)
 	i := h.start()
-	g := h.dial(i, "crane-1")
+	g := h.dial(i)
 	if got := g.put("hoist load=1\n"); got != "ACK 1" {
 		t.Fatalf("a frame is answered by %q", got)
 	}
@@ -298,7 +299,10 @@ func TestHeldPortIsNamed(t *testing.T) {
 
 func TestOptionsThatCannotBe(t *testing.T) {
 	for _, o := range []ingest.Options{
-		{}, {Provider: "No"}, {Provider: "harbor"}, {Provider: "harbor", Bus: "nats://x"},
+		{},
+		{Provider: "No"},
+		{Provider: "harbor"},
+		{Provider: "harbor", Bus: "nats://x"},
 		{Provider: "harbor", Bus: "nats://x", Keyspaces: "sqlite:x", PortBase: -1},
 	} {
 		if _, err := ingest.New(o); !schema.Is(err, schema.Invalid) {

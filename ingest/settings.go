@@ -36,7 +36,7 @@ func (i *Ingest) watchSettings(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open the provider's records: %w", err)
 	}
-	i.background("settings", otherStop, func(ctx context.Context) {
+	i.background(ctx, "settings", otherStop, func(ctx context.Context) {
 		_ = bucket.Watch(ctx, s.take) // it ends with the context
 	})
 	notice := time.NewTimer(time.Second)

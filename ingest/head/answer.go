@@ -128,7 +128,8 @@ func (h *Head) answerSince(q *headapi.SinceRequest, until uint64, reply func([]b
 		header.Missed = after.Less(g.released)
 		for _, p := range g.parts {
 			header.Missed = header.Missed || after.Less(p.baseTo)
-			views = append(views, p.view().after(after))
+			v := p.view()
+			views = append(views, v.after(after))
 		}
 	}
 	h.mu.Unlock()

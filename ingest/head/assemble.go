@@ -82,7 +82,7 @@ func (a *assembler) group(rows []row) {
 		if at < 0 || a.groups[at].shape != rows[i].shape {
 			at = a.find(rows[i].shape)
 		}
-		a.groups[at].rows = append(a.groups[at].rows, uint32(i)) //nolint:gosec // a part has few rows
+		a.groups[at].rows = append(a.groups[at].rows, uint32(i))
 	}
 }
 

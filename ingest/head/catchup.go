@@ -103,7 +103,7 @@ func (h *Head) join() {
 func (h *Head) awaitRoom(ctx context.Context, limit int64, behind bool) error {
 	for {
 		h.mu.Lock()
-		ok := h.bytes <= limit && !(behind && h.live)
+		ok := h.bytes <= limit && (!behind || !h.live)
 		h.mu.Unlock()
 		if ok {
 			return ctx.Err()

@@ -36,7 +36,7 @@ func (r *row) position() schema.Position { return schema.Position{Sequence: r.se
 
 // end returns the position of the row's last reading.
 func (r *row) end() schema.Position {
-	return schema.Position{Sequence: r.seq, Ordinal: r.ord + uint32(len(r.shape.Sensors)) - 1} //nolint:gosec // a shape has few sensors
+	return schema.Position{Sequence: r.seq, Ordinal: r.ord + uint32(len(r.shape.Sensors)) - 1}
 }
 
 // part holds the readings of one gateway and one UTC day that are not yet surely in the keyspace, in order of position.
@@ -70,7 +70,7 @@ func (p *part) add(r *batch.Row, seq uint64, l *lane, from *batch.Rows, now int6
 	}
 	p.rows = append(p.rows, row{
 		shape: r.Shape, time: r.Time, seq: seq,
-		ord: r.First, first: uint32(first), //nolint:gosec // a part is closed long before
+		ord: r.First, first: uint32(first),
 	})
 	p.bits = append(p.bits, from.Bits[r.First:int(r.First)+n]...)
 	grown := int64(rowBytes + n*valueBytes)
@@ -137,10 +137,11 @@ func (p *part) view() view {
 
 // after returns the view of the rows after a position; the base is left out, since it does not know the positions of
 // its readings.
-func (v view) after(after schema.Position) view {
+func (v *view) after(after schema.Position) view {
 	n := sort.Search(len(v.rows), func(i int) bool { return after.Less(v.rows[i].end()) })
-	v.base, v.rows = nil, v.rows[n:]
-	return v
+	rest := *v
+	rest.base, rest.rows = nil, v.rows[n:]
+	return rest
 }
 
 // readings returns how many readings the rows hold.
@@ -158,7 +159,7 @@ func (v *view) message() []byte {
 	for i := range v.rows {
 		r := &v.rows[i]
 		first := len(rows.Bits)
-		rows.Rows = append(rows.Rows, batch.Row{Shape: r.shape, Time: r.time, First: uint32(first)}) //nolint:gosec // as in add
+		rows.Rows = append(rows.Rows, batch.Row{Shape: r.shape, Time: r.time, First: uint32(first)})
 		for j, k := range r.shape.Kinds {
 			bits := v.bits[int(r.first)+j]
 			if k == schema.Text {

@@ -165,7 +165,7 @@ func (h *Head) drop(g *gateway) {
 // forget takes a part out of the books.
 func (h *Head) forget(p *part) {
 	h.bytes -= p.bytes
-	h.readings -= uint64(p.readings) //nolint:gosec // never negative
+	h.readings -= uint64(p.readings)
 	h.parts--
 }
 
@@ -280,7 +280,7 @@ func (h *Head) cut(p *part, upTo schema.Position) {
 	before := p.readings
 	freed := p.cut(upTo)
 	h.bytes -= freed
-	h.readings -= uint64(before - p.readings) //nolint:gosec // a cut takes readings away
+	h.readings -= uint64(before - p.readings)
 	if p.closed {
 		h.closing -= freed
 	}
@@ -303,7 +303,7 @@ func (h *Head) rebase(g *gateway, b base) {
 	p.readings += b.readings
 	p.bytes += int64(len(b.data))
 	h.bytes += int64(len(b.data))
-	h.readings += uint64(b.readings) //nolint:gosec // never negative
+	h.readings += uint64(b.readings)
 	if p.closed {
 		h.closing += int64(len(b.data))
 	}

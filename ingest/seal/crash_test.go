@@ -153,7 +153,7 @@ func realWorld(t *testing.T) (*world, *crashing, *realLog, func()) {
 	reopen := func() {
 		t.Helper()
 		if c.Writer != nil {
-			check(c.Writer.Close())
+			check(c.Close())
 		}
 		c.Writer, err = backend.Writer(t.Context(), "harbor")
 		check(err)

@@ -38,6 +38,8 @@ type rollupRound struct {
 	keys   []keyspace.RollupKey
 	recent map[keyspace.RollupKey]marking  // ended spans that were marked lately
 	broken map[keyspace.RollupKey]struct{} // spans with a block that cannot be read
+
+	failing bool // the last try failed
 }
 
 // marking is when a span was first and last marked since its rollup was computed.
@@ -76,24 +78,42 @@ func (r *rollupRound) due() time.Time {
 	return r.scanAt
 }
 
-// roll computes some rollups that do not count.
-func (s *Sealer) roll(ctx context.Context, now time.Time, busy bool) error {
+// roll computes some rollups that do not count. It can wait: an error only puts it off. What it computed is in hand
+// then, and written before anything else.
+func (s *Sealer) roll(ctx context.Context, now time.Time, busy bool) {
 	r := &s.rollups
 	if now.Before(r.due()) {
-		return nil
+		return
 	}
+	w, err := s.rollSome(ctx, now, busy)
+	if err != nil && ctx.Err() == nil {
+		if !r.failing {
+			s.Logger.Warn("rollups cannot be computed yet", "error", err)
+		}
+		r.keys, r.scanAt = nil, now.Add(failedRest)
+	}
+	r.failing = err != nil
+	if len(w.changes.Rollups) > 0 {
+		s.hand = w
+	}
+}
+
+// rollSome computes rollups for a while.
+func (s *Sealer) rollSome(ctx context.Context, now time.Time, busy bool) (*write, error) {
+	r, w := &s.rollups, &write{}
 	if len(r.keys) == 0 {
 		if err := s.scan(ctx, now); err != nil {
-			return err
+			return w, err
 		}
 	}
 	begun := s.Now()
-	w := &write{}
 	for len(r.keys) > 0 && len(w.changes.Rollups) < rollBatch && s.Now().Sub(begun) < rollSlice {
 		key := r.keys[0]
 		rolled, err := s.compute(ctx, key)
-		if err != nil {
-			return err
+		if errors.Is(err, errBroken) {
+			s.giveUp(key, err)
+		} else if err != nil {
+			return w, err
 		}
 		r.keys = r.keys[1:]
 		delete(r.recent, key)
@@ -105,8 +125,7 @@ func (s *Sealer) roll(ctx context.Context, now time.Time, busy bool) error {
 	if busy {
 		r.nextAt = r.nextAt.Add(rollRest * r.nextAt.Sub(begun))
 	}
-	s.hand = w
-	return s.finish(ctx)
+	return w, nil
 }
 
 // scan finds spans that have ended and whose rollups do not count.
@@ -147,14 +166,12 @@ func (s *Sealer) compute(ctx context.Context, key keyspace.RollupKey) (*keyspace
 	err := s.Keyspace.Blocks(ctx, key.Gateway, from, to, func(b keyspace.Block) error {
 		r, err := block.Open(slices.Clone(b.Data))
 		if err != nil {
-			return errors.Join(errBroken, err)
+			return broken(err)
 		}
 		readers = append(readers, r)
 		return nil
 	})
-	if errors.Is(err, errBroken) {
-		return nil, s.brokenBlock(key, err)
-	} else if err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("read blocks: %w", err)
 	}
 	var upTo schema.Position
@@ -175,21 +192,22 @@ func (s *Sealer) compute(ctx context.Context, key keyspace.RollupKey) (*keyspace
 	}
 	stats, err := statsOf(readers, from, to)
 	if err != nil {
-		return nil, s.brokenBlock(key, err)
+		return nil, broken(err)
 	}
 	return &keyspace.Rollup{RollupKey: key, Computed: upTo, Data: rollup.Encode(nil, stats)}, nil
 }
 
-var errBroken = errors.New("a block cannot be read")
+var errBroken = errors.New("what is stored cannot be read")
 
-// brokenBlock gives a span up: readers, who meet the same block, say so themselves.
-func (s *Sealer) brokenBlock(key keyspace.RollupKey, err error) error {
+func broken(err error) error { return fmt.Errorf("%w: %w", errBroken, err) }
+
+// giveUp gives a span up: readers, who meet the same block, say so themselves.
+func (s *Sealer) giveUp(key keyspace.RollupKey, err error) {
 	if s.rollups.broken == nil || len(s.rollups.broken) >= maxRecent {
 		s.rollups.broken = make(map[keyspace.RollupKey]struct{})
 	}
 	s.rollups.broken[key] = struct{}{}
 	s.Logger.Error("a rollup cannot be computed", "gateway", key.Gateway, "start", time.Unix(0, key.Start).UTC(), "error", err)
-	return nil
 }
 
 // stale returns up to which position the span is marked.
@@ -227,12 +245,12 @@ func (s *Sealer) settled(ctx context.Context, key keyspace.RollupKey, upTo schem
 	}
 	blocks, err := catalog.DecodeTail(row.Tail)
 	if err != nil {
-		return false, s.brokenBlock(key, err)
+		return false, broken(err)
 	}
 	for _, data := range blocks {
 		r, err := block.Open(data)
 		if err != nil {
-			return false, s.brokenBlock(key, err)
+			return false, broken(err)
 		}
 		if schema.Start(r.First(), schema.DaySpan) == schema.Start(key.Start, schema.DaySpan) && !upTo.Less(r.From()) {
 			return false, nil

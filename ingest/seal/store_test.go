@@ -14,13 +14,12 @@ import (
 // store is a keyspace in memory whose writes become durable only when told, as a backend's without a sync for each
 // write; crash forgets those that have not.
 type store struct {
-	mu        sync.Mutex
-	writes    []keyspace.Changes // since the beginning, a kind each, so that a crash can come between two kinds
-	receipts  []int              // the number of writes at each receipt
-	forgotten int                // receipts before the last crash
-	durable   int                // writes that are durable
-	lag       bool               // writes are not durable by themselves
-	fail      func(c *keyspace.Changes) error
+	mu       sync.Mutex
+	writes   []keyspace.Changes // since the beginning, a kind each, so that a crash can come between two kinds
+	receipts []int              // the number of writes at each receipt
+	durable  int                // writes that are durable
+	lag      bool               // writes are not durable by themselves
+	fail     func(c *keyspace.Changes) error
 
 	blocks   map[keyspace.BlockKey]keyspace.Block
 	gateways map[string]keyspace.Gateway
