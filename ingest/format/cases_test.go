@@ -112,25 +112,25 @@ type testCase struct {
 	request caseRequest
 }
 
-func readCase(t testing.TB, base string) testCase {
-	t.Helper()
-	c := testCase{payload: readFile(t, base+".in"), request: caseRequest{Gateway: "gw"}}
+func readCase(tb testing.TB, base string) testCase {
+	tb.Helper()
+	c := testCase{payload: readFile(tb, base+".in"), request: caseRequest{Gateway: "gw"}}
 	if data, err := os.ReadFile(base + ".req"); err == nil {
 		c.request = caseRequest{}
 		if err := json.Unmarshal(data, &c.request); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	} else if !errors.Is(err, os.ErrNotExist) {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return c
 }
 
-func readFile(t testing.TB, path string) []byte {
-	t.Helper()
+func readFile(tb testing.TB, path string) []byte {
+	tb.Helper()
 	data, err := os.ReadFile(path)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return data
 }
@@ -169,9 +169,9 @@ func readings(out *batch.Rows) []string {
 	var lines []string
 	for _, row := range out.Rows {
 		s := row.Shape
-		attributes := ""
+		var attributes strings.Builder
 		for _, a := range s.Attributes {
-			attributes += fmt.Sprintf(" %s=%s", a.Name, strconv.Quote(a.Value))
+			fmt.Fprintf(&attributes, " %s=%q", a.Name, a.Value)
 		}
 		at := time.Unix(0, row.Time).UTC().Format(time.RFC3339Nano)
 		if row.Arrival {
@@ -183,30 +183,30 @@ func readings(out *batch.Rows) []string {
 			if k == schema.Text {
 				text = strconv.Quote(text)
 			}
-			lines = append(lines, fmt.Sprintf("%s | %s | %s | %s %s%s", s.Gateway, s.Sensors[j], at, k, text, attributes))
+			lines = append(lines, fmt.Sprintf("%s | %s | %s | %s %s%s", s.Gateway, s.Sensors[j], at, k, text, attributes.String()))
 		}
 	}
 	return lines
 }
 
 // consistent checks what must hold of all rows and reports.
-func consistent(t testing.TB, out *batch.Rows, r format.Report) {
-	t.Helper()
+func consistent(tb testing.TB, out *batch.Rows, r format.Report) {
+	tb.Helper()
 	next, timeless, texts := 0, 0, 0
 	for i, row := range out.Rows {
 		if int(row.First) != next {
-			t.Fatalf("row %d begins at value %d, want %d", i, row.First, next)
+			tb.Fatalf("row %d begins at value %d, want %d", i, row.First, next)
 		}
 		for j, k := range row.Shape.Kinds {
 			if err := schema.CheckSensor(row.Shape.Sensors[j]); err != nil {
-				t.Fatal(err)
+				tb.Fatal(err)
 			}
 			if k == schema.Text {
 				texts += len(out.Value(next+j, k).Text())
 			}
 		}
 		if err := schema.CheckGateway(row.Shape.Gateway); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		next += len(row.Shape.Kinds)
 		if row.Arrival {
@@ -218,13 +218,13 @@ func consistent(t testing.TB, out *batch.Rows, r format.Report) {
 		reasons += n
 	}
 	if next != len(out.Bits) || texts != len(out.Text) {
-		t.Fatalf("%d values and %d bytes of text, of which rows have %d and %d", len(out.Bits), len(out.Text), next, texts)
+		tb.Fatalf("%d values and %d bytes of text, of which rows have %d and %d", len(out.Bits), len(out.Text), next, texts)
 	}
 	if r.Accepted != next || r.Timeless != timeless || r.Rejected != reasons || (r.Rejected > 0) != (r.Code != "") {
-		t.Fatalf("the report %+v does not fit %d readings, %d of them without a time", r, next, timeless)
+		tb.Fatalf("the report %+v does not fit %d readings, %d of them without a time", r, next, timeless)
 	}
 	if len(r.Lines) > format.MaxLines || (len(r.Lines) > 0) != (r.Rejected > 0) {
-		t.Fatalf("%d refusals named of %d readings", len(r.Lines), r.Rejected)
+		tb.Fatalf("%d refusals named of %d readings", len(r.Lines), r.Rejected)
 	}
 }
 

@@ -300,7 +300,7 @@ func (r *jsonReader) number(name []byte) {
 	}
 	if d.integer && (d.digits > 19 || d.mantissa > 1<<53) {
 		if n, ok := d.int(text); ok {
-			r.add(name, schema.Int, uint64(n)) //nolint:gosec // the bits are what is kept
+			r.add(name, schema.Int, uint64(n))
 			return
 		}
 	}
@@ -340,51 +340,6 @@ func (r *jsonReader) timestamp(depth int) {
 		r.bad(syntax("ts is no time: milliseconds since 1970, or RFC 3339"))
 	}
 	r.el.arrival = false
-}
-
-// milliseconds returns a number of milliseconds, whose text is given, in nanoseconds; at the ends of the calendar when it
-// is beyond them.
-func (d *decimal) milliseconds(text []byte) int64 {
-	if d.integer {
-		if n, ok := d.int(text); ok {
-			return nanoseconds(n, int64(time.Millisecond))
-		}
-	}
-	// The exponent is that of the last digit. Digits beyond the 19th count for their place alone.
-	e := d.exponent + 6 + d.digits
-	m, digits := uint64(0), 0
-	for _, c := range text {
-		if c|0x20 == 'e' {
-			break
-		}
-		if c -= '0'; c > 9 {
-			continue
-		}
-		e--
-		if m < 1e18 {
-			m, digits = m*10+uint64(c), e
-		}
-	}
-	limit := int64(math.MaxInt64)
-	if d.negative {
-		limit = math.MinInt64
-	}
-	for ; digits > 0 && m > 0; digits-- {
-		if m > math.MaxInt64/10 {
-			return limit
-		}
-		m *= 10
-	}
-	for ; digits < 0 && m > 0; digits++ {
-		m /= 10
-	}
-	if m > math.MaxInt64 {
-		return limit
-	}
-	if d.negative {
-		return -int64(m) //nolint:gosec // at most math.MaxInt64
-	}
-	return int64(m) //nolint:gosec // at most math.MaxInt64
 }
 
 // gateway reads the name of the element's gateway.

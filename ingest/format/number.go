@@ -3,6 +3,7 @@ package format
 import (
 	"math"
 	"strconv"
+	"time"
 )
 
 // tens are the powers of ten that a float64 holds exactly.
@@ -127,4 +128,49 @@ func nanoseconds(n, unit int64) int64 {
 	default:
 		return n * unit
 	}
+}
+
+// milliseconds returns a number of milliseconds, whose text is given, in nanoseconds; at the ends of the calendar when it
+// is beyond them.
+func (d *decimal) milliseconds(text []byte) int64 {
+	if d.integer {
+		if n, ok := d.int(text); ok {
+			return nanoseconds(n, int64(time.Millisecond))
+		}
+	}
+	// The exponent is that of the last digit. Digits beyond the 19th count for their place alone.
+	e := d.exponent + 6 + d.digits
+	m, digits := uint64(0), 0
+	for _, c := range text {
+		if c|0x20 == 'e' {
+			break
+		}
+		if c -= '0'; c > 9 {
+			continue
+		}
+		e--
+		if m < 1e18 {
+			m, digits = m*10+uint64(c), e
+		}
+	}
+	limit := int64(math.MaxInt64)
+	if d.negative {
+		limit = math.MinInt64
+	}
+	for ; digits > 0 && m > 0; digits-- {
+		if m > math.MaxInt64/10 {
+			return limit
+		}
+		m *= 10
+	}
+	for ; digits < 0 && m > 0; digits++ {
+		m /= 10
+	}
+	if m > math.MaxInt64 {
+		return limit
+	}
+	if d.negative {
+		return -int64(m)
+	}
+	return int64(m)
 }

@@ -129,7 +129,7 @@ func (t *task) row(s *series, at int64, arrival bool) *refusal {
 	if l == nil {
 		return t.rowUnknown(s, at, arrival)
 	}
-	t.out.Rows = append(t.out.Rows, batch.Row{Shape: l.shape, Time: at, First: uint32(t.firstBits), Arrival: arrival}) //nolint:gosec // fewer than a payload's bytes
+	t.out.Rows = append(t.out.Rows, batch.Row{Shape: l.shape, Time: at, First: uint32(t.firstBits), Arrival: arrival})
 	t.count(n, arrival)
 	return nil
 }
@@ -168,7 +168,7 @@ func (t *task) rowUnknown(s *series, at int64, arrival bool) *refusal {
 	}
 	first := t.firstBits
 	for _, shape := range t.shapes {
-		t.out.Rows = append(t.out.Rows, batch.Row{Shape: shape, Time: at, First: uint32(first), Arrival: arrival}) //nolint:gosec // fewer than a payload's bytes
+		t.out.Rows = append(t.out.Rows, batch.Row{Shape: shape, Time: at, First: uint32(first), Arrival: arrival})
 		first += len(shape.Kinds)
 	}
 	t.count(n, arrival)

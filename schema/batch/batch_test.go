@@ -1,6 +1,7 @@
 package batch_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"flag"
 	"fmt"
@@ -185,7 +186,7 @@ func TestCutAndDamaged(t *testing.T) {
 		if _, _, err := batch.Decode(data[:n], in); !schema.Is(err, schema.Invalid) {
 			t.Errorf("cut to %d of %d bytes: error %v, want an invalid one", n, len(data), err)
 		}
-		damaged := append([]byte(nil), data...)
+		damaged := bytes.Clone(data)
 		damaged[n] ^= 0x10
 		if _, _, err := batch.Decode(damaged, in); !schema.Is(err, schema.Invalid) {
 			t.Errorf("byte %d damaged: error %v, want an invalid one", n, err)
@@ -200,7 +201,7 @@ func TestCutAndDamaged(t *testing.T) {
 
 // sealed returns the message with another checksum at its end.
 func sealed(data []byte) []byte {
-	return binary.LittleEndian.AppendUint32(append([]byte(nil), data...), crc32.Checksum(data, crc32.MakeTable(crc32.Castagnoli)))
+	return binary.LittleEndian.AppendUint32(bytes.Clone(data), crc32.Checksum(data, crc32.MakeTable(crc32.Castagnoli)))
 }
 
 // TestAnnouncedTooMuch sends messages that announce far more than they hold: the bytes are checked before memory is had.
@@ -211,8 +212,7 @@ func TestAnnouncedTooMuch(t *testing.T) {
 	huge := binary.AppendUvarint(nil, 1<<40)
 	in := batch.NewInterner(10)
 	for zeros := range 6 {
-		m := append(append([]byte(nil), head...), make([]byte, zeros)...)
-		m = append(m, huge...)
+		m := slices.Concat(head, make([]byte, zeros), huge)
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		_, _, err := batch.Decode(sealed(m), in)
@@ -238,7 +238,7 @@ func TestAnnouncedWrong(t *testing.T) {
 	announced := len(e.Encode(nil, &h)) - 4 - 5 // an empty body is five zeros
 	for _, at := range []int{announced, announced + 1} {
 		for _, add := range []byte{1, 0xff} {
-			wrong := append([]byte(nil), data...)
+			wrong := bytes.Clone(data)
 			wrong[at] += add
 			if _, _, err := batch.Decode(sealed(wrong), in); !schema.Is(err, schema.Invalid) {
 				t.Errorf("byte %d is %d instead of %d: error %v, want an invalid one", at, wrong[at], data[at], err)

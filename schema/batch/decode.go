@@ -103,11 +103,11 @@ func (d *decoder) uvarint() uint64 {
 // number reads how many parts follow that take at least the given number of bytes each.
 func (d *decoder) number(least int) int {
 	n := d.uvarint()
-	if n > uint64(len(d.rest)/least) { //nolint:gosec // not negative
+	if n > uint64(len(d.rest)/least) {
 		d.fail("more parts than bytes")
 		return 0
 	}
-	return int(n) //nolint:gosec // no more than there are bytes
+	return int(n)
 }
 
 func (d *decoder) take(n int) []byte {
@@ -125,7 +125,7 @@ func (d *decoder) text() []byte { return d.take(d.number(1)) }
 func (d *decoder) header(h *Header) {
 	h.Claim = string(d.text())
 	if b := d.take(8); b != nil {
-		h.Created = int64(binary.LittleEndian.Uint64(b)) //nolint:gosec // the bits are what is kept
+		h.Created = int64(binary.LittleEndian.Uint64(b))
 	}
 	for _, n := range h.Totals.numbers() {
 		*n = d.uvarint()
@@ -182,7 +182,7 @@ func (d *decoder) coded(dst, before []byte, most int) []byte {
 		return dst
 	}
 	middle := d.text()
-	if int(start+end)+len(middle) > most { //nolint:gosec // both are small
+	if int(start+end)+len(middle) > most {
 		d.fail("a name too long")
 		return dst
 	}
@@ -262,7 +262,7 @@ func (d *decoder) shape() {
 	d.before, d.after = d.after, d.before
 	d.beforeEnds, d.afterEnds = d.afterEnds, d.beforeEnds
 	d.shapes = append(d.shapes, d.in.shape(d.key, d.layouts[l]))
-	d.of = append(d.of, uint32(l)) //nolint:gosec // fewer than bytes
+	d.of = append(d.of, uint32(l))
 }
 
 // rows reads n rows. The slices of out have the capacity for what was announced, and more is an error.
@@ -282,7 +282,7 @@ func (d *decoder) rows(out *Rows, n, readings int) {
 			d.fail("more readings than announced")
 			return
 		}
-		out.Rows = append(out.Rows, Row{Shape: shape, Time: before, First: uint32(first), Arrival: head&1 != 0}) //nolint:gosec // fewer than bytes
+		out.Rows = append(out.Rows, Row{Shape: shape, Time: before, First: uint32(first), Arrival: head&1 != 0})
 		values := out.Bits[first : first+len(shape.Kinds)]
 		out.Bits = out.Bits[:first+len(shape.Kinds)]
 		if d.floats[d.of[index]] {
@@ -314,7 +314,7 @@ func (d *decoder) values(values []uint64, kinds []schema.Kind, out *Rows) {
 				values[i] = binary.LittleEndian.Uint64(b)
 			}
 		case schema.Int:
-			values[i] = uint64(unzigzag(d.uvarint())) //nolint:gosec // the bits are what is kept
+			values[i] = uint64(unzigzag(d.uvarint()))
 		case schema.Bool:
 			b := d.take(1)
 			if b == nil || b[0] > 1 {

@@ -37,8 +37,8 @@ func (e *Encoder) Encode(dst []byte, h *Header, rows ...*Rows) []byte {
 	dst = appendHeader(dst, h)
 	if h.Kind == Data {
 		readings, text := e.collect(rows)
-		dst = binary.AppendUvarint(dst, uint64(readings)) //nolint:gosec // a length
-		dst = binary.AppendUvarint(dst, uint64(text))     //nolint:gosec // a length
+		dst = binary.AppendUvarint(dst, uint64(readings))
+		dst = binary.AppendUvarint(dst, uint64(text))
 		dst = e.appendLayouts(dst)
 		dst = e.appendShapes(dst)
 		dst = binary.AppendUvarint(dst, uint64(len(e.rows)))
@@ -52,7 +52,7 @@ func (e *Encoder) Encode(dst []byte, h *Header, rows ...*Rows) []byte {
 
 func appendHeader(dst []byte, h *Header) []byte {
 	dst = appendText(dst, h.Claim)
-	dst = binary.LittleEndian.AppendUint64(dst, uint64(h.Created)) //nolint:gosec // the bits are what is kept
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(h.Created))
 	t := h.Totals
 	for _, n := range t.numbers() {
 		dst = binary.AppendUvarint(dst, *n)
@@ -109,13 +109,13 @@ func (e *Encoder) index(s *Shape) uint32 {
 	if i, ok := e.local[s]; ok {
 		return i
 	}
-	i := uint32(len(e.shapes)) //nolint:gosec // fewer than rows, which are fewer than 2^32
+	i := uint32(len(e.shapes))
 	e.local[s] = i
 	e.shapes = append(e.shapes, s)
 	key := layoutKey{&s.Sensors[0], &s.Kinds[0], len(s.Sensors)}
 	l, ok := e.known[key]
 	if !ok {
-		l = uint32(len(e.layouts)) //nolint:gosec // fewer than shapes
+		l = uint32(len(e.layouts))
 		e.known[key] = l
 		e.layouts = append(e.layouts, s)
 	}
@@ -177,8 +177,8 @@ func appendCoded(dst []byte, before, s string) []byte {
 	for end < most-start && before[len(before)-1-end] == s[len(s)-1-end] {
 		end++
 	}
-	dst = binary.AppendUvarint(dst, uint64(start)) //nolint:gosec // a length
-	dst = binary.AppendUvarint(dst, uint64(end))   //nolint:gosec // a length
+	dst = binary.AppendUvarint(dst, uint64(start))
+	dst = binary.AppendUvarint(dst, uint64(end))
 	return appendText(dst, s[start:len(s)-end])
 }
 
@@ -216,7 +216,7 @@ func appendValues(dst []byte, r *Rows, kinds []schema.Kind, values []uint64) []b
 		case schema.Float:
 			dst = binary.LittleEndian.AppendUint64(dst, v)
 		case schema.Int:
-			dst = binary.AppendUvarint(dst, zigzag(int64(v))) //nolint:gosec // the bits are what is kept
+			dst = binary.AppendUvarint(dst, zigzag(int64(v)))
 		case schema.Bool:
 			dst = append(dst, byte(v))
 		case schema.Text:
@@ -226,6 +226,6 @@ func appendValues(dst []byte, r *Rows, kinds []schema.Kind, values []uint64) []b
 	return dst
 }
 
-func zigzag(i int64) uint64 { return uint64(i<<1) ^ uint64(i>>63) } //nolint:gosec // the bits are what is kept
+func zigzag(i int64) uint64 { return uint64(i<<1) ^ uint64(i>>63) }
 
-func unzigzag(u uint64) int64 { return int64(u>>1) ^ -int64(u&1) } //nolint:gosec // the bits are what is kept
+func unzigzag(u uint64) int64 { return int64(u>>1) ^ -int64(u&1) }

@@ -64,7 +64,7 @@ func cutText(key string) (text, rest string) {
 		length |= uint(c&0x7f) << shift
 		shift += 7
 		if c < 0x80 {
-			return key[i+1 : i+1+int(length)], key[i+1+int(length):] //nolint:gosec // we wrote it
+			return key[i+1 : i+1+int(length)], key[i+1+int(length):]
 		}
 	}
 }

@@ -78,7 +78,7 @@ func (r *Rows) AppendRange(o *Rows, from, to int) {
 	if to < len(o.Rows) {
 		end = int(o.Rows[to].First)
 	}
-	shift := uint32(len(r.Bits)) - uint32(first) //nolint:gosec // wraps round and back
+	shift := uint32(len(r.Bits)) - uint32(first)
 	start := len(r.Bits)
 	r.Bits = append(r.Bits, o.Bits[first:end]...)
 	for _, row := range o.Rows[from:to] {
