@@ -211,7 +211,7 @@ func (r *answer) room(n int) error {
 	defer silent.Stop()
 	for {
 		r.mu.Lock()
-		free := r.sent+uint64(n) <= r.consumed+answerWindow
+		free := r.sent+pieceCost+uint64(n) <= r.consumed+answerWindow
 		r.mu.Unlock()
 		if free {
 			return context.Cause(r.ctx)
@@ -239,6 +239,8 @@ func (r *answer) send(kind byte, data []byte) error {
 		return failed("answer", err)
 	}
 	r.number++
-	r.sent += uint64(len(data))
+	if kind == pieceData || kind == pieceMore {
+		r.sent += pieceCost + uint64(len(data))
+	}
 	return nil
 }

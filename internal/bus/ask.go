@@ -22,7 +22,8 @@ import (
 //	kind 'h'  nothing yet, but at work
 //
 // Each piece names a flow subject. To it the asker reports how much it has consumed (8 bytes, big endian), so that at
-// most answerWindow is under way, or that it has given up (no bytes).
+// most answerWindow is under way, or that it has given up (no bytes). A piece counts as its data and pieceCost, which
+// bounds their number too.
 const (
 	pieceData  = 'd'
 	pieceMore  = 'c'
@@ -32,6 +33,7 @@ const (
 
 	pieceHeader = 5
 	pieceMost   = 128 << 10
+	pieceCost   = 1 << 10
 	chunkMost   = 64 << 20
 
 	answerWindow = 2 << 20
@@ -157,7 +159,7 @@ func (q *question) piece(msg *nats.Msg) error {
 }
 
 func (q *question) data(more bool, data []byte) error {
-	q.consumed += uint64(len(data))
+	q.consumed += pieceCost + uint64(len(data))
 	switch {
 	case len(q.part)+len(data) > chunkMost:
 		return schema.Errorf(schema.TooLarge, "a chunk of the answer is longer than %d bytes", chunkMost)

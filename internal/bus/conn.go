@@ -20,6 +20,9 @@ const (
 	reconnectLeast = 100 * time.Millisecond
 	reconnectMost  = time.Second
 	dialLimit      = 2 * time.Second
+	// syncQueue is how many messages wait for whoever asked for them; more would be lost. Portions and windows are
+	// bounded below it. Each takes 8 bytes of every question's memory.
+	syncQueue = 4096
 )
 
 // Credentials are the text of a NATS credentials file: a user's claims and secret.
@@ -89,6 +92,7 @@ func (c *Conn) options(o Options) []nats.Option {
 		nats.MaxReconnects(-1),
 		nats.IgnoreAuthErrorAbort(), // an account may reach the server later than its user
 		nats.ReconnectBufSize(-1),
+		nats.SyncQueueLen(syncQueue),
 		nats.PingInterval(5 * time.Second),
 		nats.MaxPingsOutstanding(2),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {

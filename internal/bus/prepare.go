@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	// duplicateWindow outlasts the longest wait for an answer that a Writer sits out; beyond it the Writer asks for
-	// the log's last message instead.
-	duplicateWindow = 10 * time.Minute
+	// duplicateWindow is how long the log's stream remembers ids in memory, about 300 bytes each, thousands a second.
+	// Nothing depends on it: beyond it a Writer asks for the log's last message instead.
+	duplicateWindow = 30 * time.Second
 	// serviceLife is how long an instance is listed without announcing itself again.
 	serviceLife = 15 * time.Second
 	// sessionLife bounds how long a session of a person may be kept.

@@ -15,7 +15,7 @@ import (
 const (
 	// readBytes and readMessages bound one portion of a reading; up to three are in memory.
 	readBytes    = 4 << 20
-	readMessages = 4096
+	readMessages = syncQueue / 2
 	// readPatience is how long a reading goes on trying without getting anything.
 	readPatience = 30 * time.Second
 )

@@ -20,6 +20,7 @@ import (
 const (
 	// startLimit bounds how long a server may take to read its streams back.
 	startLimit = 2 * time.Minute
+	readyStep  = 100 * time.Millisecond // at most so long a start that cannot succeed goes unnoticed
 	// memoryLimit bounds the streams in memory, of all accounts together. It is a limit, not an allotment.
 	memoryLimit = 1 << 30
 	// defaultStoreLimit lies above the sum of all quotas; free disk is what must be watched.
@@ -97,18 +98,22 @@ func StartServer(o ServerOptions) (*Server, error) {
 func (s *Server) start(o ServerOptions) error {
 	fatal := make(chan string, 1)
 	s.nats.SetLoggerV2(&natsLogger{log: o.Logger, fatal: fatal}, false, false, false)
-	ready := make(chan bool, 1)
+	started := make(chan struct{})
 	go func() {
-		s.nats.Start()
-		ready <- s.nats.ReadyForConnections(startLimit)
+		defer close(started)
+		s.nats.Start() // reads the streams back before it returns
 	}()
-	select {
-	case text := <-fatal:
-		addr := net.JoinHostPort(o.Host, strconv.Itoa(o.Port))
-		return schema.Errorf(schema.Unavailable, "the NATS server cannot run at %s: %s", addr, text).
-			WithNext("free the address, or choose another port")
-	case ok := <-ready:
-		if !ok {
+	limit := time.Now().Add(startLimit)
+	for ready := false; !ready; ready = s.nats.ReadyForConnections(readyStep) {
+		select {
+		case text := <-fatal:
+			<-started
+			addr := net.JoinHostPort(o.Host, strconv.Itoa(o.Port))
+			return schema.Errorf(schema.Unavailable, "the NATS server cannot run at %s: %s", addr, text).
+				WithNext("free the address, or choose another port")
+		default:
+		}
+		if time.Now().After(limit) {
 			return schema.Errorf(schema.Unavailable, "the NATS server took no connections within %v", startLimit)
 		}
 	}

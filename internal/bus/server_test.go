@@ -1,0 +1,106 @@
+package bus
+
+import (
+	"net"
+	"strconv"
+	"testing"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nats-server/v2/server"
+
+	"berth/schema"
+)
+
+func TestServerSaysThatItsPortIsTaken(t *testing.T) {
+	taken := must(net.Listen("tcp", "127.0.0.1:0"))(t)
+	defer taken.Close()
+	_, port, _ := net.SplitHostPort(taken.Addr().String())
+	dir := t.TempDir()
+	_, err := StartServer(ServerOptions{
+		Dir: dir + "/nats", Authority: must(OpenAuthority(dir + "/authority"))(t), Port: must(strconv.Atoi(port))(t), Logger: logger(t),
+	})
+	if !schema.Is(err, schema.Unavailable) {
+		t.Errorf("start on a taken port: %v", err)
+	}
+}
+
+// TestRevive stops and starts JetStream under a writer, as after a full disk.
+func TestRevive(t *testing.T) {
+	h := newHouse(t)
+	provisioner, pipeline := h.provider("acme", LogOptions{})
+	l := must(pipeline.OpenLog(t.Context()))(t)
+	w, _ := claim(t, l, "one", 0)
+	for i := range 10 {
+		if err := w.Append([]byte(strconv.Itoa(i) + " ")); err != nil {
+			t.Fatal(err)
+		}
+		if i%3 == 0 {
+			if err := h.server.Revive(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	confirmed := map[uint64]string{}
+	for i := range 10 {
+		confirmed[must(w.Next(t.Context()))(t).Sequence] = strconv.Itoa(i)
+	}
+	checkLog(t, l, confirmed, 10)
+	if err := provisioner.Prepare(t.Context(), LogOptions{}); err != nil {
+		t.Errorf("prepare after a revival: %v", err)
+	}
+	if err := h.server.Healthy(); err != nil {
+		t.Errorf("health after a revival: %v", err)
+	}
+}
+
+// TestServerOfItsOwn tells a server that was configured with the operator alone of the accounts.
+func TestServerOfItsOwn(t *testing.T) {
+	dir := t.TempDir()
+	a := must(OpenAuthority(dir + "/authority"))(t)
+	if _, _, _, err := a.Provider("before"); err != nil {
+		t.Fatal(err)
+	}
+	resolver := must(server.NewDirAccResolver(dir+"/jwt", 1_000, 0, server.HardDelete))(t)
+	if err := resolver.Store(a.systemAccount(), a.root.System.Key.JWT); err != nil {
+		t.Fatal(err)
+	}
+	ns := must(server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, MaxPayload: maxPayload,
+		TrustedOperators: []*jwt.OperatorClaims{must(jwt.DecodeOperatorClaims(a.Operator()))(t)},
+		SystemAccount:    a.systemAccount(), AccountResolver: resolver,
+		JetStream: true, StoreDir: dir + "/store",
+	}))(t)
+	ns.Start()
+	t.Cleanup(func() {
+		ns.Shutdown()
+		ns.WaitForShutdown()
+		resolver.Close()
+	})
+	if !ns.ReadyForConnections(startLimit) {
+		t.Fatal("the server does not start")
+	}
+	connect := func(c Credentials) *Conn {
+		t.Helper()
+		conn := must(Connect(t.Context(), Options{URL: ns.ClientURL(), Credentials: c, Logger: logger(t)}))(t)
+		t.Cleanup(conn.Close)
+		return conn
+	}
+	if err := a.Feed(connect(a.System())); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"before", "after"} {
+		full, _, _, err := a.Provider(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := connect(full).Prepare(t.Context(), LogOptions{}); err != nil {
+			t.Errorf("prepare %s: %v", name, err)
+		}
+	}
+	if err := connect(a.House()).PrepareHouse(t.Context()); err != nil {
+		t.Errorf("prepare the house: %v", err)
+	}
+	if err := a.Forget("before"); err != nil {
+		t.Errorf("forget: %v", err)
+	}
+}
