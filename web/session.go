@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/alexedwards/scs/v2"
-	"github.com/alexedwards/scs/v2/memstore"
 
 	"berth/internal/bus"
 	"berth/internal/credentials"
@@ -51,14 +50,10 @@ func (v visitor) sees(p *record.Provider) bool {
 
 // newSessions returns the manager of sessions, which keeps them in the bucket under hashes of their tokens.
 func newSessions(b *bus.Bucket, now func() time.Time) *scs.SessionManager {
-	m := scs.New()
-	if unused, ok := m.Store.(*memstore.MemStore); ok {
-		unused.StopCleanup()
+	// Not scs.New: that starts a store in memory whose goroutine cannot be stopped for sure.
+	return &scs.SessionManager{
+		Store: &sessionStore{bucket: b, now: now}, Codec: scs.GobCodec{}, Lifetime: sessionLife, HashTokenInStore: true,
 	}
-	m.Store = &sessionStore{bucket: b, now: now}
-	m.HashTokenInStore = true
-	m.Lifetime = sessionLife
-	return m
 }
 
 // sessionStore keeps sessions in a bucket: 8 bytes of expiry (Unix seconds, big-endian), then the session.

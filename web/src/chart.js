@@ -19,7 +19,7 @@
   const at = (ms) => clock.format(new Date(ms));
   const value = (v) => (typeof v === "number" ? v : null); // "NaN" and "+Inf" are texts and cannot be drawn
   const now = () => Date.now() + skew;
-  const window_ = () => fixed ?? [(now() - config.span_ms) / 1000, now() / 1000];
+  const window_ = () => fixed ?? [(now() - config.span_ms) / 1000, (now() + config.span_ms / 100) / 1000];
   const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
   function parameters(more = {}) {
@@ -57,7 +57,8 @@
     const axis = { stroke: color("--muted"), font, grid: { stroke: color("--line"), width: 1 }, ticks: { stroke: color("--line"), width: 1, size: 5 } };
     const bool = c.kind === "bool";
     const print = (v) => (v == null ? "–" : number.format(v));
-    const stepped = bool ? { paths: uPlot.paths.stepped({ align: 1 }) } : {};
+    // Steps begin with a line up or down, which after a gap must not be seen.
+    const stepped = bool ? { paths: uPlot.paths.stepped({ align: 1 }), gaps: (u, i, from, to, gaps) => gaps.map(([a, b]) => [a, b + 1]) } : {};
     return {
       width: Math.max(c.plot.clientWidth, 200),
       height: window.innerWidth < 600 ? 190 : 230,
@@ -93,7 +94,7 @@
         },
         {
           label: text(c.raw ? "value" : "mean"), stroke: color("--accent"), width: 1.75, spanGaps: false, ...stepped,
-          points: { size: 5, fill: color("--accent") },
+          points: { size: 5, fill: color("--accent"), ...(c.time.length <= 60 ? { show: true } : {}) },
           value: (u, v, s, i) => print(i == null ? c.mean.at(-1) : v),
         },
       ],
@@ -131,11 +132,12 @@
     c.plot.hidden = empty;
     if (empty || c.kind === "text") { c.u?.destroy(); c.u = null; return; }
     const [min, max] = window_();
-    if (!c.u || c.drawnRaw !== c.raw) {
+    const look = `${c.raw} ${c.time.length <= 60}`; // what the options depend on
+    if (!c.u || c.look !== look) {
       c.u?.destroy();
       c.plot.replaceChildren();
       c.u = new uPlot(options(c), aligned(c), c.plot);
-      c.drawnRaw = c.raw;
+      c.look = look;
     } else {
       c.u.setData(aligned(c), false);
     }

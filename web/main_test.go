@@ -1,0 +1,283 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"berth/internal/bus"
+	"berth/internal/credentials"
+	"berth/schema"
+	"berth/schema/record"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// house is a front door on real records, with two providers whose reports are simulated.
+type house struct {
+	t       *testing.T
+	web     *Web
+	conn    *bus.Conn
+	secret  []byte
+	reports map[string]*fakeReports // by provider
+}
+
+// newHouse starts a front door with the providers north and south.
+func newHouse(t *testing.T) *house {
+	t.Helper()
+	dir := t.TempDir()
+	authority, err := bus.OpenAuthority(dir + "/authority")
+	check(t, err)
+	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	server, err := bus.StartServer(bus.ServerOptions{Dir: dir + "/nats", Authority: authority, Logger: log})
+	check(t, err)
+	t.Cleanup(server.Stop)
+	conn, err := bus.Connect(t.Context(), bus.Options{URL: server.URL(), Credentials: authority.House(), Name: "test", Logger: log})
+	check(t, err)
+	t.Cleanup(conn.Close)
+	check(t, conn.PrepareHouse(t.Context()))
+
+	h := &house{t: t, conn: conn, secret: []byte(strings.Repeat("s", 32)), reports: map[string]*fakeReports{}}
+	for i, name := range []string{"north", "south"} {
+		h.addProvider(name, schema.Slot(i+1), time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
+		h.reports[name] = newFakeReports(t, name, "rt_"+name)
+		h.announce(name, "one", h.reports[name].address())
+	}
+	h.web, err = New(Options{
+		Listen: "127.0.0.1:0", Bus: server.URL(), Credentials: authority.Web(), HouseSecret: h.secret, PublicHost: "0.0.0.0",
+		PortBase: 6000, Instance: "test", Logger: log,
+	})
+	if schema.Is(err, schema.Unavailable) {
+		t.Skip(err) // the assets were not built
+	}
+	check(t, err)
+	h.web.recheck = 50 * time.Millisecond
+	check(t, h.web.Start(t.Context()))
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		check(t, h.web.Stop(ctx))
+	})
+	h.soon("the services are known", func() bool {
+		return len(h.web.dir.reports("north")) == 1 && len(h.web.dir.reports("south")) == 1
+	})
+	return h
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// soon fails the test unless the condition becomes true within ten seconds.
+func (h *house) soon(what string, condition func() bool) {
+	h.t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for limit := time.After(10 * time.Second); !condition(); {
+		select {
+		case <-tick.C:
+		case <-limit:
+			h.t.Fatal("not within ten seconds: " + what)
+		}
+	}
+}
+
+func (h *house) put(bucket, key string, v any) {
+	h.t.Helper()
+	b, err := h.conn.Bucket(h.t.Context(), bus.BucketOptions{Name: bucket})
+	check(h.t, err)
+	data, err := json.Marshal(v)
+	check(h.t, err)
+	_, err = b.Put(h.t.Context(), key, data)
+	check(h.t, err)
+}
+
+func (h *house) remove(bucket, key string) {
+	h.t.Helper()
+	b, err := h.conn.Bucket(h.t.Context(), bus.BucketOptions{Name: bucket})
+	check(h.t, err)
+	check(h.t, b.Delete(h.t.Context(), key))
+}
+
+func (h *house) addProvider(name string, slot schema.Slot, created time.Time) {
+	h.t.Helper()
+	sealed, err := credentials.Seal(h.secret, []byte("bk_of_"+name))
+	check(h.t, err)
+	settings := record.DefaultSettings()
+	settings.Timezone = "Europe/Berlin"
+	h.put("providers", name, record.Provider{
+		Version: 1, Name: name, Slot: slot, Created: created, Wanted: record.Active, Settings: settings, EnrolmentSealed: sealed, ReportsToken: "rt_" + name,
+	})
+}
+
+func (h *house) announce(provider, instance, address string) {
+	h.t.Helper()
+	s := record.Service{Version: 1, Provider: provider, Role: record.RoleReports, Instance: instance, Address: address, State: "ready", Started: time.Now()}
+	h.put("services", provider+"."+s.Key(), s)
+}
+
+// link makes a sign-in link and returns its secret.
+func (h *house) link(role record.Role, provider string) string {
+	h.t.Helper()
+	secret := credentials.NewKey("ln_")
+	h.put("links", credentials.Hash(secret), record.Link{
+		Version: 1, Role: role, Provider: provider, Created: time.Now(), Expires: time.Now().Add(time.Hour),
+	})
+	return secret
+}
+
+// token makes an API token and returns it.
+func (h *house) token(provider string) string {
+	h.t.Helper()
+	token := credentials.NewKey("bt_")
+	h.put("tokens", credentials.Hash(token), record.Token{Version: 1, Provider: provider, Name: "test", Created: time.Now()})
+	return token
+}
+
+// browser is a client that keeps cookies and follows no redirect.
+type browser struct {
+	h      *house
+	client *http.Client
+	bearer string
+	accept string
+}
+
+func (h *house) browser() *browser {
+	jar, err := cookiejar.New(nil)
+	check(h.t, err)
+	transport := &http.Transport{}
+	h.t.Cleanup(transport.CloseIdleConnections)
+	return &browser{h: h, accept: "text/html", client: &http.Client{Jar: jar, Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse
+	}}}
+}
+
+// signedIn returns a browser with a session.
+func (h *house) signedIn(role record.Role, provider string) *browser {
+	h.t.Helper()
+	b := h.browser()
+	a := b.post("/sign-in", url.Values{"link": {h.link(role, provider)}}, nil)
+	if a.status != http.StatusSeeOther {
+		h.t.Fatalf("sign-in: status %d: %s", a.status, a.body)
+	}
+	return b
+}
+
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func (b *browser) do(method, path, body string, header map[string]string) answer {
+	b.h.t.Helper()
+	r, err := http.NewRequestWithContext(b.h.t.Context(), method, "http://"+b.h.web.Addr()+path, strings.NewReader(body))
+	check(b.h.t, err)
+	r.Header.Set("Accept", b.accept)
+	if body != "" {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	if b.bearer != "" {
+		r.Header.Set("Authorization", "Bearer "+b.bearer)
+	}
+	for k, v := range header {
+		r.Header.Set(k, v)
+	}
+	resp, err := b.client.Do(r)
+	check(b.h.t, err)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	check(b.h.t, err)
+	return answer{resp.StatusCode, resp.Header, string(text)}
+}
+
+func (b *browser) get(path string) answer {
+	b.h.t.Helper()
+	return b.do(http.MethodGet, path, "", nil)
+}
+
+func (b *browser) post(path string, form url.Values, header map[string]string) answer {
+	b.h.t.Helper()
+	return b.do(http.MethodPost, path, form.Encode(), header)
+}
+
+// fakeReports answers as a provider's reports would, to signed requests alone.
+type fakeReports struct {
+	server *httptest.Server
+	mu     sync.Mutex // guards what follows
+	bodies map[string]string
+	seen   []*http.Request
+	serve  http.HandlerFunc // instead of bodies, if set
+}
+
+func newFakeReports(t *testing.T, provider, token string) *fakeReports {
+	f := &fakeReports{bodies: map[string]string{}}
+	prefix := "/api/v1/providers/" + provider
+	f.answer("/gateways", `{"gateways":[{"name":"crane <1>","state":"online","first_seen":"2026-11-21T10:00:00Z","last_seen":"2026-11-21T10:00:00Z","interval_seconds":10,"sensors":2,"attributes":{"site":"quay & co"}}],"next":"crane <1>","complete":true}`)
+	f.answer("/gateways/crane", `{"name":"crane","state":"late","first_seen":null,"last_seen":"2026-11-21T10:00:00Z","interval_seconds":0.25,"sensors":2,"attributes":{}}`)
+	f.answer("/gateways/crane/latest", `{"gateway":"crane","readings":[{"sensor":"load","time":"2026-11-21T10:00:00Z","time_ms":1795255200000,"time_ns":"1795255200000000000","kind":"float","value":12.5},{"sensor":"note","time":"2026-11-21T10:00:00Z","time_ms":1795255200000,"time_ns":"1795255200000000000","kind":"text","value":"<b>fine</b>"}],"complete":false,"complete_up_to":"2026-11-21T09:59:00Z","incomplete_reason":"ingest does not answer"}`)
+	for _, path := range []string{"/gateways/crane/sensors", "/gateways/crane/series", "/gateways/crane/readings", "/gateways/crane/live"} {
+		f.answer(path, `{"of":"`+provider+`"}`)
+	}
+	f.answer("/books", `{"frames":{"received":12345},"reasons":{"syntax":2,"new_reason":3},"strangers":0,"at":"2026-11-21T10:00:00Z","state":"ready"}`)
+	f.answer("/rejects", `{"rejects":[],"kept":0}`)
+	f.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		f.mu.Lock()
+		f.seen = append(f.seen, r)
+		body, ok := f.bodies[strings.TrimPrefix(r.URL.Path, prefix)]
+		serve := f.serve
+		f.mu.Unlock()
+		switch err := credentials.Verify(r, token, time.Now()); {
+		case err != nil:
+			http.Error(w, err.Error(), http.StatusUnauthorized)
+		case serve != nil:
+			serve(w, r)
+		case !ok || !strings.HasPrefix(r.URL.Path, prefix+"/"):
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = io.WriteString(w, `{"type":"about:blank","title":"Not Found","status":404,"code":"not_found","detail":"there is no such gateway"}`)
+		default:
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, body)
+		}
+	}))
+	t.Cleanup(f.server.Close)
+	return f
+}
+
+func (f *fakeReports) address() string { return strings.TrimPrefix(f.server.URL, "http://") }
+
+func (f *fakeReports) answer(path, body string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.bodies[path] = body
+}
+
+func (f *fakeReports) with(serve http.HandlerFunc) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.serve = serve
+}
+
+// asked returns the requests that came since the last call.
+func (f *fakeReports) asked() []*http.Request {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	seen := f.seen
+	f.seen = nil
+	return seen
+}

@@ -1,0 +1,342 @@
+package web
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"berth/internal/api"
+	"berth/schema/record"
+	"berth/web/assets"
+	"berth/web/locale"
+)
+
+// everyPage names the data of each page: one struct a template.
+var everyPage = map[string]func() page{
+	"books":    func() page { return &booksData{} },
+	"connect":  func() page { return &connectData{} },
+	"error":    func() page { return &errorData{Code: "internal"} },
+	"gateway":  func() page { return &gatewayData{Gateway: gatewayRow{State: api.Never}} },
+	"gateways": func() page { return &gatewaysData{} },
+	"home":     func() page { return &homeData{} },
+	"rejects":  func() page { return &rejectsData{} },
+	"signin":   func() page { return &signInData{} },
+}
+
+// words are what a text field is set to where its value is a part of a text's key.
+var words = map[string]string{
+	"Code": "internal", "Problem": "range.wrong", "Kind": "float", "ID": "nc", "Span": "1h", "State": "late", "Role": "ingest",
+}
+
+// setAll sets every field of a struct, and what it refers to, to something.
+func setAll(v reflect.Value, name string) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		setAll(v.Elem(), name)
+	case reflect.Struct:
+		if v.Type() == reflect.TypeFor[time.Time]() {
+			v.Set(reflect.ValueOf(time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC)))
+			return
+		}
+		for i := range v.NumField() {
+			if f := v.Field(i); f.CanSet() && v.Type().Field(i).Name != "Printer" {
+				setAll(f, v.Type().Field(i).Name)
+			}
+		}
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
+		for i := range v.Len() {
+			setAll(v.Index(i), name)
+		}
+	case reflect.String:
+		if w, ok := words[name]; ok {
+			v.SetString(w)
+		} else {
+			v.SetString("<i>" + name + "</i>")
+		}
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Int, reflect.Int64:
+		v.SetInt(7)
+	case reflect.Uint64:
+		v.SetUint(1234567)
+	}
+}
+
+func testPages(t *testing.T) *pages {
+	t.Helper()
+	catalog, err := locale.Load()
+	check(t, err)
+	p, err := loadPages(assets.Files{}, catalog)
+	check(t, err)
+	return p
+}
+
+// TestEveryTemplateFitsItsStruct renders every page twice in each language: with nothing in its struct, and with
+// something in every field. Each text must be in the catalogue, and everything must come out escaped.
+func TestEveryTemplateFitsItsStruct(t *testing.T) {
+	p := testPages(t)
+	if len(p.byName) != len(everyPage) {
+		t.Errorf("%d templates, %d structs", len(p.byName), len(everyPage))
+	}
+	missing := regexp.MustCompile(`\[[a-z_]+(\.[a-z_0-9]*)+\]`)
+	for name, fresh := range everyPage {
+		for _, l := range locale.Languages {
+			for _, full := range []bool{false, true} {
+				d := fresh()
+				if full {
+					setAll(reflect.ValueOf(d).Elem(), "")
+				}
+				prepare := func(f *frame) {
+					f.Printer, f.zone, f.files = p.catalog.Printer(l.Code), time.UTC, p.files
+				}
+				prepare(d.base())
+				switch d := d.(type) {
+				case *connectData:
+					if full {
+						prepare(&d.Connect.Panel.frame)
+					}
+				case *gatewaysData:
+					if full {
+						prepare(&d.Connect.Panel.frame)
+					}
+				}
+				var out bytes.Buffer
+				if p.byName[name] == nil {
+					t.Errorf("%s has no template", name)
+					continue
+				}
+				if err := p.byName[name].ExecuteTemplate(&out, "layout.html", d); err != nil {
+					t.Errorf("%s (all fields set: %v): %v", name, full, err)
+				}
+				if m := missing.FindString(out.String()); m != "" {
+					t.Errorf("%s in %s lacks the text %s", name, l.Code, m)
+				}
+				if strings.Contains(out.String(), "<i>") {
+					t.Errorf("%s puts out what it was given unescaped", name)
+				}
+				if found := inline.FindString(out.String()); found != "" {
+					t.Errorf("%s has inline script or style: %s", name, found)
+				}
+			}
+		}
+	}
+}
+
+var (
+	action         = regexp.MustCompile(`(?s)\{\{.*?\}\}`)
+	tag            = regexp.MustCompile(`(?s)<[^>]*>`)
+	shownAttribute = regexp.MustCompile(`(?:title|alt|placeholder|aria-label|aria-description)="([^"]*)"`)
+	letters        = regexp.MustCompile(`\pL{2,}`)
+	keyInTemplate  = regexp.MustCompile(`\.(?:T|Has) (?:\(print )?"([a-z_0-9.]+)"( \.)?`)
+	keyInGo        = regexp.MustCompile(`"((?:[a-z_]+\.)+[a-z_0-9]+)"`)
+)
+
+// names are the words that no language translates.
+var names = map[string]bool{"Berth": true, "provisioner": true, "link": true, "bin": true, "add": true, "provider": true, "UTC": true}
+
+// TestTextsAreInTheCatalog finds words in templates and scripts that are not from the catalogue.
+func TestTextsAreInTheCatalog(t *testing.T) {
+	files, err := filepath.Glob("templates/*.html")
+	check(t, err)
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		check(t, err)
+		text := action.ReplaceAllString(string(source), "")
+		for _, m := range shownAttribute.FindAllStringSubmatch(text, -1) {
+			if w := letters.FindString(m[1]); w != "" && !names[w] {
+				t.Errorf("%s: the attribute %s has a text of its own", file, m[0])
+			}
+		}
+		for _, w := range letters.FindAllString(tag.ReplaceAllString(text, " "), -1) {
+			if !names[w] {
+				t.Errorf("%s: the word %q is not from the catalogue", file, w)
+			}
+		}
+	}
+	shown := regexp.MustCompile("(?:textContent|innerText|title|label:|placeholder) ?=? ?[\"'`]\\s*\\pL[^\"'`]*")
+	for _, file := range []string{"src/berth.js", "src/chart.js"} {
+		source, err := os.ReadFile(file)
+		check(t, err)
+		if m := shown.Find(source); m != nil {
+			t.Errorf("%s shows a text of its own: %s", file, m)
+		}
+	}
+}
+
+// TestCatalogIsUsedAndComplete finds keys that templates, handlers or scripts use and the catalogue lacks, and texts that
+// nothing uses.
+func TestCatalogIsUsedAndComplete(t *testing.T) {
+	catalog, err := locale.Load()
+	check(t, err)
+	texts := catalog.Texts("en")
+	used, prefixes := map[string]bool{}, []string{"ahead.", "ago.", "error.", "chart."}
+	templateFiles, _ := filepath.Glob("templates/*.html")
+	for _, file := range templateFiles {
+		source, err := os.ReadFile(file)
+		check(t, err)
+		for _, m := range keyInTemplate.FindAllStringSubmatch(string(source), -1) {
+			if m[2] != "" || strings.HasSuffix(m[1], ".") {
+				prefixes = append(prefixes, m[1])
+				continue
+			}
+			if used[m[1]] = true; texts[m[1]] == "" {
+				t.Errorf("%s uses %s, which has no text", file, m[1])
+			}
+		}
+	}
+	goFiles, _ := filepath.Glob("*.go")
+	for _, file := range goFiles {
+		source, err := os.ReadFile(file)
+		check(t, err)
+		for _, m := range keyInGo.FindAllStringSubmatch(string(source), -1) {
+			used[m[1]] = true
+		}
+	}
+	script, err := os.ReadFile("src/chart.js")
+	check(t, err)
+	for _, m := range regexp.MustCompile(`text\((?:c\.raw \? )?"(\w+)"`).FindAllStringSubmatch(string(script), -1) {
+		if texts["chart."+m[1]] == "" {
+			t.Errorf("chart.js uses %s, which has no text", m[1])
+		}
+	}
+	for key := range texts {
+		known := used[key]
+		for _, p := range prefixes {
+			known = known || strings.HasPrefix(key, p)
+		}
+		if !known {
+			t.Errorf("nothing uses the text %s", key)
+		}
+	}
+}
+
+func TestLanguageIsSwitchedInPlace(t *testing.T) {
+	h := newHouse(t)
+	b := h.signedIn(record.Admin, "north")
+	if a := b.do(http.MethodGet, "/providers/north", "", map[string]string{"Accept-Language": "fr, zh-CN;q=0.8, en;q=0.5"}); !strings.Contains(a.body, `<html lang="zh-Hans">`) || !strings.Contains(a.body, "最近上报") {
+		t.Errorf("a Chinese browser got %s", a.body)
+	}
+	a := b.get("/providers/north?q=crane&lang=zh")
+	if a.status != 303 || a.header.Get("Location") != "/providers/north?q=crane" {
+		t.Fatalf("switching: status %d to %q", a.status, a.header.Get("Location"))
+	}
+	if a := b.get(a.header.Get("Location")); !strings.Contains(a.body, `<html lang="zh-Hans">`) || !strings.Contains(a.body, "lang=en&amp;q=crane") {
+		t.Errorf("after switching: %s", a.body)
+	}
+}
+
+func TestGatewaysPage(t *testing.T) {
+	h := newHouse(t)
+	b := h.signedIn(record.Admin, "north")
+	h.reports["north"].asked()
+	a := b.get("/providers/north?q=cr&after=a")
+	for _, want := range []string{"crane &lt;1&gt;", "/providers/north/gateways/crane%20%3C1%3E", "quay &amp; co", `class="badge online"`, "three times its usual interval", "Next page", "Europe/Berlin", "CET (UTC&#43;01:00)"} {
+		if !strings.Contains(a.body, want) && !(strings.HasPrefix(want, "CET") && strings.Contains(a.body, "CEST")) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	if asked := h.reports["north"].asked(); len(asked) != 1 || asked[0].URL.RawQuery != "after=a&limit=100&q=cr" {
+		t.Errorf("asked %v", asked)
+	}
+	h.remove("services", "north.reports.one")
+	h.soon("no instance is known", func() bool { return len(h.web.dir.reports("north")) == 0 })
+	if a := b.get("/providers/north"); a.status != 200 || !strings.Contains(a.body, "keeps asking") {
+		t.Errorf("while reports is away: status %d, %s", a.status, a.body)
+	}
+	if a := b.get("/providers/north/books"); a.status != 503 || !strings.Contains(a.body, "Not available right now") || a.header.Get("Retry-After") == "" {
+		t.Errorf("books while reports is away: status %d, %s", a.status, a.body)
+	}
+}
+
+func TestGatewayPageKeepsItsRange(t *testing.T) {
+	h := newHouse(t)
+	b := h.signedIn(record.Admin, "north")
+	for query, want := range map[string][]string{
+		"":                    {"&#34;from&#34;:&#34;now-1h&#34;", "/live&#34;", "&lt;b&gt;fine&lt;/b&gt;", "12.5", "Complete only up to", "250ms", "site=" /* never */},
+		"?from=now-7d&to=now": {"&#34;from&#34;:&#34;now-7d&#34;", `aria-current="true">7 d`},
+		"?from=2026-11-20T10:00&to=2026-11-20T12:00": {"2026-11-20T10:00:00&#43;01:00", "&#34;live&#34;:&#34;&#34;", `value="2026-11-20T12:00"`, "Fixed range"},
+		"?from=1795255200000&to=1795258800000":       {`value="2026-11-21T11:00"`},
+		"?from=tomorrow":                             {"The last hour is shown instead"},
+		"?from=now&to=now-1h":                        {"The last hour is shown instead"},
+		"?sensor=load&from=now-6h":                   {"format=csv&amp;from=now-6h&amp;sensor=load&amp;to=now", "from=now-1h&amp;sensor=load&amp;to=now"},
+	} {
+		a := b.get("/providers/north/gateways/crane" + query)
+		for _, w := range want {
+			body := strings.ReplaceAll(a.body, `\u002b`, "&#43;")
+			if w == "site=" {
+				if strings.Contains(body, w) {
+					t.Errorf("%q shows an attribute that it does not have", query)
+				}
+				continue
+			}
+			if a.status != 200 || !strings.Contains(body, w) {
+				t.Errorf("%q: status %d, the page lacks %q", query, a.status, w)
+			}
+		}
+	}
+	if a := b.get("/providers/north/gateways/nobody"); a.status != 404 || !strings.Contains(a.body, "Not found") {
+		t.Errorf("an unknown gateway: status %d", a.status)
+	}
+}
+
+func TestFirstReading(t *testing.T) {
+	h := newHouse(t)
+	r := h.reports["north"]
+	r.answer("/gateways", `{"gateways":[],"complete":true}`)
+	b := h.signedIn(record.Admin, "north")
+	a := b.do(http.MethodGet, "/providers/north", "", map[string]string{"Accept": "text/html"})
+	for _, want := range []string{"bk_of_north", "6001", "127.0.0.1", "PUT 1 line 23", "Waiting for the first frame"} {
+		if !strings.Contains(a.body, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	since := time.Now().UnixMilli()
+	panel := func() string { return b.get(fmt.Sprintf("/providers/north/first?since=%d&strangers=4", since)).body }
+	later := time.Now().Add(time.Second).UTC().Format(time.RFC3339)
+	r.answer("/books", `{"strangers":5}`)
+	if got := panel(); !strings.Contains(got, `class="panel bad"`) || !strings.Contains(got, "without a valid key") || !strings.Contains(got, "hx-get") {
+		t.Errorf("after a stranger: %s", got)
+	}
+	r.answer("/rejects", `{"rejects":[{"time":"`+later+`","gateway":"first-gateway","code":"invalid","reason":"\"warm\" is no value"}],"kept":1}`)
+	if got := panel(); !strings.Contains(got, `class="panel bad"`) || !strings.Contains(got, "&#34;warm&#34; is no value") || !strings.Contains(got, "hx-get") {
+		t.Errorf("after a reject: %s", got)
+	}
+	r.answer("/gateways", `{"gateways":[{"name":"old","state":"online","last_seen":"2026-01-01T00:00:00Z"},{"name":"new","state":"online","last_seen":"`+later+`"}],"complete":true}`)
+	if got := panel(); !strings.Contains(got, `class="panel good"`) || !strings.Contains(got, "/gateways/new") || strings.Contains(got, "hx-get") {
+		t.Errorf("after a frame: %s", got)
+	}
+}
+
+func TestSnippetsHoldNothingOfTheRequestThatAShellWouldRun(t *testing.T) {
+	for host, plain := range map[string]bool{
+		"127.0.0.1": true, "berth.example.org": true, "::1": true, "a'b": false, "$(id)": false, "a b": false, "-x": false, "": false, "a;b": false, "`id`": false,
+	} {
+		if plainHost(host) != plain {
+			t.Errorf("plainHost(%q) = %v", host, !plain)
+		}
+	}
+}
+
+func TestAssetsAreKeptForEver(t *testing.T) {
+	h := newHouse(t)
+	b := h.browser()
+	for _, name := range assets.Wanted {
+		f := h.web.pages.files[name]
+		a := b.get(f.Path())
+		if a.status != 200 || a.body != string(f.Data) || !strings.Contains(a.header.Get("Cache-Control"), "immutable") {
+			t.Errorf("%s: status %d, header %v", name, a.status, a.header)
+		}
+		if a := b.get("/assets/000000000000/" + name); a.status != 404 {
+			t.Errorf("%s under another hash: status %d", name, a.status)
+		}
+	}
+}
