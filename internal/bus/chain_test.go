@@ -161,78 +161,82 @@ func (w *world) settle(t *rapid.T) {
 
 // TestChain drives the state machine through every trouble that JetStream and connections can make.
 func TestChain(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		w := newWorld()
-		unless := func(idle bool) {
-			if idle {
-				t.Skip("nothing to do")
-			}
+	for range 50 { // a round is 100 runs unless -rapid.checks says otherwise; some troubles are seldom
+		rapid.Check(t, checkChain)
+	}
+}
+
+func checkChain(t *rapid.T) {
+	w := newWorld()
+	unless := func(idle bool) {
+		if idle {
+			t.Skip("nothing to do")
 		}
-		process := func(t *rapid.T) {
-			line := rapid.IntRange(0, len(w.lines)-1).Draw(t, "line")
-			unless(len(w.lines[line]) == 0)
-			w.process(line)
-		}
-		hear := func(*rapid.T) {
+	}
+	process := func(t *rapid.T) {
+		line := rapid.IntRange(0, len(w.lines)-1).Draw(t, "line")
+		unless(len(w.lines[line]) == 0)
+		w.process(line)
+	}
+	hear := func(*rapid.T) {
+		unless(len(w.answers) == 0)
+		w.hear()
+	}
+	t.Repeat(map[string]func(*rapid.T){
+		"": w.check,
+		"append": func(*rapid.T) {
+			unless(len(w.chain.slots) >= Window || w.chain.phase == over)
+			w.submitted++
+			w.chain.add(nil)
+			w.pump()
+		},
+		"process": process, "process more": process,
+		"hear": hear, "hear more": hear,
+		"break the connection": func(*rapid.T) {
+			w.answers = nil
+			w.lines = append(w.lines, nil)
+			w.chain.doubt()
+		},
+		"lose an answer": func(*rapid.T) {
 			unless(len(w.answers) == 0)
-			w.hear()
-		}
-		t.Repeat(map[string]func(*rapid.T){
-			"": w.check,
-			"append": func(*rapid.T) {
-				unless(len(w.chain.slots) >= Window || w.chain.phase == over)
-				w.submitted++
-				w.chain.add(nil)
-				w.pump()
-			},
-			"process": process, "process more": process,
-			"hear": hear, "hear more": hear,
-			"break the connection": func(*rapid.T) {
-				w.answers = nil
-				w.lines = append(w.lines, nil)
-				w.chain.doubt()
-			},
-			"lose an answer": func(*rapid.T) {
-				unless(len(w.answers) == 0)
-				w.answers = w.answers[1:]
-			},
-			"time out": func(*rapid.T) { w.chain.doubt() },
-			"fail": func(*rapid.T) {
-				unless(w.chain.sent == 0 || len(w.chain.slots) == 0)
-				w.take(w.chain.answered(w.chain.sending, w.chain.slots[0].number, failure, 0))
-			},
-			"resume": func(*rapid.T) {
-				unless(w.chain.phase != pausing && w.chain.phase != full)
-				again := w.chain.phase == full
-				w.chain.resume()
-				if again {
-					w.chain.ask()
-				}
-				w.pump()
-			},
-			"resume though flowing": func(*rapid.T) { // a reconnect was noticed late
-				unless(w.chain.phase != flowing)
-				w.chain.resume()
-				w.pump()
-			},
-			"idle": func(*rapid.T) { w.chain.ask() },
-			"read": func(*rapid.T) {
-				unless(w.chain.phase != asking || w.asked != nil)
-				w.read()
-			},
-			"tell": func(*rapid.T) {
-				unless(w.asked == nil)
-				w.tell()
-			},
-			"fill":   func(*rapid.T) { w.full = true },
-			"free":   func(*rapid.T) { w.full = false },
-			"forget": func(*rapid.T) { clear(w.known) },
-			"claim": func(t *rapid.T) {
-				unless(rapid.IntRange(0, 9).Draw(t, "seldom") > 0)
-				w.claimed = true
-				w.log = append(w.log, "other.0")
-			},
-		})
-		w.settle(t)
+			w.answers = w.answers[1:]
+		},
+		"time out": func(*rapid.T) { w.chain.doubt() },
+		"fail": func(*rapid.T) {
+			unless(w.chain.sent == 0 || len(w.chain.slots) == 0)
+			w.take(w.chain.answered(w.chain.sending, w.chain.slots[0].number, failure, 0))
+		},
+		"resume": func(*rapid.T) {
+			unless(w.chain.phase != pausing && w.chain.phase != full)
+			again := w.chain.phase == full
+			w.chain.resume()
+			if again {
+				w.chain.ask()
+			}
+			w.pump()
+		},
+		"resume though flowing": func(*rapid.T) { // a reconnect was noticed late
+			unless(w.chain.phase != flowing)
+			w.chain.resume()
+			w.pump()
+		},
+		"idle": func(*rapid.T) { w.chain.ask() },
+		"read": func(*rapid.T) {
+			unless(w.chain.phase != asking || w.asked != nil)
+			w.read()
+		},
+		"tell": func(*rapid.T) {
+			unless(w.asked == nil)
+			w.tell()
+		},
+		"fill":   func(*rapid.T) { w.full = true },
+		"free":   func(*rapid.T) { w.full = false },
+		"forget": func(*rapid.T) { clear(w.known) },
+		"claim": func(t *rapid.T) {
+			unless(rapid.IntRange(0, 9).Draw(t, "seldom") > 0)
+			w.claimed = true
+			w.log = append(w.log, "other.0")
+		},
 	})
+	w.settle(t)
 }

@@ -134,8 +134,11 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Ping returns when the server has answered.
+// Ping returns when the server has answered; at once, with Unavailable, while it is away.
 func (c *Conn) Ping(ctx context.Context) error {
+	if !c.nc.IsConnected() {
+		return failed("ping NATS", nats.ErrDisconnected)
+	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, 5*time.Second)
