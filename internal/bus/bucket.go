@@ -11,9 +11,9 @@ import (
 const (
 	// markerLife is how long a deleted or expired key leaves a marker, for watchers to see that it is gone.
 	markerLife = time.Minute
-	// fileBucket and memoryBucket are what a bucket may hold, in bytes.
+	// fileBucket and memoryBucket are what a bucket may hold, in bytes. They are reserved against the server's limits.
 	fileBucket   = 256 << 20
-	memoryBucket = 4 << 20
+	memoryBucket = 1 << 20
 )
 
 // BucketOptions name a bucket and say how it is made if it does not exist.

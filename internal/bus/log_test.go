@@ -5,9 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -327,98 +325,7 @@ func TestQuota(t *testing.T) {
 	}
 }
 
-// ledger is a writer's own record of what was confirmed.
-type ledger struct {
-	mu    sync.Mutex
-	batch map[uint64]string // by sequence
-}
-
-// TestRestarts stops and starts the server many times under a writer that never stops appending: everything confirmed
-// is in the log once and in order, and so is everything else.
-func TestRestarts(t *testing.T) {
-	h := newHouse(t)
-	l := openLog(h, "acme", LogOptions{})
-	w, _ := claim(t, l, "one", 0)
-	stop, ended := make(chan struct{}), make(chan int, 1)
-	go func() {
-		for i := 0; ; i++ {
-			select {
-			case <-stop:
-				ended <- i
-				return
-			default:
-			}
-			if err := w.Append(fmt.Appendf(nil, "%d %s", i, strings.Repeat("y", rand.IntN(5_000)))); err != nil {
-				t.Errorf("append %d: %v", i, err)
-				ended <- i
-				return
-			}
-		}
-	}()
-	book := ledger{batch: map[uint64]string{}}
-	counted := make(chan int, 1000)
-	done := make(chan int, 1)
-	go func() {
-		for n := 0; ; n++ {
-			c, err := w.Next(t.Context())
-			if err != nil {
-				if err != ErrClosed {
-					t.Errorf("next: %v", err)
-				}
-				done <- n
-				return
-			}
-			book.mu.Lock()
-			book.batch[c.Sequence] = fmt.Sprint(n)
-			book.mu.Unlock()
-			select {
-			case counted <- n:
-			default:
-			}
-		}
-	}()
-	for range 20 {
-		for range cap(counted) / 20 {
-			<-counted
-		}
-		h.restart()
-	}
-	close(stop)
-	total := <-ended
-	soon(t, "all is confirmed", func() bool {
-		book.mu.Lock()
-		defer book.mu.Unlock()
-		return len(book.batch) == total
-	})
-	w.Close()
-	<-done
-	checkLog(t, l, book.batch, total)
-}
-
-// checkLog compares the log with what was confirmed: batch n begins with "n ".
-func checkLog(t testing.TB, l *Log, confirmed map[uint64]string, total int) {
-	t.Helper()
-	_, data := contents(t, l)
-	n := 0
-	for i, d := range data {
-		if strings.HasPrefix(d, "claim") {
-			continue
-		}
-		number, _, _ := strings.Cut(d, " ")
-		if number != fmt.Sprint(n) {
-			t.Fatalf("message %d holds batch %s, want %d", i+1, number, n)
-		}
-		if at, ok := confirmed[uint64(i)+1]; ok && at != number {
-			t.Fatalf("message %d holds batch %s, and was confirmed for %s", i+1, number, at)
-		}
-		n++
-	}
-	if n < len(confirmed) || n > total {
-		t.Errorf("the log holds %d batches, confirmed %d of %d", n, len(confirmed), total)
-	}
-}
-
-// TestStreamComesLate claims before the stream exists.
+// TestClaimWaitsForNATS claims while the server is away.
 func TestClaimWaitsForNATS(t *testing.T) {
 	h := newHouse(t)
 	l := openLog(h, "acme", LogOptions{})

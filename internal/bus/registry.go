@@ -10,7 +10,8 @@ import (
 )
 
 // Announce keeps an instance listed in the bucket "services": it puts what service returns, every so often, until ctx
-// ends, and then deletes it. A put that fails is tried again soon. It returns ctx's error.
+// ends, and then deletes it. A put that fails is tried again soon. An instance that is not heard of for fifteen seconds
+// is no longer listed, so every should be a few seconds. It returns ctx's error.
 func (c *Conn) Announce(ctx context.Context, service func() record.Service, every time.Duration) error {
 	var (
 		bucket *Bucket

@@ -22,7 +22,7 @@ const (
 	startLimit = 2 * time.Minute
 	readyStep  = 100 * time.Millisecond // at most so long a start that cannot succeed goes unnoticed
 	// memoryLimit bounds the streams in memory, of all accounts together. It is a limit, not an allotment.
-	memoryLimit = 1 << 30
+	memoryLimit = 16 << 30
 	// defaultStoreLimit lies above the sum of all quotas; free disk is what must be watched.
 	defaultStoreLimit = 16 << 40
 )
