@@ -111,6 +111,6 @@ func (d *directory) reports(provider string) []string {
 			others = append(others, s.Address)
 		}
 	}
-	rand.Shuffle(len(ready), func(i, j int) { ready[i], ready[j] = ready[j], ready[i] })
+	rand.Shuffle(len(ready), func(i, j int) { ready[i], ready[j] = ready[j], ready[i] }) //nolint:gosec // it spreads load, and guards nothing
 	return append(ready, others...)
 }

@@ -37,7 +37,7 @@ var words = map[string]string{
 
 // setAll sets every field of a struct, and what it refers to, to something.
 func setAll(v reflect.Value, name string) {
-	switch v.Kind() {
+	switch v.Kind() { //nolint:exhaustive // the kinds that pages have
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
 		setAll(v.Elem(), name)
@@ -240,7 +240,7 @@ func TestGatewaysPage(t *testing.T) {
 	h.reports["north"].asked()
 	a := b.get("/providers/north?q=cr&after=a")
 	for _, want := range []string{"crane &lt;1&gt;", "/providers/north/gateways/crane%20%3C1%3E", "quay &amp; co", `class="badge online"`, "three times its usual interval", "Next page", "Europe/Berlin", "CET (UTC&#43;01:00)"} {
-		if !strings.Contains(a.body, want) && !(strings.HasPrefix(want, "CET") && strings.Contains(a.body, "CEST")) {
+		if !strings.Contains(strings.ReplaceAll(a.body, "CEST (UTC&#43;02:00)", "CET (UTC&#43;01:00)"), want) {
 			t.Errorf("the page lacks %q", want)
 		}
 	}

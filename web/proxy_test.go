@@ -110,7 +110,7 @@ func (b *browser) open(path string) *bufio.Reader {
 	resp, err := b.client.Do(r)
 	check(b.h.t, err)
 	b.h.t.Cleanup(func() { resp.Body.Close() })
-	if resp.StatusCode != 200 || resp.Header.Get("Content-Encoding") != "" {
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Encoding") != "" {
 		b.h.t.Fatalf("status %d, header %v", resp.StatusCode, resp.Header)
 	}
 	return bufio.NewReader(resp.Body)

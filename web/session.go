@@ -72,7 +72,7 @@ func (s *sessionStore) FindCtx(ctx context.Context, token string) ([]byte, bool,
 		return nil, false, nil
 	case err != nil:
 		return nil, false, err
-	case len(value) < 8 || s.now().Unix() >= int64(binary.BigEndian.Uint64(value)): //nolint:gosec // as it was written
+	case len(value) < 8 || s.now().Unix() >= int64(binary.BigEndian.Uint64(value)):
 		return nil, false, nil
 	}
 	return value[8:], true, nil
@@ -80,7 +80,7 @@ func (s *sessionStore) FindCtx(ctx context.Context, token string) ([]byte, bool,
 
 // CommitCtx keeps the session until it expires.
 func (s *sessionStore) CommitCtx(ctx context.Context, token string, b []byte, expiry time.Time) error {
-	value := binary.BigEndian.AppendUint64(nil, uint64(expiry.Unix())) //nolint:gosec // after 1970
+	value := binary.BigEndian.AppendUint64(nil, uint64(expiry.Unix()))
 	_, err := s.bucket.Put(ctx, token, append(value, b...))
 	return err
 }

@@ -135,7 +135,7 @@ func (w *Web) start(ctx context.Context) error {
 	}
 	w.links, w.tokens = buckets["links"], buckets["tokens"]
 	w.sessions = newSessions(buckets["sessions"], w.now)
-	w.background("directory", func(ctx context.Context) { w.dir.watch(ctx, buckets["providers"], buckets["services"]) })
+	w.background(ctx, "directory", func(ctx context.Context) { w.dir.watch(ctx, buckets["providers"], buckets["services"]) })
 	select {
 	case <-w.dir.ready:
 	case <-ctx.Done():
@@ -146,14 +146,14 @@ func (w *Web) start(ctx context.Context) error {
 		return listenError(err, w.o.Listen)
 	}
 	w.stack.Push("http", 5*time.Second, w.http.Stop)
-	w.background("announce", func(ctx context.Context) { _ = conn.Announce(ctx, w.service, announceEvery) }) // ctx's error alone
+	w.background(ctx, "announce", func(ctx context.Context) { _ = conn.Announce(ctx, w.service, announceEvery) }) // ctx's error alone
 	w.o.Logger.Info("web serves", "address", w.Addr(), "version", version.Version)
 	return nil
 }
 
 // background runs fn until Stop, which waits for it.
-func (w *Web) background(name string, fn func(ctx context.Context)) {
-	ctx, cancel := context.WithCancel(context.Background())
+func (w *Web) background(ctx context.Context, name string, fn func(ctx context.Context)) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // it outlives the start
 	var wg sync.WaitGroup
 	wg.Go(func() { fn(ctx) })
 	w.stack.Push(name, 5*time.Second, func(context.Context) error {

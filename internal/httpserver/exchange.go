@@ -76,7 +76,7 @@ func (s *Server) run(x *exchange, r *http.Request) {
 	defer func() {
 		switch p := recover(); p {
 		case nil:
-		case http.ErrAbortHandler: //nolint:errorlint // net/http compares it in the same way
+		case http.ErrAbortHandler:
 			x.err = http.ErrAbortHandler
 		default:
 			s.o.Logger.Error("handler panicked", "request_id", x.id, "path", r.URL.Path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))

@@ -138,7 +138,7 @@ func TestBodiesAndHeadersAreBounded(t *testing.T) {
 		t.Errorf("a body beyond the limit: status %d, want 413", got)
 	}
 	start(t, s)
-	r, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+s.Addr(), nil)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+s.Addr(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +157,7 @@ func TestRequestIDIsTakenOnlyWhenWellFormed(t *testing.T) {
 	s := New(Options{Headers: func(h http.Header) { h.Set("X-House", "1") }})
 	for id, kept := range map[string]bool{"abcd-1234": true, "short": false, "with\tspace in": false, "": false, strings.Repeat("x", 65): false} {
 		w := httptest.NewRecorder()
-		r := httptest.NewRequest("GET", "/", nil)
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.Header.Set(RequestIDHeader, id)
 		s.ServeHTTP(w, r)
 		got := w.Header().Get(RequestIDHeader)
@@ -187,9 +187,9 @@ func start(t *testing.T, s *Server) {
 	})
 }
 
-func get(t *testing.T, url string) *http.Response {
+func get(t *testing.T, url string) io.Reader {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), "GET", url, nil)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +198,7 @@ func get(t *testing.T, url string) *http.Response {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { resp.Body.Close() })
-	return resp
+	return resp.Body
 }
 
 func TestStreamOutlivesTheWriteTimeoutAndEndsAtStop(t *testing.T) {
@@ -224,8 +224,7 @@ func TestStreamOutlivesTheWriteTimeoutAndEndsAtStop(t *testing.T) {
 		}
 	})
 	start(t, s)
-	resp := get(t, "http://"+s.Addr()+"/events")
-	lines := bufio.NewReader(resp.Body)
+	lines := bufio.NewReader(get(t, "http://"+s.Addr()+"/events"))
 	for range 3 {
 		for _, want := range []string{"id: 7/1\n", "event: reading\n", "data: one\n", "data: two\n", "\n"} {
 			if got, err := lines.ReadString('\n'); err != nil || got != want {
@@ -258,7 +257,7 @@ func TestHalfAnAnswerIsCut(t *testing.T) {
 		return errors.New("the keyspace went away")
 	})
 	start(t, s)
-	got, err := io.ReadAll(get(t, "http://"+s.Addr()+"/export").Body)
+	got, err := io.ReadAll(get(t, "http://"+s.Addr()+"/export"))
 	if err == nil {
 		t.Errorf("an export that broke off looks whole: %q", got)
 	}

@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -113,8 +114,8 @@ func (s *Server) Use(m ...Middleware) { s.use = append(s.use, m...) }
 
 // Handle adds a route; the middleware given is its own, inside that of Use, outermost first.
 func (s *Server) Handle(method, path string, h Handler, m ...Middleware) {
-	for i := len(m) - 1; i >= 0; i-- {
-		h = m[i](h)
+	for _, wrap := range slices.Backward(m) {
+		h = wrap(h)
 	}
 	s.routes = append(s.routes, Route{Method: method, Path: path})
 	s.echo.Add(method, path, s.adapt(h))
@@ -139,25 +140,31 @@ func (s *Server) adapt(h Handler) echo.HandlerFunc {
 		r := c.Request()
 		x := exchangeOf(r)
 		x.route = c.Path()
-		for i, name := range c.ParamNames() {
-			v := c.ParamValues()[i]
-			if r.URL.RawPath != "" { // then the router matched the escaped path
-				plain, err := url.PathUnescape(v)
-				if err != nil {
-					x.err = schema.Errorf(schema.Invalid, "the path is not escaped properly")
-					return nil
-				}
-				v = plain
-			}
-			r.SetPathValue(name, v)
-		}
 		chain := h
-		for i := len(s.use) - 1; i >= 0; i-- {
-			chain = s.use[i](chain)
+		for _, wrap := range slices.Backward(s.use) {
+			chain = wrap(chain)
 		}
-		x.err = chain(x.w, r)
+		if x.err = setPathValues(r, c); x.err == nil {
+			x.err = chain(x.w, r)
+		}
 		return nil
 	}
+}
+
+// setPathValues gives the request what the router found in its path.
+func setPathValues(r *http.Request, c echo.Context) error {
+	for i, name := range c.ParamNames() {
+		v := c.ParamValues()[i]
+		if r.URL.RawPath != "" { // then the router matched the escaped path
+			plain, err := url.PathUnescape(v)
+			if err != nil {
+				return schema.Errorf(schema.Invalid, "the path is not escaped properly")
+			}
+			v = plain
+		}
+		r.SetPathValue(name, v)
+	}
+	return nil
 }
 
 // notRouted takes the router's own errors: the handlers' never reach it.

@@ -27,7 +27,7 @@ func NewStream(w http.ResponseWriter, r *http.Request) *Stream {
 	st := &Stream{w: w, rc: http.NewResponseController(w), ctx: ctx, cancel: cancel, timeout: 30 * time.Second}
 	if x := exchangeOf(r); x.s != nil {
 		st.timeout = x.s.o.WriteTimeout
-		unhook := context.AfterFunc(x.s.streams, cancel)
+		unhook := context.AfterFunc(x.s.streams, cancel) //nolint:contextcheck // the server's stop ends it too
 		st.cancel = func() { unhook(); cancel() }
 	}
 	_ = st.rc.SetReadDeadline(time.Time{}) // its passing would end the context; a test's recorder has none
