@@ -7,14 +7,13 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
-	"testing"
 	"time"
 
 	"berth/internal/keyspace"
 	"berth/schema"
 )
 
-func testTwice(t *testing.T, s *space) {
+func testTwice(t tb, s *space) {
 	w := s.writer(t)
 	b := block("g", 0, 5, at(1, 0), at(1, 5))
 	write(t, w, put(b))
@@ -48,21 +47,21 @@ func testTwice(t *testing.T, s *space) {
 	same(t, "another gateway's block of the same times and positions", blocks(t, w, "h", 0, 10), []keyspace.Block{o})
 }
 
-func testOrder(t *testing.T, s *space) {
+func testOrder(t tb, s *space) {
 	w := s.writer(t)
 	var want []keyspace.Block
 	for day := range int64(3) {
 		for i := range int64(5) {
 			first := day*schema.DaySpan + i/2*schema.HourSpan
 			for part := range uint16(2) {
-				b := block("g", first, first+int64(i), at(uint64(100-i), uint32(i)), at(uint64(200+i), 0))
+				b := block("g", first, first+i, at(uint64(100-i), uint32(i)), at(uint64(200+i), 0))
 				b.Part = part
 				want = append(want, b)
 			}
 		}
 	}
 	mixed := slices.Clone(want)
-	random := rand.New(rand.NewPCG(1, 2))
+	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same disorder each time
 	random.Shuffle(len(mixed), func(i, j int) { mixed[i], mixed[j] = mixed[j], mixed[i] })
 	for some := range slices.Chunk(mixed, 7) {
 		write(t, w, put(some...))
@@ -71,13 +70,22 @@ func testOrder(t *testing.T, s *space) {
 	same(t, "blocks written in disorder", blocks(t, w, "g", 0, 10*schema.DaySpan), want)
 }
 
-func testRanges(t *testing.T, s *space) {
+func testRanges(t tb, s *space) {
 	w := s.writer(t)
 	day := 20000 * schema.DaySpan
 	var all []keyspace.Block
 	for i, span := range [][2]int64{
-		{0, 0}, {0, 100}, {50, 60}, {100, 100}, {100, 200}, {0, schema.DaySpan - 1}, {schema.DaySpan - 1, schema.DaySpan - 1},
-		{schema.DaySpan, schema.DaySpan}, {schema.DaySpan + 50, 2*schema.DaySpan - 1}, {-1, -1}, {-schema.DaySpan, -1},
+		{0, 0},
+		{0, 100},
+		{50, 60},
+		{100, 100},
+		{100, 200},
+		{0, schema.DaySpan - 1},
+		{schema.DaySpan - 1, schema.DaySpan - 1},
+		{schema.DaySpan, schema.DaySpan},
+		{schema.DaySpan + 50, 2*schema.DaySpan - 1},
+		{-1, -1},
+		{-schema.DaySpan, -1},
 	} {
 		p := at(uint64(i+1), 0)
 		all = append(all, block("g", day+span[0], day+span[1], p, p))
@@ -110,7 +118,7 @@ func testRanges(t *testing.T, s *space) {
 	}
 }
 
-func testCalendar(t *testing.T, s *space) {
+func testCalendar(t tb, s *space) {
 	w := s.writer(t)
 	var want []keyspace.Block
 	for i, day := range []time.Time{
@@ -143,7 +151,7 @@ func testCalendar(t *testing.T, s *space) {
 	same(t, "position of blocks of many months", p, at(100, 0))
 }
 
-func testLarge(t *testing.T, s *space) {
+func testLarge(t tb, s *space) {
 	w := s.writer(t)
 	var want []keyspace.Block
 	random := rand.NewChaCha8([32]byte{1})
@@ -176,7 +184,7 @@ func testLarge(t *testing.T, s *space) {
 	same(t, "a large rollup", rollups(t, w, "g", keyspace.Hour, 0, 1)[0].Data, want[6].Data)
 }
 
-func testMany(t *testing.T, s *space) {
+func testMany(t tb, s *space) {
 	w := s.writer(t)
 	var want []keyspace.Block
 	var others []keyspace.Block
@@ -211,7 +219,7 @@ func testMany(t *testing.T, s *space) {
 	}
 }
 
-func testInvalid(t *testing.T, s *space) {
+func testInvalid(t tb, s *space) {
 	w := s.writer(t)
 	good := block("g", 0, 5, at(1, 0), at(1, 5))
 	key := keyspace.RollupKey{Gateway: "g", Span: keyspace.Hour}
@@ -252,7 +260,7 @@ func testInvalid(t *testing.T, s *space) {
 	write(t, w, put(good))
 }
 
-func testYield(t *testing.T, s *space) {
+func testYield(t tb, s *space) {
 	w := s.writer(t)
 	var c keyspace.Changes
 	for i := range int64(300) {

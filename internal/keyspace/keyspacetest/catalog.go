@@ -5,13 +5,12 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"testing"
 
 	"berth/internal/keyspace"
 	"berth/schema"
 )
 
-func testGateways(t *testing.T, s *space) {
+func testGateways(t tb, s *space) {
 	w := s.writer(t)
 	row := func(p schema.Position, text string) keyspace.Gateway {
 		return keyspace.Gateway{Name: "g", Position: p, Entry: []byte("entry " + text), Tail: []byte("tail " + text)}
@@ -45,7 +44,7 @@ func testGateways(t *testing.T, s *space) {
 	same(t, "rows", len(gateways(t, w, "", 10)), 1)
 }
 
-func testGatewayNames(t *testing.T, s *space) {
+func testGatewayNames(t tb, s *space) {
 	w := s.writer(t)
 	names := []string{
 		"a", "A", "a b", "a'b", `a"b`, "a;drop table gateways", "a%", "a_", "a?", "../../up", "a/b", `a\b`, "ä", "a\u0308", "z", "日本", "é",
@@ -96,7 +95,7 @@ func testGatewayNames(t *testing.T, s *space) {
 	same(t, "its last", gateways(t, w, "many", 600)[599].Name, "many599")
 }
 
-func testPosition(t *testing.T, s *space) {
+func testPosition(t tb, s *space) {
 	w := s.writer(t)
 	r := s.reader(t)
 	key := keyspace.RollupKey{Gateway: "g", Span: keyspace.Hour}
@@ -125,7 +124,7 @@ func testPosition(t *testing.T, s *space) {
 	same(t, "the block of the highest position", blocks(t, w, "g", 9, 10)[0].To, at(keyspace.MaxSequence, math.MaxUint32))
 }
 
-func testRollups(t *testing.T, s *space) {
+func testRollups(t tb, s *space) {
 	w := s.writer(t)
 	key := keyspace.RollupKey{Gateway: "g", Span: keyspace.Hour, Start: -5 * schema.HourSpan}
 	mark := func(p schema.Position) keyspace.Changes {
@@ -170,7 +169,7 @@ func testRollups(t *testing.T, s *space) {
 	same(t, "a mark and a rollup in one write", unrolled(t, w, math.MaxInt64), []keyspace.RollupKey{key})
 }
 
-func testRollupRanges(t *testing.T, s *space) {
+func testRollupRanges(t tb, s *space) {
 	w := s.writer(t)
 	var c keyspace.Changes
 	for i := int64(-50); i < 550; i++ {
@@ -199,7 +198,7 @@ func testRollupRanges(t *testing.T, s *space) {
 	same(t, "no gateway", rollups(t, w, "nobody", keyspace.Hour, math.MinInt64, math.MaxInt64), nil)
 }
 
-func testUnrolled(t *testing.T, s *space) {
+func testUnrolled(t tb, s *space) {
 	w := s.writer(t)
 	var c keyspace.Changes
 	for i := range int64(300) {
@@ -246,7 +245,7 @@ func testUnrolled(t *testing.T, s *space) {
 	same(t, "yielded until yield returns false", n, 7)
 }
 
-func testExpire(t *testing.T, s *space) {
+func testExpire(t tb, s *space) {
 	w := s.writer(t)
 	r := s.reader(t)
 	day := func(d int64) int64 { return d * schema.DaySpan }

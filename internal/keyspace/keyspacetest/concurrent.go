@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"testing"
 
 	"berth/internal/keyspace"
 	"berth/schema"
@@ -13,7 +12,7 @@ import (
 
 // testConcurrent writes from two goroutines while others read: what a Write has returned is seen at once, a tail and
 // the blocks after it hold everything, and nothing is seen half.
-func testConcurrent(t *testing.T, s *space) {
+func testConcurrent(t tb, s *space) {
 	const rounds = 60
 	w := s.writer(t)
 	var written [2]atomic.Int64 // blocks of each writing goroutine that Write has returned for
@@ -74,7 +73,7 @@ func testConcurrent(t *testing.T, s *space) {
 }
 
 // checkRound reads a gateway's row and then its blocks, of which at least as many as least are there.
-func checkRound(t *testing.T, r keyspace.Reader, gateway string, least int64) error {
+func checkRound(t tb, r keyspace.Reader, gateway string, least int64) error {
 	g, err := r.Gateway(t.Context(), gateway)
 	switch {
 	case schema.Is(err, schema.NotFound) && least == 0:
@@ -84,7 +83,7 @@ func checkRound(t *testing.T, r keyspace.Reader, gateway string, least int64) er
 	case string(g.Entry) != string(g.Tail):
 		return fmt.Errorf("a row half of one write, half of another: %s and %s", g.Entry, g.Tail)
 	}
-	least = max(least, int64(g.Position.Sequence)) //nolint:gosec // small
+	least = max(least, int64(g.Position.Sequence))
 	seen, last := int64(0), int64(-1)
 	err = r.Blocks(t.Context(), gateway, 0, 1000*schema.DaySpan, func(b keyspace.Block) error {
 		n := b.First / (20 * schema.HourSpan)

@@ -3,13 +3,12 @@ package keyspacetest
 import (
 	"context"
 	"math"
-	"testing"
 
 	"berth/internal/keyspace"
 	"berth/schema"
 )
 
-func testLifecycle(t *testing.T, s *space) {
+func testLifecycle(t tb, s *space) {
 	ctx := t.Context()
 	w := s.writer(t)
 	write(t, w, put(block("g", 0, 5, at(1, 0), at(1, 5))))
@@ -41,7 +40,7 @@ func testLifecycle(t *testing.T, s *space) {
 	}
 }
 
-func testNames(t *testing.T, s *space) {
+func testNames(t tb, s *space) {
 	ctx := t.Context()
 	for _, name := range []string{"", ".", "..", "a/b", "../up", "A1", "a", "a b", "a.db", "über", "x\x00y", "1a", "/etc"} {
 		isCode(t, "create "+name, s.Create(ctx, name), schema.Invalid)
@@ -53,7 +52,7 @@ func testNames(t *testing.T, s *space) {
 	}
 }
 
-func testOneWriter(t *testing.T, s *space) {
+func testOneWriter(t tb, s *space) {
 	w := s.writer(t)
 	_, err := s.Writer(t.Context(), s.name)
 	isCode(t, "a second writer", err, schema.Conflict, s.name)
@@ -65,7 +64,7 @@ func testOneWriter(t *testing.T, s *space) {
 	s.writer(t)
 }
 
-func testClosed(t *testing.T, s *space) {
+func testClosed(t tb, s *space) {
 	ctx := t.Context()
 	w := s.writer(t)
 	r := s.reader(t)
@@ -95,7 +94,7 @@ func testClosed(t *testing.T, s *space) {
 	isCode(t, "stats of a closed writer", err, schema.Unavailable)
 }
 
-func testContext(t *testing.T, s *space) {
+func testContext(t tb, s *space) {
 	w := s.writer(t)
 	c := put(block("g", 0, 5, at(1, 0), at(1, 5)), block("g", 10, 15, at(2, 0), at(2, 5)))
 	c.Gateways = []keyspace.Gateway{{Name: "g", Position: at(2, 5)}}
@@ -136,7 +135,7 @@ func testContext(t *testing.T, s *space) {
 	write(t, w, c)
 }
 
-func testReopen(t *testing.T, s *space) {
+func testReopen(t tb, s *space) {
 	w := s.writer(t)
 	key := keyspace.RollupKey{Gateway: "g", Span: keyspace.Day, Start: 0}
 	c := &keyspace.Changes{
@@ -164,7 +163,7 @@ func testReopen(t *testing.T, s *space) {
 	same(t, "blocks after writing all again", blocks(t, w, "g", 0, 10), c.Blocks)
 }
 
-func testTwoKeyspaces(t *testing.T, s *space) {
+func testTwoKeyspaces(t tb, s *space) {
 	other := &space{Backend: s.Backend, name: s.name + "b"}
 	must(t, s.Drop(t.Context(), other.name))
 	must(t, s.Create(t.Context(), other.name))
@@ -185,7 +184,7 @@ func testTwoKeyspaces(t *testing.T, s *space) {
 	}
 }
 
-func testReceipts(t *testing.T, s *space) {
+func testReceipts(t tb, s *space) {
 	w := s.writer(t)
 	d, err := w.Durable(t.Context())
 	must(t, err)

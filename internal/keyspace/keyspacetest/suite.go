@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
 
 	"berth/internal/keyspace"
 	"berth/schema"
@@ -37,7 +38,7 @@ func Run(t *testing.T, open func(t *testing.T) keyspace.Backend) {
 
 var cases = []struct {
 	name string
-	run  func(t *testing.T, s *space)
+	run  func(t tb, s *space)
 }{
 	{"create, drop and what does not exist", testLifecycle},
 	{"names are those of providers", testNames},
@@ -73,7 +74,7 @@ type space struct {
 }
 
 // writer opens the keyspace for writing until the test ends.
-func (s *space) writer(t *testing.T) keyspace.Writer {
+func (s *space) writer(t tb) keyspace.Writer {
 	t.Helper()
 	w, err := s.Writer(t.Context(), s.name)
 	must(t, err)
@@ -82,7 +83,7 @@ func (s *space) writer(t *testing.T) keyspace.Writer {
 }
 
 // reader opens the keyspace for reading until the test ends.
-func (s *space) reader(t *testing.T) keyspace.Reader {
+func (s *space) reader(t tb) keyspace.Reader {
 	t.Helper()
 	r, err := s.Reader(t.Context(), s.name)
 	must(t, err)
@@ -90,13 +91,11 @@ func (s *space) reader(t *testing.T) keyspace.Reader {
 	return r
 }
 
-// tb is what the helpers need of a test, which may be one of many runs of a property.
+// tb is what the tests need of a test, which may be one of many runs of a property.
 type tb interface {
-	Helper()
+	rapid.TB
 	Context() context.Context
-	Errorf(format string, args ...any)
-	Fatalf(format string, args ...any)
-	Fatal(args ...any)
+	Cleanup(fn func())
 }
 
 func write(t tb, w keyspace.Writer, c *keyspace.Changes) keyspace.Receipt {

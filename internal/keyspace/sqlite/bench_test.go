@@ -73,7 +73,7 @@ func BenchmarkWrite(b *testing.B) {
 				at := (written - n) % (len(blocks) - n)
 				some := blocks[at : at+n]
 				for i := range some {
-					some[i].Part = uint16(written / len(blocks)) //nolint:gosec // small
+					some[i].Part = uint16(written / len(blocks))
 				}
 				if _, err := w.Write(b.Context(), &keyspace.Changes{Blocks: some}); err != nil {
 					b.Fatal(err)

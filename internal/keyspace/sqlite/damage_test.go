@@ -32,7 +32,7 @@ func filled(t *testing.T) (b keyspace.Backend, dir string) {
 	}
 	var c keyspace.Changes
 	for i := range int64(20) {
-		c.Blocks = append(c.Blocks, testBlock(march+i, uint64(i+1)), testBlock(april+i, uint64(i+50))) //nolint:gosec // positive
+		c.Blocks = append(c.Blocks, testBlock(march+i, uint64(i+1)), testBlock(april+i, uint64(i+50)))
 	}
 	c.Gateways = []keyspace.Gateway{{Name: "g", Position: schema.Position{Sequence: 69}}}
 	writeTo(t, b, &c)

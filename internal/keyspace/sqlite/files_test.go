@@ -16,19 +16,18 @@ import (
 
 // TestLeftovers is the table of what a crash can leave, row by row.
 func TestLeftovers(t *testing.T) {
-	ctx := t.Context()
 	t.Run("a folder without a catalog", func(t *testing.T) {
 		dir := t.TempDir()
 		b := open(t, dir)
 		put(t, filepath.Join(dir, "filled", "catalog.db.new"), "half made")
 		put(t, filepath.Join(dir, "filled", "catalog.db.new-wal"), "half made")
-		if _, err := b.Reader(ctx, "filled"); !schema.Is(err, schema.NotFound) {
+		if _, err := b.Reader(t.Context(), "filled"); !schema.Is(err, schema.NotFound) {
 			t.Errorf("a reader of half a keyspace: got error %v, want NotFound", err)
 		}
-		if _, err := b.Writer(ctx, "filled"); !schema.Is(err, schema.NotFound) {
+		if _, err := b.Writer(t.Context(), "filled"); !schema.Is(err, schema.NotFound) {
 			t.Errorf("a writer of half a keyspace: got error %v, want NotFound", err)
 		}
-		if err := b.Create(ctx, "filled"); err != nil {
+		if err := b.Create(t.Context(), "filled"); err != nil {
 			t.Fatal(err)
 		}
 		writeTo(t, b, &keyspace.Changes{Blocks: []keyspace.Block{testBlock(march, 1)}})
@@ -45,11 +44,11 @@ func TestLeftovers(t *testing.T) {
 	})
 	t.Run("a log without its month", func(t *testing.T) {
 		b, dir := filled(t)
-		w, err := b.Writer(ctx, "filled")
+		w, err := b.Writer(t.Context(), "filled")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.Write(ctx, &keyspace.Changes{Blocks: []keyspace.Block{testBlock(april+100, 100)}}); err != nil {
+		if _, err := w.Write(t.Context(), &keyspace.Changes{Blocks: []keyspace.Block{testBlock(april+100, 100)}}); err != nil {
 			t.Fatal(err)
 		}
 		log, err := os.ReadFile(filepath.Join(dir, "2026-04.db-wal"))
@@ -60,13 +59,13 @@ func TestLeftovers(t *testing.T) {
 		put(t, filepath.Join(dir, "2026-06.db-wal"), string(log))
 		put(t, filepath.Join(dir, "2026-06.db-shm"), "x")
 		may := april + 30*schema.DaySpan
-		if _, err := w.Write(ctx, &keyspace.Changes{Blocks: []keyspace.Block{testBlock(may, 101)}}); err != nil {
+		if _, err := w.Write(t.Context(), &keyspace.Changes{Blocks: []keyspace.Block{testBlock(may, 101)}}); err != nil {
 			t.Fatal(err)
 		}
 		if n, err := count(t, w, may, math.MaxInt64); n != 1 || err != nil {
 			t.Errorf("%d blocks in May, want 1; error %v", n, err)
 		}
-		if err := w.Expire(ctx, math.MinInt64, math.MinInt64); err != nil {
+		if err := w.Expire(t.Context(), math.MinInt64, math.MinInt64); err != nil {
 			t.Fatal(err)
 		}
 		if err := w.Close(); err != nil {
@@ -79,12 +78,12 @@ func TestLeftovers(t *testing.T) {
 		dir := t.TempDir()
 		b := open(t, dir)
 		put(t, filepath.Join(dir, ".dropped-gone-0", "2026-03.db"), "gone")
-		if err := b.Create(ctx, "filled"); err != nil {
+		if err := b.Create(t.Context(), "filled"); err != nil {
 			t.Fatal(err)
 		}
 		holds(t, dir, "filled")
 		put(t, filepath.Join(dir, ".dropped-filled-0", "2026-03.db"), "gone")
-		if err := b.Drop(ctx, "filled"); err != nil {
+		if err := b.Drop(t.Context(), "filled"); err != nil {
 			t.Fatal(err)
 		}
 		holds(t, dir)
@@ -236,7 +235,7 @@ func TestWriteEndsWithItsContext(t *testing.T) {
 	defer func() { _ = w.Close() }()
 	var c keyspace.Changes
 	for i := range uint64(1000) {
-		c.Blocks = append(c.Blocks, testBlock(march+1000+int64(i), 100+i)) //nolint:gosec // small
+		c.Blocks = append(c.Blocks, testBlock(march+1000+int64(i), 100+i))
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)

@@ -30,7 +30,7 @@ func roundKey(n int64) keyspace.RollupKey {
 
 // round returns what the n-th Write of the child stores.
 func round(n int64) *keyspace.Changes {
-	p := schema.Position{Sequence: uint64(n + 1)} //nolint:gosec // small
+	p := schema.Position{Sequence: uint64(n + 1)}
 	b := keyspace.Block{BlockKey: keyspace.BlockKey{Gateway: "g", First: n * killStep, From: p, To: p}, Last: n*killStep + 1}
 	b.Data = []byte(strings.Repeat(strconv.FormatInt(n, 10)+" ", 1000))
 	return &keyspace.Changes{
@@ -78,7 +78,7 @@ func TestKilledWriter(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = r.Close() }()
-	random := rand.New(rand.NewPCG(uint64(os.Getpid()), 0)) //nolint:gosec // positive
+	random := rand.New(rand.NewPCG(uint64(os.Getpid()), 0))
 	confirmed := int64(-1)
 	for range killRounds {
 		confirmed = killChild(t, dir, r, confirmed, 1+random.Int64N(12))
@@ -181,12 +181,12 @@ func checkRounds(t *testing.T, r keyspace.Reader, confirmed int64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows := int64(g.Position.Sequence) //nolint:gosec // small
+	rows := int64(g.Position.Sequence)
 	if marks < blocks || blocks < rows || rows < rollups || rollups <= confirmed || marks > confirmed+2 {
 		t.Fatalf("after a kill, with %d rounds confirmed: %d marks, %d blocks, row of round %d, %d rollups", confirmed+1, marks, blocks, rows, rollups)
 	}
 	p, err := r.Position(t.Context())
-	if err != nil || p.Sequence != uint64(marks) { //nolint:gosec // positive
+	if err != nil || p.Sequence != uint64(marks) {
 		t.Fatalf("position %v (error %v) with %d marks", p, err, marks)
 	}
 }

@@ -37,7 +37,7 @@ func (l *logged) write(t *testing.T, mib int) {
 		var c keyspace.Changes
 		for range 52 {
 			l.sequence++
-			c.Blocks = append(c.Blocks, testBlock(march+int64(l.sequence), l.sequence)) //nolint:gosec // small
+			c.Blocks = append(c.Blocks, testBlock(march+int64(l.sequence), l.sequence))
 		}
 		if _, err := l.Write(t.Context(), &c); err != nil {
 			t.Fatal(err)

@@ -97,7 +97,7 @@ func (p *page) put() {
 
 // position returns the position that two columns hold.
 func position(sequence, ordinal int64) schema.Position {
-	return schema.Position{Sequence: uint64(sequence), Ordinal: uint32(ordinal)} //nolint:gosec // checked when written
+	return schema.Position{Sequence: uint64(sequence), Ordinal: uint32(ordinal)}
 }
 
 // read fills the page with what comes next in q's day, and moves q on: to the last block read, or to the next day when
@@ -107,7 +107,7 @@ func (p *page) read(ctx context.Context, f *readFile, gateway int64, q *query) e
 	firstBelow, lastFrom := q.bounds()
 	a := &q.after
 	rows, err := f.query(ctx, selectBlocks, q.day, gateway, firstBelow, lastFrom,
-		a.First, int64(a.From.Sequence), a.From.Ordinal, int64(a.To.Sequence), a.To.Ordinal, a.Part, pageRows) //nolint:gosec // checked when written
+		a.First, int64(a.From.Sequence), a.From.Ordinal, int64(a.To.Sequence), a.To.Ordinal, a.Part, pageRows)
 	if err != nil {
 		return fileError("read", f.path, err)
 	}
@@ -137,7 +137,7 @@ func (p *page) scan(rows *sql.Rows, q *query) (more bool, err error) {
 		}
 		k := &p.key
 		q.after = keyspace.BlockKey{
-			Gateway: q.gateway, First: k[0], From: position(k[2], k[3]), To: position(k[4], k[5]), Part: uint16(k[6]), //nolint:gosec // checked when written
+			Gateway: q.gateway, First: k[0], From: position(k[2], k[3]), To: position(k[4], k[5]), Part: uint16(k[6]),
 		}
 		b := keyspace.Block{BlockKey: q.after, Last: k[1] + q.day*schema.DaySpan}
 		b.First += q.day * schema.DaySpan

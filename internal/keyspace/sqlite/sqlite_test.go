@@ -20,11 +20,11 @@ func TestContract(t *testing.T) {
 	})
 }
 
-func open(t testing.TB, dir string) *sqlite.Backend {
-	t.Helper()
+func open(tb testing.TB, dir string) *sqlite.Backend {
+	tb.Helper()
 	b, err := sqlite.New(dir, slog.New(slog.DiscardHandler))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b
 }

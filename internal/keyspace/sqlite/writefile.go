@@ -59,7 +59,7 @@ const (
 	// SQLite's own checkpoints do, which wait for nobody.
 	walLimit = 24 << 20
 	// walWait is how long the writer waits then, in milliseconds; after that the log may grow by walLimit once more.
-	walWait = 500
+	walWait = 2000
 	// namesKept is how many gateways' numbers are kept in memory for a file.
 	namesKept = 1 << 16
 )
@@ -208,6 +208,6 @@ func (f *writeFile) id(ctx context.Context, gateway string) (int64, error) {
 
 // raise keeps the highest position that the file knows.
 func (f *writeFile) raise(ctx context.Context, p schema.Position) error {
-	_, err := f.do(ctx, raisePosition, int64(p.Sequence), p.Ordinal) //nolint:gosec // checked by Check
+	_, err := f.do(ctx, raisePosition, int64(p.Sequence), p.Ordinal)
 	return err
 }

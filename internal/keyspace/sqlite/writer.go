@@ -127,7 +127,7 @@ func (w *writer) writeMarks(ctx context.Context, c *keyspace.Changes) error {
 		if err != nil {
 			return err
 		}
-		_, err = w.catalog.do(ctx, upsertMark, id, int64(m.Span), m.Start, int64(m.Stale.Sequence), m.Stale.Ordinal) //nolint:gosec // checked by Check
+		_, err = w.catalog.do(ctx, upsertMark, id, int64(m.Span), m.Start, int64(m.Stale.Sequence), m.Stale.Ordinal)
 		if err != nil {
 			return err
 		}
@@ -144,7 +144,7 @@ func (w *writer) writeRows(ctx context.Context, c *keyspace.Changes) error {
 		if err != nil {
 			return err
 		}
-		_, err = w.catalog.do(ctx, upsertGateway, id, int64(g.Position.Sequence), g.Position.Ordinal, orNull(g.Entry), orNull(g.Tail)) //nolint:gosec // checked by Check
+		_, err = w.catalog.do(ctx, upsertGateway, id, int64(g.Position.Sequence), g.Position.Ordinal, orNull(g.Entry), orNull(g.Tail))
 		if err != nil {
 			return err
 		}
@@ -155,7 +155,7 @@ func (w *writer) writeRows(ctx context.Context, c *keyspace.Changes) error {
 		if err != nil {
 			return err
 		}
-		_, err = w.catalog.do(ctx, upsertRollup, id, int64(r.Span), r.Start, int64(r.Computed.Sequence), r.Computed.Ordinal, r.Data) //nolint:gosec // checked by Check
+		_, err = w.catalog.do(ctx, upsertRollup, id, int64(r.Span), r.Start, int64(r.Computed.Sequence), r.Computed.Ordinal, r.Data)
 		if err != nil {
 			return err
 		}
@@ -221,8 +221,8 @@ func (f *writeFile) writeBlocks(ctx context.Context, blocks []*keyspace.Block) e
 		}
 		day, first := inDay(b.First)
 		_, last := inDay(b.Last)
-		res, err := f.do(free, insertBlock, day, id, first, int64(b.From.Sequence), b.From.Ordinal, //nolint:gosec // checked by Check
-			int64(b.To.Sequence), b.To.Ordinal, b.Part, last, f.nextID) //nolint:gosec // checked by Check
+		res, err := f.do(free, insertBlock, day, id, first, int64(b.From.Sequence), b.From.Ordinal,
+			int64(b.To.Sequence), b.To.Ordinal, b.Part, last, f.nextID)
 		if err != nil {
 			return err
 		}
