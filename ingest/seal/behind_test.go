@@ -171,6 +171,17 @@ func TestSweepLetsIdleGatewaysGo(t *testing.T) {
 	w.compareLatest()
 }
 
+func TestLogWithoutReadingsIsTrimmed(t *testing.T) {
+	w := newWorld(t)
+	for range 5 {
+		w.send() // totals alone
+	}
+	w.pass(2 * time.Minute)
+	if first, last := w.log.bounds(); first != last {
+		t.Errorf("the log still holds %d to %d", first, last)
+	}
+}
+
 func TestPartsOfEndedDaysBecomeBlocks(t *testing.T) {
 	w := newWorld(t)
 	w.clock = w.clock.Truncate(24 * time.Hour).Add(24*time.Hour - 10*time.Minute)

@@ -22,8 +22,8 @@ import (
 func (w *world) compare(withHead bool) {
 	w.t.Helper()
 	for gateway, want := range w.model {
-		if d := cmp.Diff(want, w.found(gateway, withHead), cmp.AllowUnexported(identity{}, reading{})); d != "" {
-			w.t.Fatalf("gateway %s (-model +found):\n%s", gateway, d)
+		if found := w.found(gateway, withHead); !maps.Equal(want, found) {
+			w.t.Fatalf("gateway %s (-model +found):\n%s", gateway, cmp.Diff(want, found, cmp.AllowUnexported(identity{}, reading{})))
 		}
 	}
 }
@@ -64,8 +64,8 @@ func (w *world) compareLatest() {
 		for _, l := range e.Latest {
 			got[identity{l.Sensor, l.Time}] = readingOf(l.Value)
 		}
-		if d := cmp.Diff(want, got, cmp.AllowUnexported(identity{}, reading{})); d != "" {
-			w.t.Fatalf("latest of gateway %s (-model +found):\n%s", gateway, d)
+		if !maps.Equal(want, got) {
+			w.t.Fatalf("latest of gateway %s (-model +found):\n%s", gateway, cmp.Diff(want, got, cmp.AllowUnexported(identity{}, reading{})))
 		}
 	}
 }

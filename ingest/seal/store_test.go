@@ -70,11 +70,18 @@ func (s *store) apply(c *keyspace.Changes) {
 	}
 }
 
-// crash forgets what is not durable but the first keep writes of it.
-func (s *store) crash(keep int) {
+// crash forgets what is not durable, but of each Write the first kinds of change that kept says; nil keeps all.
+func (s *store) crash(kept func() int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.writes = s.writes[:min(s.durable+keep, len(s.writes))]
+	for i := s.durable; kept != nil && i < len(s.writes); {
+		end := (i/4 + 1) * 4
+		for n := i%4 + kept(); i < end; i++ {
+			if i%4 >= n {
+				s.writes[i] = keyspace.Changes{}
+			}
+		}
+	}
 	s.durable = len(s.writes)
 	s.receipts = nil
 	s.replay()
