@@ -36,6 +36,7 @@ test("the operator signs in once, and sees a provider appear", async () => {
   await page.getByRole("button", { name: "Sign in as operator" }).click();
   await page.getByText("There is no provider yet").waitFor();
   provider = await berth.run("add", "provider1", "-o", "json");
+  await berth.run("set", "provider1", "--attribute-tags", "site", "--timezone", "Europe/Berlin"); // live within a second, long before they are needed
   await page.getByRole("rowheader", { name: "provider1" }).waitFor();
   await page.getByText("reports: ready").waitFor();
   await shot(page, "2-providers");
@@ -48,7 +49,7 @@ test("the operator signs in once, and sees a provider appear", async () => {
   await again.context.close();
 });
 
-test("the admin sends the printed first reading and sees it on a live chart", async () => {
+test("the admin sends the printed first reading and sees it on a live chart", async (t) => {
   const { context, page } = await fresh();
   await signIn(page, provider.admin_url);
   await page.waitForURL(`${berth.origin}/providers/provider1`);
@@ -83,6 +84,7 @@ test("the admin sends the printed first reading and sees it on a live chart", as
   const acknowledged = Date.now();
   await page.locator('.chart[data-points="2"]').waitFor();
   const took = Date.now() - acknowledged;
+  t.diagnostic(`${took} ms from the acknowledgement to the chart`);
   assert.ok(took < 2000, `a reading took ${took} ms from its acknowledgement to the chart`);
   assert.match(await page.locator('tr[data-sensor="boiler.temperature"] .value').textContent(), /^23\.25$/);
   assert.match(await chart.locator(".u-legend").textContent(), /23\.25/);
@@ -98,13 +100,12 @@ test("the admin sends the printed first reading and sees it on a live chart", as
 test("pages hold in both languages, light and dark, wide and narrow", async () => {
   const now = Date.now();
   const lines = [];
-  for (let s = 3600; s > 0; s -= 10) {
+  for (let s = 3600; s > 0; s -= 2) { // more than a chart has points: it shows a band
     if (s > 1500 && s < 2100) continue; // a gap
     const t = `${now - s * 1000}000000`;
     lines.push(`boiler,site=Hamburg temperature=${(62 + 6 * Math.sin(s / 260) + Math.random()).toFixed(2)},pressure=${(1.8 + 0.2 * Math.cos(s / 400)).toFixed(3)} ${t}`);
     lines.push(`pump running=${s % 900 > 300},starts=${Math.floor((3600 - s) / 900)}i ${t}`);
   }
-  await berth.run("set", "provider1", "--attribute-tags", "site", "--timezone", "Europe/Berlin");
   await send(provider.port, frame("boiler-room-7", provider.enrolment_key, lines.join("\n")));
   for (const name of ["quay-crane-2", "reefer-0113", "reefer-0114"]) await send(provider.port, frame(name, provider.enrolment_key, "unit temperature=-18.4"));
   await send(provider.port, frame("quay-crane-2", provider.enrolment_key, "load weight=1.2.3,height=4\nload weight=12"));
@@ -126,6 +127,7 @@ test("pages hold in both languages, light and dark, wide and narrow", async () =
     })) {
       await page.goto(home + path);
       if (name === "gateway" || name === "day") await page.locator(".chart canvas").first().waitFor();
+      if (name === "gateway") await page.locator(".chart:not(.raw) canvas").first().waitFor();
       await shot(page, `${name}-${look.name}`);
       const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
       assert.ok(overflow <= 0, `${name} at ${look.name} is ${overflow} px too wide`);

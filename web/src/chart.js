@@ -215,8 +215,16 @@
     }
   }
 
+  let source = null, retry = 0;
+  function deafen() {
+    clearTimeout(retry);
+    source?.close();
+    source = null;
+  }
+
   function listen() {
-    const source = new EventSource(config.live);
+    deafen();
+    source = new EventSource(config.live);
     const state = document.getElementById("live");
     let first = true;
     const event = (message) => {
@@ -239,12 +247,10 @@
       state.textContent = text("live_lost");
       state.className = "live lost";
       first = true;
-      if (source.readyState === EventSource.CLOSED) { // an error's status; it does not try again by itself
-        source.close();
-        setTimeout(listen, 3000);
+      if (source?.readyState === EventSource.CLOSED) { // an error's status; it does not try again by itself
+        retry = setTimeout(listen, 3000);
       }
     });
-    window.addEventListener("pagehide", () => source.close(), { once: true });
   }
 
   for (const figure of root.querySelectorAll(".chart")) {
@@ -254,7 +260,11 @@
   }
   load();
   if (live) {
-    listen();
+    if (!document.hidden) listen();
+    // A page that nobody looks at holds no connection: browsers allow six to a host, for all their tabs together.
+    document.addEventListener("visibilitychange", () => { if (document.hidden) deafen(); else listen(); });
+    window.addEventListener("pagehide", deafen);
+    window.addEventListener("pageshow", (e) => { if (e.persisted && !source) listen(); });
     setInterval(() => {
       if (document.hidden) return;
       const [min, max] = window_();
