@@ -43,10 +43,26 @@ func TestColorsHaveContrast(t *testing.T) {
 	}
 	night, _, _ := strings.Cut(rest, "*, *::before")
 	text := [][2]string{
-		{"text", "page"}, {"text", "card"}, {"text", "code"}, {"text", "idle-soft"}, {"text", "good-soft"}, {"text", "bad-soft"},
-		{"muted", "page"}, {"muted", "card"}, {"accent", "page"}, {"accent", "card"}, {"accent", "code"}, {"accent-strong", "soft"},
-		{"on-accent", "accent"}, {"on-accent", "accent-strong"}, {"good", "good-soft"}, {"good", "page"}, {"bad", "page"},
-		{"warn", "warn-soft"}, {"bad", "bad-soft"}, {"idle", "idle-soft"},
+		{"text", "page"},
+		{"text", "card"},
+		{"text", "code"},
+		{"text", "idle-soft"},
+		{"text", "good-soft"},
+		{"text", "bad-soft"},
+		{"muted", "page"},
+		{"muted", "card"},
+		{"accent", "page"},
+		{"accent", "card"},
+		{"accent", "code"},
+		{"accent-strong", "soft"},
+		{"on-accent", "accent"},
+		{"on-accent", "accent-strong"},
+		{"good", "good-soft"},
+		{"good", "page"},
+		{"bad", "page"},
+		{"warn", "warn-soft"},
+		{"bad", "bad-soft"},
+		{"idle", "idle-soft"},
 	}
 	for name, part := range map[string]string{"light": light, "dark": night} {
 		colors := map[string]string{}

@@ -103,7 +103,7 @@ test("pages hold in both languages, light and dark, wide and narrow", async () =
   for (let s = 3600; s > 0; s -= 2) { // more than a chart has points: it shows a band
     if (s > 1500 && s < 2100) continue; // a gap
     const t = `${now - s * 1000}000000`;
-    lines.push(`boiler,site=Hamburg temperature=${(62 + 6 * Math.sin(s / 260) + Math.random()).toFixed(2)},pressure=${(1.8 + 0.2 * Math.cos(s / 400)).toFixed(3)} ${t}`);
+    lines.push(`boiler,site=Hamburg temperature=${(62 + 6 * Math.sin(s / 260) + Math.random() + (s % 360 === 0 ? 7 : 0)).toFixed(2)},pressure=${(1.8 + 0.2 * Math.cos(s / 400)).toFixed(3)} ${t}`);
     lines.push(`pump running=${s % 900 > 300},starts=${Math.floor((3600 - s) / 900)}i ${t}`);
   }
   await send(provider.port, frame("boiler-room-7", provider.enrolment_key, lines.join("\n")));

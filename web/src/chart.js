@@ -12,7 +12,8 @@
   let fixed = null; // [from, to] in seconds, of a range that has ended
 
   const text = (key, values = {}) => (labels[key] ?? key).replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);
-  const number = new Intl.NumberFormat(config.locale, { maximumSignificantDigits: 7 });
+  const number = new Intl.NumberFormat(config.locale, { maximumSignificantDigits: 12 });
+  const average = new Intl.NumberFormat(config.locale, { maximumSignificantDigits: 6 });
   const clock = new Intl.DateTimeFormat("sv-SE", { // ISO's order, which reads the same in every language
     timeZone: config.zone, year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit",
   });
@@ -57,6 +58,7 @@
     const axis = { stroke: color("--muted"), font, grid: { stroke: color("--line"), width: 1 }, ticks: { stroke: color("--line"), width: 1, size: 5 } };
     const bool = c.kind === "bool";
     const print = (v) => (v == null ? "–" : number.format(v));
+    const edge = { stroke: color("--band-edge"), width: 1, points: { show: false }, ...(bool ? { paths: uPlot.paths.stepped({ align: 1 }) } : {}) };
     // Steps begin with a line up or down, which after a gap must not be seen.
     const stepped = bool ? { paths: uPlot.paths.stepped({ align: 1 }), gaps: (u, i, from, to, gaps) => gaps.map(([a, b]) => [a, b + 1]) } : {};
     return {
@@ -87,15 +89,15 @@
       ],
       series: [
         { label: text("time"), value: (u, v, s, i) => (i == null ? (c.time.length ? at(c.time.at(-1)) : "–") : at(v * 1000)) },
-        { show: true, stroke: "transparent", points: { show: false }, label: "" },
+        { ...edge, label: "" },
         {
-          show: true, stroke: "transparent", points: { show: false }, label: text("band"),
+          ...edge, label: text("band"),
           value: (u, v, s, i) => (i == null || v == null ? "–" : `${print(v)} – ${print(u.data[1][i])}`),
         },
         {
           label: text(c.raw ? "value" : "mean"), stroke: color("--accent"), width: 1.75, spanGaps: false, ...stepped,
           points: { size: 5, fill: color("--accent"), ...(c.time.length <= 60 ? { show: true } : {}) },
-          value: (u, v, s, i) => print(i == null ? c.mean.at(-1) : v),
+          value: (u, v) => (v == null ? "–" : (c.raw ? number : average).format(v)),
         },
       ],
       bands: [{ series: [1, 2], fill: color("--band") }],
@@ -144,7 +146,7 @@
     c.u.setScale("x", { min, max });
     if (!(c.u.cursor.left >= 0)) c.u.setLegend({ idx: c.u.data[0].length - 1 }); // nobody points: show the newest
     c.figure.classList.toggle("raw", c.raw);
-    c.figure.querySelector(".last").textContent = c.mean.at(-1) == null ? "" : number.format(c.mean.at(-1));
+    c.figure.querySelector(".last").textContent = c.row?.querySelector(".value").textContent ?? "";
     c.figure.dataset.points = c.time.length; // for tests
   }
 
@@ -180,7 +182,8 @@
   async function load() {
     if (loading) { again = true; return; }
     if (config.sensors.length === 0) return;
-    const points = Math.min(2000, Math.max(200, Math.round(root.clientWidth)));
+    const widest = Math.max(...[...charts.values()].map((c) => c.figure.clientWidth)); // a point to a pixel
+    const points = Math.min(2000, Math.max(200, Math.round(widest)));
     loading = fetch(`${config.series}?${parameters({ from: config.from, to: config.to, points })}`, { headers: { Accept: "application/json" } });
     try {
       const answer = await loading;
@@ -199,9 +202,10 @@
     }
   }
 
+  const rows = new Map([...document.querySelectorAll("#latest tr")].map((row) => [row.dataset.sensor, row]));
   function showLatest(r) {
-    for (const row of document.querySelectorAll("#latest tr")) {
-      if (row.dataset.sensor !== r.sensor) continue;
+    const row = rows.get(r.sensor);
+    if (row) {
       const time = row.querySelector("time");
       if (Date.parse(time.dateTime) > r.time_ms) return;
       const cell = row.querySelector(".value");
@@ -211,7 +215,6 @@
       row.classList.remove("fresh");
       void row.offsetWidth; // begins the animation anew
       row.classList.add("fresh");
-      return;
     }
   }
 
@@ -255,7 +258,7 @@
 
   for (const figure of root.querySelectorAll(".chart")) {
     const c = { figure, sensor: figure.dataset.sensor, kind: figure.dataset.kind, plot: figure.querySelector(".plot"),
-      time: [], min: [], max: [], mean: [], raw: true, gap: 0, u: null, loaded: false };
+      row: rows.get(figure.dataset.sensor), time: [], min: [], max: [], mean: [], raw: true, gap: 0, u: null, loaded: false };
     charts.set(c.sensor, c);
   }
   load();
