@@ -159,6 +159,9 @@ func (f *writeFile) transact(ctx context.Context, fn func() error) error {
 func (f *writeFile) boundLog(ctx context.Context) {
 	info, err := os.Stat(f.path + "-wal")
 	if err != nil || info.Size() < f.retry {
+		if err == nil && info.Size() < walLimit {
+			f.retry = walLimit // readers have left it meanwhile
+		}
 		return
 	}
 	var busy, pages, copied int
