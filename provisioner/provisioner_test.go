@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -257,6 +258,10 @@ func TestAHeldPortIsWaitedForAndSaid(t *testing.T) {
 	}
 	_ = l.Close()
 	d.ready(t)
+	until(t, "the other one is ready too", func() bool { // a server that is stopped while it makes a stream leaks
+		p, err := d.Provider(t.Context(), "provider2")
+		return err == nil && p.State == control.Ready
+	})
 }
 
 func TestAPortThatIsHeldIsNotGiven(t *testing.T) {
@@ -389,4 +394,43 @@ func TestLogsAreStreamed(t *testing.T) {
 	if err := d.Logs(t.Context(), "provider1-ingest", runtime.LogOptions{}, &out); err != nil || !strings.Contains(out.String(), "says two") {
 		t.Errorf("logs %q, %v", out.String(), err)
 	}
+}
+
+func TestProvidersAddedAtOnceGetSlotsOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	d := start(t, t.TempDir(), freeBase(t))
+	const many = 5
+	var (
+		wg    sync.WaitGroup
+		slots [many]schema.Slot
+	)
+	for n := range many {
+		wg.Go(func() {
+			added, err := d.Add(t.Context(), fmt.Sprintf("provider%d", n+1))
+			if err != nil {
+				t.Error(err)
+			}
+			slots[n] = added.Slot
+		})
+	}
+	wg.Wait()
+	slices.Sort(slots[:])
+	for n := 1; n < many; n++ {
+		if slots[n] == slots[n-1] {
+			t.Fatalf("slots %v: one was given twice", slots)
+		}
+	}
+	// Changes of one record at once are all kept.
+	for n := range many {
+		wg.Go(func() {
+			if _, err := d.Restart(t.Context(), "provider1"); err != nil {
+				t.Error(n, err)
+			}
+		})
+	}
+	wg.Wait()
+	until(t, "all are ready", func() bool {
+		all, err := d.Providers(t.Context(), false)
+		return err == nil && len(all) == many && !slices.ContainsFunc(all, func(p control.Provider) bool { return p.State != control.Ready })
+	})
 }

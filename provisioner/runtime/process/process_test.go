@@ -31,9 +31,9 @@ func TestMain(m *testing.M) {
 		goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("os/signal.loop"))
 	case "obedient":
 		secret, _ := os.ReadFile(variable("BERTH_CREDENTIALS"))
-		fmt.Fprintf(os.Stdout, "here with %s\n", secret)
 		fd, _ := strconv.Atoi(variable("BERTH_PARENT_FD"))
 		ctx, _ := lifecycle.Run(context.Background(), fd)
+		fmt.Fprintf(os.Stdout, "here with %s\n", secret)
 		<-ctx.Done()
 		fmt.Fprintf(os.Stderr, "ending: %v\n", context.Cause(ctx))
 	case "stubborn":
