@@ -114,7 +114,7 @@ func (r *Reports) Start(ctx context.Context) (err error) {
 		return err
 	}
 	r.stops.Push("http", stepLimit, r.http.Stop)
-	r.announce()
+	r.announce(ctx)
 	r.options.Logger.Info("reports is ready", "provider", r.options.Provider, "address", r.Addr())
 	return nil
 }
@@ -129,8 +129,8 @@ func (r *Reports) Stop(ctx context.Context) error { return r.stops.Stop(ctx) }
 func (r *Reports) pipeline() *record.Pipeline { return r.current.Load() }
 
 // background runs fn until the instance stops; at a stop it is waited for.
-func (r *Reports) background(name string, fn func(ctx context.Context) error) {
-	ctx, cancel := context.WithCancel(context.Background())
+func (r *Reports) background(ctx context.Context, name string, fn func(ctx context.Context) error) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if err := fn(ctx); err != nil && ctx.Err() == nil {
@@ -153,7 +153,7 @@ func (r *Reports) followRecord(ctx context.Context) error {
 	}
 	known := make(chan struct{})
 	var once sync.Once
-	r.background("record", func(ctx context.Context) error {
+	r.background(ctx, "record", func(ctx context.Context) error {
 		return bucket.Watch(ctx, func(all map[string]bus.Entry) {
 			if r.take(all) {
 				once.Do(func() { close(known) })
@@ -212,12 +212,12 @@ func (r *Reports) openKeyspace(ctx context.Context) (keyspace.Reader, error) {
 const announceEvery = 2 * time.Second
 
 // announce tells the registry that the instance answers.
-func (r *Reports) announce() {
+func (r *Reports) announce(ctx context.Context) {
 	service := record.Service{
 		Version: record.Version, Provider: r.options.Provider, Role: record.RoleReports, Instance: r.options.Instance,
 		Address: r.Addr(), Program: version.Version, Spec: r.options.Spec, Started: time.Now().UTC(), State: "ready", PID: os.Getpid(),
 	}
-	r.background("registry", func(ctx context.Context) error {
+	r.background(ctx, "registry", func(ctx context.Context) error {
 		return r.bus.Announce(ctx, func() record.Service { return service }, announceEvery)
 	})
 }

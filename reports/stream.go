@@ -53,14 +53,15 @@ func (r *Reports) readings(w http.ResponseWriter, req *http.Request) error {
 	setComplete(h, answer.Complete)
 	stream := httpserver.NewStream(w, req)
 	defer stream.Close()
+	ctx := stream.Context()
 	out := bufio.NewWriterSize(stream, 64<<10)
 	var unreadable int
 	if format == "csv" {
-		h.Set("Content-Type", "text/csv; charset=utf-8; header=present") // RFC 4180 §3
-		unreadable, err = r.writeCSV(stream.Context(), out, req.PathValue("gateway"), answer)
+		h.Set("Content-Type", "text/csv; charset=utf-8; header=present")         // RFC 4180 §3
+		unreadable, err = r.writeCSV(ctx, out, req.PathValue("gateway"), answer) //nolint:contextcheck // the stream's context is the request's
 	} else {
 		h.Set("Content-Type", "application/json; charset=utf-8")
-		unreadable, err = r.writeReadings(stream.Context(), out, req.PathValue("gateway"), answer)
+		unreadable, err = r.writeReadings(ctx, out, req.PathValue("gateway"), answer) //nolint:contextcheck // the stream's context is the request's
 	}
 	if err != nil {
 		return err
@@ -165,7 +166,7 @@ func (r *Reports) live(w http.ResponseWriter, req *http.Request) error {
 	defer tick.Stop()
 	spoken, complete := time.Now(), true
 	for {
-		event, position, err := r.engine.Live(stream.Context(), q)
+		event, position, err := r.engine.Live(stream.Context(), q) //nolint:contextcheck // the stream's context is the request's
 		if err != nil {
 			return err
 		}

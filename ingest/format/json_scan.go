@@ -50,12 +50,12 @@ func (s *scanner) peek() byte {
 // more reads what stands between two members: it returns false at the closing byte.
 func (s *scanner) more(closing byte) bool {
 	s.skip()
-	switch c := s.peek(); {
-	case c == ',':
+	switch s.peek() {
+	case ',':
 		s.i++
 		s.skip()
 		return true
-	case c == closing:
+	case closing:
 		s.i++
 		return false
 	default:

@@ -11,7 +11,7 @@ import (
 // BenchmarkAppend measures synced batches of 64 KB, and the time from Append to the confirmation.
 func BenchmarkAppend(b *testing.B) {
 	h := newHouse(b)
-	l := openLog(h, "acme", LogOptions{Quota: 8 << 30})
+	l := openLog(h, LogOptions{Quota: 8 << 30})
 	w, _ := claim(b, l, "one", 0)
 	data := make([]byte, 64<<10)
 	begun := make(chan time.Time, 2*Window)
@@ -47,7 +47,7 @@ func BenchmarkAppend(b *testing.B) {
 // BenchmarkRead measures reading a log back.
 func BenchmarkRead(b *testing.B) {
 	h := newHouse(b)
-	l := openLog(h, "acme", LogOptions{})
+	l := openLog(h, LogOptions{})
 	w, _ := claim(b, l, "one", 0)
 	const n, size = 800, 128 << 10
 	go func() {

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"strconv"
 	"testing"
@@ -97,7 +98,7 @@ func TestWatch(t *testing.T) {
 	soon(t, "a put after the restart", func() bool { _, err := b.Put(ctx, "new", nil); return err == nil })
 	await("a change after a restart", func(s map[string]Entry) bool { return len(s) == 200 })
 	cancel()
-	if err := <-done; err != context.Canceled {
+	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("watch ended with %v", err)
 	}
 }

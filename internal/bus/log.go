@@ -80,13 +80,13 @@ func (l *Log) State(ctx context.Context) (LogState, error) {
 func (l *Log) note(info *jetstream.StreamInfo) LogState {
 	s := LogState{
 		First: info.State.FirstSeq, Last: info.State.LastSeq, Messages: info.State.Msgs, Bytes: info.State.Bytes,
-		Quota: uint64(max(info.Config.MaxBytes, 0)), //nolint:gosec // not negative
+		Quota: uint64(max(info.Config.MaxBytes, 0)),
 	}
 	if s.Messages == 0 {
 		s.First = s.Last + 1
 	}
-	l.bytes.Store(int64(s.Bytes)) //nolint:gosec // bytes on a disk
-	l.quota.Store(int64(s.Quota)) //nolint:gosec // was an int64
+	l.bytes.Store(int64(s.Bytes))
+	l.quota.Store(int64(s.Quota))
 	return s
 }
 

@@ -13,9 +13,9 @@ import (
 )
 
 // openLog opens the log of a new provider as its pipeline.
-func openLog(h *house, name string, o LogOptions) *Log {
+func openLog(h *house, o LogOptions) *Log {
 	h.t.Helper()
-	_, pipeline := h.provider(name, o)
+	_, pipeline := h.provider("acme", o)
 	return must(pipeline.OpenLog(h.t.Context()))(h.t)
 }
 
@@ -48,7 +48,7 @@ func contents(t testing.TB, l *Log) (first uint64, data []string) {
 
 func TestAppendAndRead(t *testing.T) {
 	h := newHouse(t)
-	l := openLog(h, "acme", LogOptions{})
+	l := openLog(h, LogOptions{})
 	w, end := claim(t, l, "one", 0)
 	if end != 1 {
 		t.Errorf("the claim is message %d", end)
@@ -82,7 +82,7 @@ func TestAppendAndRead(t *testing.T) {
 			return broken
 		}
 		return nil
-	}); err != broken {
+	}); !errors.Is(err, broken) {
 		t.Errorf("the function's error came back as %v", err)
 	}
 	if err := l.Read(t.Context(), 1, n+2, func(uint64, []byte) error { return nil }); !schema.Is(err, schema.Conflict) {
@@ -98,14 +98,14 @@ func TestAppendAndRead(t *testing.T) {
 		t.Errorf("the longest batch: %v", err)
 	}
 	w.Close()
-	if err := w.Append(nil); err != ErrClosed {
+	if err := w.Append(nil); !errors.Is(err, ErrClosed) {
 		t.Errorf("append after close: %v", err)
 	}
 }
 
 func TestTrimKeepsTheLast(t *testing.T) {
 	h := newHouse(t)
-	l := openLog(h, "acme", LogOptions{})
+	l := openLog(h, LogOptions{})
 	w, _ := claim(t, l, "one", 0)
 	put := func(text string) uint64 {
 		t.Helper()
@@ -138,7 +138,7 @@ func TestTrimKeepsTheLast(t *testing.T) {
 
 func TestLogBeginsAboveTheKeyspace(t *testing.T) {
 	h := newHouse(t)
-	l := openLog(h, "acme", LogOptions{})
+	l := openLog(h, LogOptions{})
 	w, seq := claim(t, l, "one", 500)
 	if seq != 501 {
 		t.Errorf("an empty log's claim is %d, want 501", seq)
@@ -165,7 +165,7 @@ func TestLogBeginsAboveTheKeyspace(t *testing.T) {
 
 func TestClaimGetsTheLastMessage(t *testing.T) {
 	h := newHouse(t)
-	l := openLog(h, "acme", LogOptions{})
+	l := openLog(h, LogOptions{})
 	var prev []string
 	for i := range 3 {
 		w, _, err := l.Claim(t.Context(), fmt.Sprint("c", i), 0, func(p []byte) ([]byte, error) {
@@ -196,7 +196,7 @@ func TestClaimGetsTheLastMessage(t *testing.T) {
 // claim, nothing of the old writer behind it, and the old writer learns of it.
 func TestTakeOver(t *testing.T) {
 	h := newHouse(t)
-	l := openLog(h, "acme", LogOptions{})
+	l := openLog(h, LogOptions{})
 	w, _ := claim(t, l, "c0", 0)
 	for round := 1; round <= 40; round++ {
 		old, confirmed := w, make(chan uint64, 1)
@@ -204,7 +204,7 @@ func TestTakeOver(t *testing.T) {
 		go func() {
 			for i := 0; ; i++ {
 				if err := old.Append(fmt.Appendf(nil, "%d/%d", round, i)); err != nil {
-					if err != ErrTakenOver {
+					if !errors.Is(err, ErrTakenOver) {
 						t.Errorf("round %d: append: %v", round, err)
 					}
 					return
@@ -216,7 +216,7 @@ func TestTakeOver(t *testing.T) {
 			for n := 0; ; n++ {
 				c, err := old.Next(t.Context())
 				if err != nil {
-					if err != ErrTakenOver {
+					if !errors.Is(err, ErrTakenOver) {
 						t.Errorf("round %d: next: %v", round, err)
 					}
 					confirmed <- last
@@ -243,12 +243,12 @@ func TestTakeOver(t *testing.T) {
 // TestIdleWriterLearnsOfTakeOver has an old writer that sends nothing.
 func TestIdleWriterLearnsOfTakeOver(t *testing.T) {
 	h := newHouse(t)
-	l := openLog(h, "acme", LogOptions{})
+	l := openLog(h, LogOptions{})
 	old, _ := claim(t, l, "old", 0)
 	claim(t, l, "new", 0)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*idleCheck)
 	defer cancel()
-	if _, err := old.Next(ctx); err != ErrTakenOver {
+	if _, err := old.Next(ctx); !errors.Is(err, ErrTakenOver) {
 		t.Errorf("the idle writer says %v", err)
 	}
 }
@@ -256,7 +256,7 @@ func TestIdleWriterLearnsOfTakeOver(t *testing.T) {
 func TestQuota(t *testing.T) {
 	h := newHouse(t)
 	const quota, size = 1 << 20, 50_000
-	l := openLog(h, "acme", LogOptions{Quota: quota})
+	l := openLog(h, LogOptions{Quota: quota})
 	first, _ := claim(t, l, "one", 0)
 	w := first
 	const n = 100
@@ -265,7 +265,7 @@ func TestQuota(t *testing.T) {
 			data := make([]byte, size)
 			binary.BigEndian.PutUint64(data, uint64(i))
 			if err := first.Append(data); err != nil {
-				if err != ErrTakenOver {
+				if !errors.Is(err, ErrTakenOver) {
 					t.Errorf("append %d: %v", i, err)
 				}
 				return
@@ -285,7 +285,7 @@ func TestQuota(t *testing.T) {
 				if fulls == 2 { // a start must be possible although the log is full
 					second, _ := claim(t, l, "two", 0)
 					w.Retry()
-					if _, err := w.Next(t.Context()); err != ErrTakenOver {
+					if _, err := w.Next(t.Context()); !errors.Is(err, ErrTakenOver) {
 						t.Errorf("the old writer says %v", err)
 					}
 					w = second
@@ -328,7 +328,7 @@ func TestQuota(t *testing.T) {
 // TestClaimWaitsForNATS claims while the server is away.
 func TestClaimWaitsForNATS(t *testing.T) {
 	h := newHouse(t)
-	l := openLog(h, "acme", LogOptions{})
+	l := openLog(h, LogOptions{})
 	h.server.Stop()
 	type result struct {
 		seq uint64

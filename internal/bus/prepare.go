@@ -32,7 +32,10 @@ type LogOptions struct {
 var (
 	providerBuckets = []BucketOptions{{Name: "pipeline"}, {Name: "services", TTL: serviceLife, Memory: true}}
 	houseBuckets    = []BucketOptions{
-		{Name: "providers"}, {Name: "links"}, {Name: "tokens"}, {Name: "sessions", TTL: sessionLife},
+		{Name: "providers"},
+		{Name: "links"},
+		{Name: "tokens"},
+		{Name: "sessions", TTL: sessionLife},
 		{Name: "services", TTL: serviceLife, Memory: true},
 	}
 )
@@ -93,7 +96,7 @@ func (c *Conn) prepareStream(ctx context.Context, want jetstream.StreamConfig) e
 	if reflect.DeepEqual(next, info.Config) {
 		return nil
 	}
-	if next.Discard == jetstream.DiscardNew && uint64(next.MaxBytes) < info.State.Bytes { //nolint:gosec // positive
+	if next.Discard == jetstream.DiscardNew && uint64(next.MaxBytes) < info.State.Bytes {
 		return fmt.Errorf("%s: %w", act, schema.Errorf(schema.Conflict, "the log holds %d bytes, more than the new quota of %d",
 			info.State.Bytes, next.MaxBytes).WithNext("wait until the log has drained, or choose a larger quota"))
 	}

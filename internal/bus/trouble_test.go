@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -105,7 +106,7 @@ func TestCuts(t *testing.T) {
 	l := must(conn.OpenLog(t.Context()))(t)
 	proxy.set(200_000)
 	w, _ := claim(t, l, "one", 0)
-	conn.nc.ForceReconnect() //nolint:errcheck // from here on it is cut
+	conn.nc.ForceReconnect()
 	const n = 400
 	go func() {
 		for i := range n {
@@ -146,7 +147,7 @@ type ledger struct {
 // is in the log once and in order, and so is everything else.
 func TestRestarts(t *testing.T) {
 	h := newHouse(t)
-	l := openLog(h, "acme", LogOptions{})
+	l := openLog(h, LogOptions{})
 	w, _ := claim(t, l, "one", 0)
 	stop, ended := make(chan struct{}), make(chan int, 1)
 	go func() {
@@ -171,7 +172,7 @@ func TestRestarts(t *testing.T) {
 		for n := 0; ; n++ {
 			c, err := w.Next(t.Context())
 			if err != nil {
-				if err != ErrClosed {
+				if !errors.Is(err, ErrClosed) {
 					t.Errorf("next: %v", err)
 				}
 				done <- n

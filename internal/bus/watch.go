@@ -101,7 +101,7 @@ func (b *Bucket) watchOnce(ctx context.Context, back <-chan struct{}, set func(m
 // stopWatcher ends a watcher; what it still hands over is thrown away, so that it does not block on it.
 func stopWatcher(w jetstream.KeyWatcher) {
 	go func() {
-		for range w.Updates() { //nolint:revive // drained until it is closed
+		for range w.Updates() {
 		}
 	}()
 	_ = w.Stop() // without a server there is nothing to stop

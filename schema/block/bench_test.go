@@ -13,11 +13,11 @@ func benchContents() map[string]*Content {
 	contents := map[string]*Content{
 		"truck":         truckContent(120),
 		"truck-60":      truckContent(60),
-		"room-1-jitter": roomContent(1, 120, time.Second),
-		"room-5-jitter": roomContent(5, 120, time.Second),
+		"room-1-jitter": roomContent(1, time.Second),
+		"room-5-jitter": roomContent(5, time.Second),
 	}
 	for _, sensors := range []int{1, 2, 3, 5} {
-		contents["room-"+strconv.Itoa(sensors)] = roomContent(sensors, 120, 0)
+		contents["room-"+strconv.Itoa(sensors)] = roomContent(sensors, 0)
 	}
 	return contents
 }

@@ -57,9 +57,6 @@ type bitReader struct {
 	at   uint64 // bit
 }
 
-// short reports whether more was read than there is.
-func (r *bitReader) short() bool { return r.at > 8*uint64(len(r.data)) }
-
 // peek returns the next bits, at least 56 of them.
 func (r *bitReader) peek() uint64 {
 	at := r.at >> 3

@@ -109,12 +109,12 @@ func (column *readColumn) decodeDecimals(bits []uint64, c *wire.Cursor) bool {
 	if !readInts(bits, c.Bytes(uint64(c.Left())), column.b) {
 		return false
 	}
-	switch power := wire.Power(column.scale); {
-	case column.coding == codingSingle:
+	power := wire.Power(column.scale)
+	if column.coding == codingSingle {
 		for i, n := range bits {
 			bits[i] = math.Float64bits(float64(float32(int64(n)) / float32(power)))
 		}
-	default:
+	} else {
 		for i, n := range bits {
 			bits[i] = math.Float64bits(float64(int64(n)) / power)
 		}

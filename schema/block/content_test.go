@@ -131,7 +131,7 @@ func TestHotPathsAllocateNothingPerReading(t *testing.T) {
 }
 
 func TestBlocksAreSmall(t *testing.T) {
-	for name, c := range map[string]*Content{"truck": truckContent(120), "room of 1": roomContent(1, 120, 0), "room of 3": roomContent(3, 120, 0)} {
+	for name, c := range map[string]*Content{"truck": truckContent(120), "room of 1": roomContent(1, 0), "room of 3": roomContent(3, 0)} {
 		if perReading := float64(len(encoded(t, c))) / float64(c.Readings()); perReading > 0.9 {
 			t.Errorf("%s: %.2f bytes a reading", name, perReading)
 		}

@@ -33,7 +33,7 @@ func (w *walk) next(r *rand.Rand) float64 {
 }
 
 // roomContent is the readings of a room's gateway: some of temperature, humidity, CO2, battery and presence.
-func roomContent(sensors, n int, jitter time.Duration) *Content {
+func roomContent(sensors int, jitter time.Duration) *Content {
 	r := rand.New(rand.NewPCG(1, uint64(sensors)))
 	names := []string{"temperature", "humidity", "co2", "battery", "presence"}
 	walks := []walk{
@@ -44,7 +44,7 @@ func roomContent(sensors, n int, jitter time.Duration) *Content {
 		{at: 0, low: 0, high: 1, step: 0.2},
 	}
 	b := NewBuilder("room-0417")
-	for i := range n {
+	for i := range 120 {
 		t := day + int64(i)*int64(10*time.Second)
 		if jitter > 0 {
 			t += r.Int64N(int64(jitter)) / 1e6 * 1e6

@@ -79,7 +79,7 @@ func (e *ints) append(dst []byte, v []int64, b bounds) []byte {
 	if shared > 1 {
 		dst = binary.AppendUvarint(dst, shared)
 	}
-	return e.write(dst, &p, most)
+	return e.write(dst, &p)
 }
 
 // divisor returns the greatest divisor that all differences from the first value share.
@@ -279,7 +279,7 @@ func riceCost(z []uint64, k uint) uint64 {
 }
 
 // write appends what follows the form's byte.
-func (e *ints) write(dst []byte, p *plan, most uint64) []byte {
+func (e *ints) write(dst []byte, p *plan) []byte {
 	switch p.form {
 	case formDeltas:
 		dst = wire.AppendZigzag(dst, p.smallest)

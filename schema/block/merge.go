@@ -226,14 +226,18 @@ func (s *Series) appendOverlapping(pieces []piece) {
 // pieceHeap has the earliest reading on top; of equal times that of the highest rank.
 type pieceHeap []*piece
 
-func (h pieceHeap) Len() int { return len(h) }
+// Len is part of heap.Interface.
+func (h *pieceHeap) Len() int { return len(*h) }
 
-func (h pieceHeap) Less(i, j int) bool {
-	a, b := h[i].Times[h[i].at], h[j].Times[h[j].at]
-	return a < b || a == b && h[i].rank > h[j].rank
+// Less is part of heap.Interface.
+func (h *pieceHeap) Less(i, j int) bool {
+	p, q := (*h)[i], (*h)[j]
+	a, b := p.Times[p.at], q.Times[q.at]
+	return a < b || a == b && p.rank > q.rank
 }
 
-func (h pieceHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+// Swap is part of heap.Interface.
+func (h *pieceHeap) Swap(i, j int) { (*h)[i], (*h)[j] = (*h)[j], (*h)[i] }
 
 // Push is part of heap.Interface.
 func (h *pieceHeap) Push(x any) {

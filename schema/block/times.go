@@ -204,12 +204,11 @@ func appendSized(dst []byte, write func([]byte) []byte) []byte {
 
 // timeColumn is a time column as a block's reader holds it.
 type timeColumn struct {
-	n      int
-	part   bool   // of column 0
-	b      bounds // of the stream
-	data   []byte
-	times  []int64 // when decoded
-	filled bool
+	n     int
+	part  bool   // of column 0
+	b     bounds // of the stream
+	data  []byte
+	times []int64 // when decoded
 }
 
 // readTimeColumns reads the list of time columns without decoding them. It reports false when it is wrong.

@@ -50,7 +50,9 @@ func TestValuesOfEveryKindAreReadBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		values := []schema.Value{
 			schema.IntValue(rapid.Int64().Draw(t, "int")), schema.BoolValue(rapid.Bool().Draw(t, "bool")),
-			schema.TextValue(rapid.String().Draw(t, "text")), {}, schema.FloatValue(rapid.Float64().Draw(t, "float")),
+			schema.TextValue(rapid.String().Draw(t, "text")),
+			{},
+			schema.FloatValue(rapid.Float64().Draw(t, "float")),
 		}
 		var data []byte
 		for _, v := range values {
