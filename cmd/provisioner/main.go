@@ -20,6 +20,6 @@ func main() {
 	}
 	os.Exit(cli.Run(context.Background(), cli.Options{
 		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, LookupEnv: os.LookupEnv, Environ: os.Environ(), Programs: programs,
-		Version: version.Version,
+		Invoked: os.Args[0], Version: version.Version,
 	}, os.Args[1:]))
 }

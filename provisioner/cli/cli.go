@@ -57,6 +57,7 @@ type Options struct {
 	LookupEnv func(string) (string, bool)
 	Environ   []string // the daemon's own environment, which its instances get, without BERTH_...
 	Programs  string   // the folder of the programs that the daemon runs
+	Invoked   string   // how the command line was called, such as bin/provisioner
 	Version   string
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -97,7 +98,7 @@ func (a *app) welcome(ctx context.Context, p *provisioner.Provisioner) error {
 	if waited != nil {
 		say(a.Out, "  note      %s\n", schema.Show(waited))
 	}
-	say(a.Out, "Next, in another terminal: provisioner add provider1%s\nCtrl-C stops everything.\n", a.dataFlag())
+	say(a.Out, "Next, in another terminal: %s add provider1%s\nCtrl-C stops everything.\n", cmp.Or(a.Invoked, "provisioner"), a.dataFlag())
 	return nil
 }
 
