@@ -32,6 +32,7 @@ func BenchmarkBurst(b *testing.B) { benchmarkFrames(b, 50, 1) }
 func BenchmarkThousand(b *testing.B) { benchmarkFrames(b, 1, 100) }
 
 func benchmarkFrames(b *testing.B, burst, rows int) {
+	b.Helper()
 	log := committest.NewDiscard()
 	c := commit.New(commit.Options{Writer: log, Logger: quiet, Follow: func(_ uint64, _ *batch.Header, rows *batch.Rows) { commit.GiveRows(rows) }})
 	sensors := []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"}

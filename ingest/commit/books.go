@@ -157,7 +157,7 @@ func addCommitted(t *batch.Totals, c *Counts) {
 
 func addReasons(t *batch.Totals, reasons map[string]int) {
 	for reason, n := range reasons {
-		t.Reasons[reason] += uint64(n) //nolint:gosec // counts are never negative
+		t.Reasons[reason] += uint64(n)
 	}
 }
 

@@ -108,8 +108,10 @@ func TestATakeOverOfTheRealLog(t *testing.T) {
 func BenchmarkRealLog(b *testing.B) {
 	for _, k := range []struct{ burst, rows, sensors int }{{1, 1, 1}, {50, 1, 1}, {1, 100, 10}} {
 		b.Run(fmt.Sprintf("burst=%d/readings=%d", k.burst, k.rows*k.sensors), func(b *testing.B) {
-			c := commit.New(commit.Options{Writer: claim(b, openLog(b), "bench"), Logger: quiet,
-				Follow: func(_ uint64, _ *batch.Header, rows *batch.Rows) { commit.GiveRows(rows) }})
+			c := commit.New(commit.Options{
+				Writer: claim(b, openLog(b), "bench"), Logger: quiet,
+				Follow: func(_ uint64, _ *batch.Header, rows *batch.Rows) { commit.GiveRows(rows) },
+			})
 			sensors, kinds := make([]string, k.sensors), make([]schema.Kind, k.sensors)
 			for i := range kinds {
 				sensors[i], kinds[i] = fmt.Sprint("sensor", i), schema.Float

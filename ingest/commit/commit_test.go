@@ -343,8 +343,10 @@ func TestTotalsAreWrittenWithoutABatchToo(t *testing.T) {
 		if n := len(log.Messages()); n != 1 {
 			t.Fatalf("%d writes, want 1", n)
 		}
-		want := batch.Totals{FramesReceived: 11, FramesCommitted: 9, FramesRejected: 1, FramesGivenUp: 1, Accepted: 90,
-			Strangers: 1, Reasons: map[string]uint64{"syntax": 4}}
+		want := batch.Totals{
+			FramesReceived: 11, FramesCommitted: 9, FramesRejected: 1, FramesGivenUp: 1, Accepted: 90,
+			Strangers: 1, Reasons: map[string]uint64{"syntax": 4},
+		}
 		if diff := cmp.Diff(want, lastTotals(t, log.Messages())); diff != "" {
 			t.Error(diff)
 		}

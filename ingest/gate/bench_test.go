@@ -37,8 +37,10 @@ func realLog(b *testing.B) func(f *fixture, o *Options) {
 	b.Cleanup(w.Close)
 	return func(f *fixture, o *Options) {
 		_ = f.committer.Close(b.Context())
-		f.committer = commit.New(commit.Options{Writer: w, Logger: o.Logger,
-			Follow: func(_ uint64, _ *batch.Header, rows *batch.Rows) { commit.GiveRows(rows) }})
+		f.committer = commit.New(commit.Options{
+			Writer: w, Logger: o.Logger,
+			Follow: func(_ uint64, _ *batch.Header, rows *batch.Rows) { commit.GiveRows(rows) },
+		})
 		o.Committer = f.committer
 	}
 }

@@ -86,7 +86,7 @@ func start(t testing.TB, change func(f *fixture, o *Options)) *fixture {
 
 func (f *fixture) stop(t testing.TB) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second) //nolint:usetesting // the test's has ended
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if err := f.Stop(ctx); err != nil {
 		t.Errorf("stop: %v", err)

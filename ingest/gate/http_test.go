@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"berth/ingest/gate/intake"
 	"berth/internal/api"
 	"berth/schema"
 )
@@ -338,4 +340,34 @@ func TestRevocationEndsHTTPToo(t *testing.T) {
 	f.Set(f.pipeline, keys)
 	c.send(request)
 	c.expect("HTTP/1.1 401 Unauthorized")
+}
+
+// TestAnAnswerMayTakeLongerThanTheBody: the time that a body may take does not bound the wait for the log.
+func TestAnAnswerMayTakeLongerThanTheBody(t *testing.T) {
+	f := start(t, func(_ *fixture, o *Options) { o.Limits = intake.Limits{Frame: 50 * time.Millisecond} })
+	f.log.Hold(true)
+	go func() {
+		<-time.After(200 * time.Millisecond)
+		f.log.Hold(false)
+	}()
+	if status, answer, _ := f.request(t, httpCase{path: "/write", header: token("gk_own")}, strings.NewReader("m a=1")); status != 204 {
+		t.Errorf("answered %d %s", status, answer)
+	}
+}
+
+// TestHTTPCutAnywhere sends two requests in two parts that are cut at every byte, and byte by byte.
+func TestHTTPCutAnywhere(t *testing.T) {
+	said := "POST /write?precision=s HTTP/1.1\r\nHost: a\r\nAuthorization: Token gk_own\r\nContent-Length: 12\r\n\r\nm a=1\nm a=2\n" +
+		"POST /api/v1/readings HTTP/1.1\r\nHost: a\r\nAuthorization: Token gk_own\r\nTransfer-Encoding: chunked\r\n\r\n7\r\n{\"b\":3}\r\n0\r\n\r\n"
+	f := start(t, nil)
+	for cut := 0; cut <= len(said); cut++ {
+		answers := f.talk(t, said, func(c *net.TCPConn) net.Conn { return &cutConn{TCPConn: c, left: cut, every: cut == 0} })
+		if strings.Count(answers, "HTTP/1.1 204 No Content\r\n") != 2 {
+			t.Fatalf("cut at %d: %s", cut, answers)
+		}
+	}
+	want := slices.Repeat([]string{"own m.a 1", "own m.a 2", "own b 3"}, len(said)+1)
+	if diff := cmp.Diff(want, f.readings(t)); diff != "" {
+		t.Error(diff)
+	}
 }

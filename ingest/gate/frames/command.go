@@ -44,7 +44,7 @@ func parsePut(line []byte) (put, error) {
 	if !okSeq || !okLength || len(format) == 0 {
 		return put{}, schema.Errorf(schema.Invalid, "%q is no PUT <seq> <format> <length>", line)
 	}
-	p := put{seq: seq, length: int(min(length, maxSkipped+1))} //nolint:gosec // small
+	p := put{seq: seq, length: int(min(length, maxSkipped+1))}
 	switch string(format) {
 	case "line":
 		p.format = "line"

@@ -48,7 +48,7 @@ func (in *input) readSmall() error {
 	if len(p) == 0 {
 		return noMore(err)
 	}
-	if in.buf, err = in.s.in.TakeBuffer(intake.SmallBuffer); err != nil {
+	if in.buf, err = in.s.in.TakeBuffer(in.s.in.Context(), intake.SmallBuffer); err != nil {
 		return err
 	}
 	in.r, in.w = 0, copy(in.buf, p)
@@ -88,7 +88,7 @@ func noMore(err error) error {
 // makeRoom moves what there is to the front, or into a larger buffer.
 func (in *input) makeRoom(total int) error {
 	if total > len(in.buf) {
-		larger, err := in.s.in.TakeBuffer(total)
+		larger, err := in.s.in.TakeBuffer(in.s.in.Context(), total)
 		if err != nil {
 			return err
 		}

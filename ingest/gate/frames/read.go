@@ -164,13 +164,13 @@ func (s *session) take(b *burst, p put, payload []byte) error {
 		return nil
 	}
 	b.counts.Frames++
-	b.counts.Accepted += uint64(report.Accepted) //nolint:gosec // never negative
-	b.counts.Timeless += uint64(report.Timeless) //nolint:gosec // never negative
+	b.counts.Accepted += uint64(report.Accepted)
+	b.counts.Timeless += uint64(report.Timeless)
 	if report.Rejected == 0 {
 		b.last = p.seq
 		return nil
 	}
-	b.counts.Rejected += uint64(report.Rejected) //nolint:gosec // never negative
+	b.counts.Rejected += uint64(report.Rejected)
 	b.counts.Reasons = report.Reasons
 	s.keepReject(p, payload, &report)
 	s.mu.Lock()
@@ -189,6 +189,6 @@ func (s *session) refuse(p put, payload []byte, report *format.Report) {
 func (s *session) keepReject(p put, payload []byte, report *format.Report) {
 	s.in.Reject(api.Reject{
 		Time: time.Now(), Gateway: s.id.Gateway, Protocol: "berth", Format: p.format, Address: s.conn.Address.String(),
-		Code: report.Code, Reason: report.Reason, Lines: report.Lines, Readings: uint64(report.Rejected), Size: p.length, //nolint:gosec // never negative
+		Code: report.Code, Reason: report.Reason, Lines: report.Lines, Readings: uint64(report.Rejected), Size: p.length,
 	}, payload)
 }

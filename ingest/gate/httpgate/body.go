@@ -72,6 +72,9 @@ func (c *clocked) Read(p []byte) (int, error) {
 	_ = c.b.control.SetReadDeadline(c.b.start.Add(c.b.in.Limits.FrameTime(c.size))) // a closed connection fails at the read
 	n, err := c.r.Read(p)
 	c.size += n
+	if err != nil { // it has ended: from now on the client waits for us
+		_ = c.b.control.SetReadDeadline(time.Time{}) // a closed connection is noticed when it is written to
+	}
 	return n, err
 }
 

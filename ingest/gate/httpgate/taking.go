@@ -18,7 +18,6 @@ import (
 // that the last piece can carry the counts of all.
 type taking struct {
 	l         *Listener
-	ctx       context.Context //nolint:containedctx // it is the request's, and so is taking
 	keys      *intake.Keys
 	id        intake.Identity
 	format    string
@@ -61,7 +60,7 @@ func (w *waiter) Committed(token uint64, err error) {
 }
 
 // piece takes the next piece of the body. An error is that nothing more can be taken, not that readings were refused.
-func (t *taking) piece(data []byte) error {
+func (t *taking) piece(ctx context.Context, data []byte) error {
 	if t.rows != nil {
 		if keys := t.l.in.Keys(); keys != t.keys {
 			if err := keys.Check(t.id); err != nil {
@@ -69,15 +68,15 @@ func (t *taking) piece(data []byte) error {
 			}
 			t.keys = keys
 		}
-		if err := t.submit(t.ctx, commit.Counts{}, onePiece); err != nil {
+		if err := t.submit(ctx, commit.Counts{}, onePiece); err != nil {
 			return err
 		}
 	}
 	t.rows = commit.TakeRows()
 	load := intake.Payload{Format: t.format, Precision: t.precision, Data: data}
 	report, err := t.l.in.Decode(t.keys, t.id, &load, t.rows)
-	t.counts.Accepted += uint64(report.Accepted) //nolint:gosec // never negative
-	t.counts.Timeless += uint64(report.Timeless) //nolint:gosec // never negative
+	t.counts.Accepted += uint64(report.Accepted)
+	t.counts.Timeless += uint64(report.Timeless)
 	t.size += len(data)
 	switch {
 	case err != nil:
@@ -87,7 +86,7 @@ func (t *taking) piece(data []byte) error {
 		if t.before > 0 && len(report.Lines) > 0 { // the report counts from the beginning of the piece
 			reason = fmt.Sprintf("line %d: %s", t.before+report.Lines[0].Line, report.Lines[0].Reason)
 		}
-		t.counts.Rejected += uint64(report.Rejected) //nolint:gosec // never negative
+		t.counts.Rejected += uint64(report.Rejected)
 		t.refuse(report.Code, reason, data)
 	}
 	for _, line := range report.Lines {
@@ -134,6 +133,8 @@ func (t *taking) refusedWhole() bool { return t.code != "" && t.counts.Accepted 
 
 // submit hands the rows over.
 func (t *taking) submit(ctx context.Context, counts commit.Counts, token uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, commitLimit)
+	defer cancel()
 	if t.waiter == nil {
 		t.waiter = &waiter{free: make(chan struct{}, piecesInHand), answer: make(chan error, 1)}
 	}

@@ -25,7 +25,7 @@ func (l *Listener) write(w http.ResponseWriter, r *http.Request, at route) {
 		l.fail(w, at.style, schema.Errorf(schema.Invalid, "the query cannot be read").WithCause(err))
 		return
 	}
-	t := taking{l: l, ctx: r.Context(), format: at.format, address: r.RemoteAddr}
+	t := taking{l: l, format: at.format, address: r.RemoteAddr}
 	if t.keys, t.id, err = l.authenticate(r, query); err != nil {
 		l.fail(w, at.style, err)
 		return
@@ -45,12 +45,16 @@ func (l *Listener) write(w http.ResponseWriter, r *http.Request, at route) {
 		return
 	}
 	defer body.close()
+	// The request's own context ends when the client has closed its side, though it may still wait for the answer.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
+	defer cancel()
+	defer context.AfterFunc(l.in.Context(), cancel)()
 	if at.format == "line" {
-		err = t.lines(body)
+		err = t.lines(ctx, body)
 	} else {
-		err = t.whole(body)
+		err = t.whole(ctx, body)
 	}
-	l.conclude(w, at.style, &t, err)
+	l.conclude(ctx, w, at.style, &t, err)
 }
 
 // refusedFrame counts a body of which nothing was taken.
@@ -63,9 +67,9 @@ func refusedFrame(err error) commit.Counts {
 }
 
 // conclude waits until what was taken is in the log, and answers.
-func (l *Listener) conclude(w http.ResponseWriter, s style, t *taking, err error) {
+func (l *Listener) conclude(ctx context.Context, w http.ResponseWriter, s style, t *taking, err error) {
 	if err == nil && !t.refusedWhole() {
-		err = t.finish()
+		err = t.finish(ctx)
 	}
 	if err != nil {
 		t.giveUp()
@@ -95,8 +99,8 @@ func (l *Listener) conclude(w http.ResponseWriter, s style, t *taking, err error
 }
 
 // lines takes a body of line protocol in pieces.
-func (t *taking) lines(b *body) error {
-	buf, err := t.l.in.TakeBuffer(pieceSize(b.guess))
+func (t *taking) lines(ctx context.Context, b *body) error {
+	buf, err := t.l.in.TakeBuffer(ctx, pieceSize(b.guess))
 	if err != nil {
 		return err
 	}
@@ -106,7 +110,7 @@ func (t *taking) lines(b *body) error {
 		have += n
 		switch {
 		case errors.Is(err, io.EOF):
-			return t.piece(buf[:have])
+			return t.piece(ctx, buf[:have])
 		case schema.Is(err, schema.TooLarge):
 			return t.stop(err, buf[:have])
 		case err != nil:
@@ -119,12 +123,12 @@ func (t *taking) lines(b *body) error {
 					WithNext("does a text lack the quotation mark at its end?")
 				return t.stop(why, buf[:have])
 			}
-			if buf, err = t.grow(buf, have, intake.LargeBuffer); err != nil {
+			if buf, err = t.grow(ctx, buf, have, intake.LargeBuffer); err != nil {
 				return err
 			}
 			continue
 		}
-		if err := t.piece(buf[:whole]); err != nil {
+		if err := t.piece(ctx, buf[:whole]); err != nil {
 			return err
 		}
 		have = copy(buf, buf[whole:have])
@@ -140,12 +144,12 @@ func pieceSize(guess int) int {
 }
 
 // whole takes a body that cannot be cut.
-func (t *taking) whole(b *body) error {
+func (t *taking) whole(ctx context.Context, b *body) error {
 	size := intake.SmallBuffer
 	if b.guess > 0 {
 		size = min(b.guess+1, schema.MaxBody)
 	}
-	buf, err := t.l.in.TakeBuffer(size)
+	buf, err := t.l.in.TakeBuffer(ctx, size)
 	if err != nil {
 		return err
 	}
@@ -155,21 +159,21 @@ func (t *taking) whole(b *body) error {
 		have += n
 		switch {
 		case errors.Is(err, io.EOF):
-			return t.piece(buf[:have])
+			return t.piece(ctx, buf[:have])
 		case schema.Is(err, schema.TooLarge):
 			return t.stop(err, buf[:have])
 		case err != nil:
 			return err
 		}
-		if buf, err = t.grow(buf, have, min(4*len(buf), schema.MaxBody+1)); err != nil {
+		if buf, err = t.grow(ctx, buf, have, min(4*len(buf), schema.MaxBody+1)); err != nil {
 			return err
 		}
 	}
 }
 
 // grow returns a buffer of at least size bytes, and more than the one that there is, with what is in it.
-func (t *taking) grow(buf []byte, have, size int) ([]byte, error) {
-	larger, err := t.l.in.TakeBuffer(max(size, len(buf)+1))
+func (t *taking) grow(ctx context.Context, buf []byte, have, size int) ([]byte, error) {
+	larger, err := t.l.in.TakeBuffer(ctx, max(size, len(buf)+1))
 	if err != nil {
 		return buf, err
 	}
@@ -179,8 +183,8 @@ func (t *taking) grow(buf []byte, have, size int) ([]byte, error) {
 }
 
 // finish hands over what is left, and waits until all is in the log.
-func (t *taking) finish() error {
-	ctx, cancel := context.WithTimeout(t.ctx, commitLimit)
+func (t *taking) finish(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, commitLimit)
 	defer cancel()
 	if t.rows == nil {
 		t.rows = commit.TakeRows()

@@ -45,7 +45,7 @@ func NewConn(c net.Conn, deadline time.Time, onClose func(*Conn)) *Conn {
 func (c *Conn) Peek(n int) ([]byte, error) {
 	for int(c.end) < n {
 		got, err := c.Conn.Read(c.small[c.end:])
-		c.end += uint16(got) //nolint:gosec // at most smallRead
+		c.end += uint16(got)
 		if got == 0 && err != nil {
 			return c.small[:c.end], err
 		}
@@ -59,7 +59,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 		return c.Conn.Read(p)
 	}
 	n := copy(p, c.small[c.off:c.end])
-	c.off += uint16(n) //nolint:gosec // at most smallRead
+	c.off += uint16(n)
 	return n, nil
 }
 

@@ -94,7 +94,7 @@ func (l Limits) withDefaults() Limits {
 }
 
 // FrameTime returns how long the rest of a frame of which n bytes are missing may take.
-func (l *Limits) FrameTime(n int) time.Duration {
+func (l Limits) FrameTime(n int) time.Duration {
 	return l.Frame + time.Duration(n/SlowestRate)*time.Second
 }
 

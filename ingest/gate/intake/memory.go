@@ -25,11 +25,11 @@ var pools [len(sizes)]sync.Pool
 const memoryWait = 30 * time.Second
 
 // TakeBuffer returns a buffer of at least n bytes. It waits while others have the memory; the error is Unavailable.
-func (in *Intake) TakeBuffer(n int) ([]byte, error) {
+func (in *Intake) TakeBuffer(ctx context.Context, n int) ([]byte, error) {
 	class, size := classOf(n)
 	if size > SmallBuffer && !in.memory.TryTake(int64(size)) {
-		ctx, cancel := context.WithTimeout(in.ctx, memoryWait)
-		err := in.memory.Take(ctx, int64(size))
+		limited, cancel := context.WithTimeout(ctx, memoryWait)
+		err := in.memory.Take(limited, int64(size))
 		cancel()
 		if err != nil {
 			return nil, schema.Errorf(schema.Unavailable, "too much is being received at once").WithNext("send it again in a few seconds").WithCause(err)
