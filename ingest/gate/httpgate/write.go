@@ -48,7 +48,7 @@ func (l *Listener) write(w http.ResponseWriter, r *http.Request, at route) {
 	// The request's own context ends when the client has closed its side, though it may still wait for the answer.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
 	defer cancel()
-	defer context.AfterFunc(l.in.Context(), cancel)()
+	defer context.AfterFunc(l.in.Context(), cancel)() //nolint:contextcheck // that context is the end of the service
 	if at.format == "line" {
 		err = t.lines(ctx, body)
 	} else {
