@@ -51,7 +51,7 @@ func name(network string, port int, err error) string {
 	}
 	inodes := map[string]bool{}
 	for _, table := range []string{network, network + "6"} {
-		addInodes(inodes, "/proc/net/"+table, network == "tcp", port)
+		addInodes(inodes, "/proc/net/"+table, port)
 	}
 	if len(inodes) > 0 {
 		if who := owner(inodes); who != "" {
@@ -61,8 +61,9 @@ func name(network string, port int, err error) string {
 	return "another program"
 }
 
-// addInodes adds the sockets of a table of /proc/net that are bound to the port; of TCP only those that listen.
-func addInodes(inodes map[string]bool, path string, listening bool, port int) {
+// addInodes adds the sockets of a table of /proc/net that are bound to the port. A connection that goes out from the port
+// holds it as well as a listener does.
+func addInodes(inodes map[string]bool, path string, port int) {
 	f, err := os.Open(path)
 	if err != nil {
 		return
@@ -70,9 +71,9 @@ func addInodes(inodes map[string]bool, path string, listening bool, port int) {
 	defer f.Close() //nolint:errcheck // only read
 	want := fmt.Sprintf(":%04X", port)
 	for s := bufio.NewScanner(f); s.Scan(); {
-		// sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode; 0A is LISTEN.
+		// sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode; no process has inode 0 any more.
 		fields := strings.Fields(s.Text())
-		if len(fields) < 10 || !strings.HasSuffix(fields[1], want) || listening && fields[3] != "0A" {
+		if len(fields) < 10 || !strings.HasSuffix(fields[1], want) || fields[9] == "0" {
 			continue
 		}
 		inodes[fields[9]] = true

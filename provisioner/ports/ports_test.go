@@ -24,12 +24,42 @@ func TestHolderNamesWhoHoldsAPort(t *testing.T) {
 	if got := ports.Holder(t.Context(), "127.0.0.1", port); got != "" {
 		t.Errorf("a free port is held by %q", got)
 	}
-	p, err := net.ListenPacket("udp", "127.0.0.1:0")
+	port = udpPort(t)
+	if got := ports.Holder(t.Context(), "127.0.0.1", port); !strings.HasSuffix(got, me) {
+		t.Errorf("UDP port %d is held by %q, want this process %s", port, got, me)
+	}
+}
+
+// udpPort holds a UDP port until the test ends, one that is not also the local port of some connection of this machine.
+func udpPort(t *testing.T) int {
+	t.Helper()
+	for {
+		p, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = p.Close() })
+		port := p.LocalAddr().(*net.UDPAddr).Port
+		if ports.HolderTCP(t.Context(), "127.0.0.1", port) == "" {
+			return port
+		}
+	}
+}
+
+// A port from which a connection goes out cannot be listened on either.
+func TestHolderNamesWhoConnectsFromAPort(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = p.Close() }()
-	if got := ports.Holder(t.Context(), "127.0.0.1", p.LocalAddr().(*net.UDPAddr).Port); !strings.HasSuffix(got, me) {
-		t.Errorf("a UDP port is held by %q, want this process %s", got, me)
+	defer l.Close()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	port := conn.LocalAddr().(*net.TCPAddr).Port
+	if got, me := ports.Holder(t.Context(), "127.0.0.1", port), fmt.Sprintf("(%d)", os.Getpid()); !strings.HasSuffix(got, me) {
+		t.Errorf("port %d is held by %q, want this process %s", port, got, me)
 	}
 }
