@@ -26,6 +26,7 @@ type suite struct {
 	install *install.Install
 	load    time.Duration
 	out     io.Writer
+	token   string // of provider1's API
 }
 
 // all measures everything, the quiet figures first.
@@ -36,6 +37,9 @@ func (s *suite) all(ctx context.Context) error {
 		return err
 	}
 	fmt.Fprintf(s.out, "\n# End to end, the sender on the same machine\nprovisioner add                %v\n", time.Since(begun).Round(time.Millisecond))
+	if s.token, err = s.install.Token(ctx, p.Name); err != nil {
+		return err
+	}
 	if err := s.idle(ctx, p); err != nil {
 		return err
 	}
@@ -49,13 +53,15 @@ func (s *suite) all(ctx context.Context) error {
 		sensors, perFrame int
 		window            int
 	}{
+		{"berth", 50, 1, 1, 1},
 		{"berth", 50, 1, 1, 512},
+		{"berth", 50, 10, 100, 1},
 		{"berth", 50, 10, 100, 8},
 		{"http", 50, 1, 1, 1},
 		{"http", 50, 10, 100, 1},
 	} {
 		o := gateways.Options{
-			Address: p.Address(), Key: p.EnrolmentKey, Prefix: fmt.Sprintf("%s%d.", c.protocol, c.sensors*c.perFrame),
+			Address: p.Address(), Key: p.EnrolmentKey, Prefix: fmt.Sprintf("%s%d.%d.", c.protocol, c.sensors*c.perFrame, c.window),
 			Gateways: c.gateways, Sensors: c.sensors, PerFrame: c.perFrame, Window: c.window, Protocol: c.protocol, Step: time.Millisecond,
 		}
 		if err := s.throughput(ctx, o); err != nil {
@@ -95,7 +101,7 @@ func (s *suite) throughput(ctx context.Context, o gateways.Options) error {
 	begun := time.Now()
 	fleet.Run(ctx)
 	took, stats := time.Since(begun).Seconds(), fleet.Stats()
-	fmt.Fprintf(s.out, "%-5s %4d readings a frame     %10.0f readings/s %9.0f frames/s   p50 %-8v p99 %v\n", o.Protocol, o.Sensors*o.PerFrame,
+	fmt.Fprintf(s.out, "%-5s %4d readings a frame, %3d in flight   %10.0f readings/s %9.0f frames/s   p50 %-8v p99 %v\n", o.Protocol, o.Sensors*o.PerFrame, o.Window,
 		float64(stats.Readings)/took, float64(stats.Acked)/took, stats.P50.Round(10*time.Microsecond), stats.P99.Round(10*time.Microsecond))
 	return nil
 }
@@ -191,19 +197,15 @@ func (s *suite) month(ctx context.Context, p install.Provider) error {
 
 // disk prints what the keyspace occupies for each reading, after tails were written.
 func (s *suite) disk(ctx context.Context) error {
-	token, err := s.install.Token(ctx, "provider1")
-	if err != nil {
-		return err
-	}
 	var books api.Books
-	if err := (gateways.API{Base: "http://" + s.install.Web, Provider: "provider1", Token: token}).Books(ctx, &books); err != nil {
+	if err := (gateways.API{Base: "http://" + s.install.Web, Provider: "provider1", Token: s.token}).Books(ctx, &books); err != nil {
 		return err
 	}
 	if err := wait(ctx, 75*time.Second); err != nil {
 		return err
 	}
 	size := int64(0)
-	err = filepath.WalkDir(filepath.Join(s.install.Data, "keyspaces", "provider1"), func(_ string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(filepath.Join(s.install.Data, "keyspaces", "provider1"), func(_ string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -220,16 +222,12 @@ func (s *suite) disk(ctx context.Context) error {
 
 // queries prints the median time of questions over the web.
 func (s *suite) queries(ctx context.Context) error {
-	token, err := s.install.Token(ctx, "provider1")
-	if err != nil {
-		return err
-	}
 	for _, c := range []struct{ name, from string }{{"a day of one sensor", "now-1d"}, {"a month of one sensor, hourly", "now-30d"}} {
 		path := "/api/v1/providers/provider1/gateways/month0000/series?" + url.Values{"sensor": {"unit.temperature0"}, "from": {c.from}}.Encode()
 		var times []time.Duration
 		for range 21 {
 			begun := time.Now()
-			if err := s.get(ctx, path, token); err != nil {
+			if err := s.get(ctx, path); err != nil {
 				return err
 			}
 			times = append(times, time.Since(begun))
@@ -241,12 +239,12 @@ func (s *suite) queries(ctx context.Context) error {
 }
 
 // get reads an answer to its end.
-func (s *suite) get(ctx context.Context, path, token string) error {
+func (s *suite) get(ctx context.Context, path string) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.install.Web+path, nil)
 	if err != nil {
 		return err
 	}
-	request.Header.Set("Authorization", "Bearer "+token)
+	request.Header.Set("Authorization", "Bearer "+s.token)
 	answer, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return err
