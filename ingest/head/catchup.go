@@ -3,6 +3,7 @@ package head
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"berth/schema"
@@ -91,10 +92,16 @@ func (h *Head) enter(ctx context.Context, seq uint64, created int64, rows *batch
 	return nil
 }
 
-// join makes the head live if it has followed everything committed.
+// join makes the head live if it has followed everything committed, but for batches that it was given meanwhile.
 func (h *Head) join() {
+	for !h.live && len(h.ahead) > 0 && h.ahead[0].seq <= h.followed+1 && h.bytes <= h.budget {
+		if b := h.ahead[0]; b.seq == h.followed+1 {
+			h.apply(b.seq, b.created, b.rows)
+		}
+		h.ahead = slices.Delete(h.ahead, 0, 1)
+	}
 	if !h.live && h.followed == h.committed {
-		h.live, h.reason = true, ""
+		h.live, h.reason, h.ahead = true, "", nil
 		h.log.Info("the head follows the log", "followed", h.followed)
 	}
 }

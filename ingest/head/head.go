@@ -11,6 +11,7 @@ package head
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -52,8 +53,9 @@ type Head struct {
 	moved     chan struct{} // closed when followed or live changes; nil when nobody waits
 	upTo      int64         // arrival of the newest batch followed, ns
 	live      bool
-	reason    string // why it is not live
-	readings  uint64 // in all parts
+	reason    string  // why it is not live
+	ahead     []taken // the newest batches that Follow was given while the head is not live, without a gap
+	readings  uint64  // in all parts
 	parts     uint64
 	bytes     int64 // accounted for, in all
 	closing   int64 // of that, in closed parts
@@ -97,6 +99,7 @@ func (h *Head) Follow(seq uint64, header *batch.Header, rows *batch.Rows) {
 	h.committed = max(h.committed, seq)
 	switch {
 	case !h.live:
+		h.keep(taken{seq, header.Created, rows})
 	case seq != h.followed+1:
 		h.fallBehind(fmt.Sprintf("batch %d came after %d", seq, h.followed))
 	case h.bytes > h.budget:
@@ -104,6 +107,29 @@ func (h *Head) Follow(seq uint64, header *batch.Header, rows *batch.Rows) {
 	default:
 		h.apply(seq, header.Created, rows)
 	}
+}
+
+// taken is a batch that Follow was given.
+type taken struct {
+	seq     uint64
+	created int64
+	rows    *batch.Rows
+}
+
+// mostAhead is how many batches a head that is behind keeps of those that Follow was given. Reading the log it comes to
+// the oldest of them, and from there on it is live. Without them it would stay behind for as long as a batch is
+// committed in the time that reading the one before it takes.
+const mostAhead = 8
+
+// keep keeps a batch for join.
+func (h *Head) keep(b taken) {
+	if n := len(h.ahead); n > 0 && h.ahead[n-1].seq+1 != b.seq {
+		h.ahead = nil
+	}
+	if len(h.ahead) == mostAhead {
+		h.ahead = slices.Delete(h.ahead, 0, 1)
+	}
+	h.ahead = append(h.ahead, b)
 }
 
 func (h *Head) fallBehind(why string) {

@@ -266,3 +266,47 @@ func TestAnswerWaitsForWhatWasCommitted(t *testing.T) {
 		t.Errorf("the answer is %+v, want one with the batch that was committed", header)
 	}
 }
+
+// TestTrimKeepsWhatCameDuringARoundOfTails has readings come after a round of tails began and before what it wrote is
+// durable: they are in no row, so the log must keep them.
+func TestTrimKeepsWhatCameDuringARoundOfTails(t *testing.T) {
+	w := newWorld(t)
+	w.store.lag = true
+	w.send(frame("truck-1", w.clock, 5)...)
+	w.pass(2 * time.Minute)
+	next := w.send(frame("truck-2", w.clock, 5)...)
+	w.send(frame("truck-3", w.clock, 5)...)
+	w.store.sync(-1)
+	w.round()
+	if first, _ := w.log.bounds(); first != next {
+		t.Errorf("the log begins at %d, and not at the first message that is not stored, %d", first, next)
+	}
+	w.crash(func() int { return 0 })
+	w.replay()
+	w.compare(true)
+}
+
+// TestCatchUpEndsWhileBatchesKeepComing commits a batch in the time of every reading of the log, as a provider at full
+// speed does: the head must become live nevertheless.
+func TestCatchUpEndsWhileBatchesKeepComing(t *testing.T) {
+	w := newWorld(t)
+	for i := range 3 {
+		w.send(frame("truck-1", w.clock.Add(time.Duration(i)*time.Minute), 5)...)
+	}
+	w.begin() // as after a kill: it has all of the log to read
+	sent := 3
+	read := func(ctx context.Context, from, upTo uint64, fn func(uint64, []byte) error) error {
+		w.send(frame("truck-1", w.clock.Add(time.Duration(sent)*time.Minute), 5)...)
+		sent++
+		return w.log.read(ctx, from, upTo, fn)
+	}
+	for range 3 {
+		if err := w.head.Replay(t.Context(), read, w.shapes, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if f := w.head.Figures(); f.State != headapi.StateReady || f.Followed != f.Committed {
+		t.Errorf("after three readings the head has followed %d of %d and is %s", f.Followed, f.Committed, f.State)
+	}
+	w.compare(true)
+}

@@ -21,6 +21,9 @@ import (
 // compare checks that queries find what the model has.
 func (w *world) compare(withHead bool) {
 	w.t.Helper()
+	if w.store != nil && len(w.store.clash) > 0 {
+		w.t.Fatalf("these keys named different readings: %v", w.store.clash)
+	}
 	for gateway, want := range w.model {
 		if found := w.found(gateway, withHead); !maps.Equal(want, found) {
 			w.t.Fatalf("gateway %s (-model +found):\n%s", gateway, cmp.Diff(want, found, cmp.AllowUnexported(identity{}, reading{})))

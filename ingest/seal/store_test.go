@@ -1,6 +1,7 @@
 package seal_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"berth/internal/keyspace"
 	"berth/schema"
+	"berth/schema/block"
 )
 
 // store is a keyspace in memory whose writes become durable only when told, as a backend's without a sync for each
@@ -21,6 +23,9 @@ type store struct {
 	lag      bool               // writes are not durable by themselves
 	fail     func(c *keyspace.Changes) error
 
+	seen  map[keyspace.BlockKey][]byte // every block ever written, also those that a crash has forgotten
+	clash []keyspace.BlockKey          // keys that named different readings
+
 	blocks   map[keyspace.BlockKey]keyspace.Block
 	gateways map[string]keyspace.Gateway
 	rollups  map[keyspace.RollupKey]keyspace.Rollup
@@ -29,7 +34,7 @@ type store struct {
 var _ keyspace.Writer = (*store)(nil)
 
 func newStore() *store {
-	s := &store{}
+	s := &store{seen: make(map[keyspace.BlockKey][]byte)}
 	s.replay()
 	return s
 }
@@ -54,6 +59,10 @@ func (s *store) apply(c *keyspace.Changes) {
 		s.rollups[m.RollupKey] = r
 	}
 	for _, b := range c.Blocks {
+		if old, ok := s.seen[b.BlockKey]; ok && !sameReadings(old, b.Data) {
+			s.clash = append(s.clash, b.BlockKey)
+		}
+		s.seen[b.BlockKey] = b.Data
 		s.blocks[b.BlockKey] = b
 	}
 	for _, g := range c.Gateways {
@@ -68,6 +77,23 @@ func (s *store) apply(c *keyspace.Changes) {
 			s.rollups[r.RollupKey] = r
 		}
 	}
+}
+
+// sameReadings reports whether two encoded blocks hold the same readings.
+func sameReadings(a, b []byte) bool {
+	var contents [2]*block.Content
+	for i, data := range [][]byte{a, b} {
+		r, err := block.Open(data)
+		if err != nil {
+			return false
+		}
+		if contents[i], err = r.Content(); err != nil {
+			return false
+		}
+	}
+	encodedA, errA := block.Encode(nil, contents[0])
+	encodedB, errB := block.Encode(nil, contents[1])
+	return errA == nil && errB == nil && bytes.Equal(encodedA, encodedB)
 }
 
 // crash forgets what is not durable, but of each Write the first kinds of change that kept says; nil keeps all.
