@@ -101,6 +101,25 @@ func (p *part) ripe() bool {
 	return p.times >= fullTimes/2 && p.readings >= fullReadings/2 || p.bytes >= fullBytes/2
 }
 
+// columnBytes is more than a column of a block takes beside its name and its values.
+const columnBytes = 96
+
+// most returns more than the part takes as a block, in bytes.
+func (p *part) most() int {
+	most := int(p.bytes)
+	var shape *batch.Shape
+	for i := range p.rows {
+		if p.rows[i].shape == shape {
+			continue
+		}
+		shape = p.rows[i].shape
+		for _, s := range shape.Sensors {
+			most += columnBytes + len(s)
+		}
+	}
+	return most
+}
+
 // cut removes the readings up to a position, which the keyspace holds, and returns the memory freed.
 func (p *part) cut(upTo schema.Position) int64 {
 	n := sort.Search(len(p.rows), func(i int) bool { return upTo.Less(p.rows[i].position()) })

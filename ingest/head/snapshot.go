@@ -42,9 +42,13 @@ func (h *Head) Snapshot(name string) *Snapshot {
 		return nil
 	}
 	s := &Snapshot{Name: name, Position: endOf(h.followed)}
+	tail := 0
 	for _, p := range g.parts {
-		if !p.closed && p.ripe() {
-			h.close(p)
+		if !p.closed {
+			tail += p.most()
+			if p.ripe() || tail > maxTail {
+				h.close(p)
+			}
 		}
 		if p.closed {
 			// Also what was written but is not confirmed yet: written again it is the same block, and so it is
@@ -56,9 +60,28 @@ func (h *Head) Snapshot(name string) *Snapshot {
 		}
 	}
 	h.fold(g)
-	s.Entry = catalog.EncodeEntry(nil, &g.entry)
+	s.Entry = encodeRow(&g.entry)
 	g.dirty = false
 	return s
+}
+
+// maxTail bounds the tail of a gateway with small parts of many days, or large ones of names and texts, in bytes: what is
+// beyond it becomes blocks. A row that the keyspace can never take would hold up what it alone has.
+const maxTail = keyspace.MaxData / 4
+
+// encodeRow encodes the entry for the gateway's row. Of one that is larger than a row can be the longest texts are left
+// out: the readings themselves are in blocks and the tail.
+func encodeRow(e *catalog.Entry) []byte {
+	data := catalog.EncodeEntry(nil, e)
+	for most := schema.MaxText; len(data) > keyspace.MaxData && most > 0; data = catalog.EncodeEntry(nil, e) {
+		most /= 2
+		short := *e
+		short.Latest = slices.DeleteFunc(slices.Clone(e.Latest), func(l catalog.Latest) bool {
+			return l.Value.Kind() == schema.Text && len(l.Value.Text()) > most
+		})
+		e = &short
+	}
+	return data
 }
 
 // fold brings the lanes into the gateway's entry, and lets go of lanes that took nothing since the last fold.

@@ -1,6 +1,7 @@
 package head
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -208,9 +209,9 @@ func (h *Head) Loaded(name string) bool {
 }
 
 // Load brings a gateway's row into the head: readings that it holds are dropped, and its tail becomes the base of the
-// parts of its days. A nil row says that the keyspace has none. An error names what of the row cannot be read; the rest
-// of it is loaded.
-func (h *Head) Load(name string, r *keyspace.Gateway) error {
+// parts of its days. A nil row says that the keyspace has none. What of the row cannot be read unreadable is told first:
+// the next row will replace it. When that returns an error, nothing is loaded; else the rest is.
+func (h *Head) Load(name string, r *keyspace.Gateway, unreadable func(why error) error) error {
 	var problems []error
 	row, bases := &catalog.Entry{}, []base(nil)
 	if r != nil {
@@ -223,11 +224,16 @@ func (h *Head) Load(name string, r *keyspace.Gateway) error {
 		bases, errs = basesOf(r.Tail)
 		problems = append(problems, errs...)
 	}
+	if why := joined(name, problems); why != nil {
+		if err := unreadable(why); err != nil {
+			return err
+		}
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	g := h.gateways[name]
 	if g == nil || g.loaded {
-		return joined(name, problems)
+		return nil
 	}
 	g.loaded = true
 	g.merge(row)
@@ -242,10 +248,10 @@ func (h *Head) Load(name string, r *keyspace.Gateway) error {
 		}
 	}
 	signal(h.stir)
-	return joined(name, problems)
+	return nil
 }
 
-// base is a part of a tail.
+// base is the part of a tail that is of one day.
 type base struct {
 	day      int64
 	to       schema.Position
@@ -262,18 +268,52 @@ func basesOf(tail []byte) (bases []base, problems []error) {
 	if err != nil {
 		return nil, []error{fmt.Errorf("read tail: %w", err)}
 	}
+	var contents []*block.Content
 	for _, data := range blocks {
 		c, err := contentOf(data)
 		if err != nil {
 			problems = append(problems, err)
 			continue
 		}
-		first, _ := c.Span()
-		bases = append(bases, base{
-			day: schema.Start(first, schema.DaySpan), to: c.To, readings: c.Readings(), data: slices.Clone(data),
-		})
+		contents = append(contents, c)
+	}
+	slices.SortStableFunc(contents, func(a, b *block.Content) int { return cmp.Or(cmp.Compare(dayOf(a), dayOf(b)), a.To.Compare(b.To)) })
+	for len(contents) > 0 {
+		n := 1
+		for n < len(contents) && dayOf(contents[n]) == dayOf(contents[0]) {
+			n++
+		}
+		b, err := baseOf(contents[:n])
+		if err != nil {
+			problems = append(problems, err)
+		} else {
+			bases = append(bases, b)
+		}
+		contents = contents[n:]
 	}
 	return bases, problems
+}
+
+func dayOf(c *block.Content) int64 {
+	first, _ := c.Span()
+	return schema.Start(first, schema.DaySpan)
+}
+
+// baseOf makes one base of the contents of a day, which are in order of position.
+func baseOf(contents []*block.Content) (base, error) {
+	c := contents[0]
+	if len(contents) > 1 {
+		b := block.NewBuilder(c.Gateway)
+		for _, c := range contents {
+			b.AddContent(c)
+		}
+		c = b.Content()
+	}
+	data, err := block.Encode(nil, c)
+	if err != nil {
+		return base{}, fmt.Errorf("join tails: %w", err)
+	}
+	return base{day: dayOf(c), to: c.To, readings: c.Readings(), data: data}, nil
 }
 
 func (h *Head) cut(p *part, upTo schema.Position) {

@@ -139,7 +139,7 @@ func (s *Sealer) scan(ctx context.Context, now time.Time) error {
 	err := s.Keyspace.Unrolled(ctx, now.Add(-spanRest).UnixNano(), func(key keyspace.RollupKey) bool {
 		_, broken := r.broken[key]
 		switch {
-		case broken || s.Retention != nil && key.Start < oldest:
+		case broken || s.Retention != nil && key.Start+key.Span.Length() <= oldest: // its blocks may be gone in part
 		case r.resting(now, key):
 		case s.Head.Holds(key.Gateway, key.Start, key.Start+key.Span.Length(), schema.Position{}):
 			// It will be marked again when these readings become a block; until then readers compute it themselves.

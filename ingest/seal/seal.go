@@ -67,7 +67,7 @@ type Options struct {
 	// Aside keeps durably, counts and shows what the keyspace can never take. Its error means that it could not yet.
 	Aside     func(ctx context.Context, r *Refused) error
 	Retention func() time.Duration // of readings; nil: for ever
-	Rollups   time.Duration        // retention of rollups; 0: five years
+	Rollups   time.Duration        // retention of rollups, at least that of readings; 0: five years
 	Now       func() time.Time     // nil: time.Now
 	Logger    *slog.Logger         // nil: none
 }
@@ -271,8 +271,9 @@ func (s *Sealer) expire(ctx context.Context, now time.Time) {
 		return
 	}
 	s.expireAt = now.Add(expireEvery)
-	blocks := now.Add(-s.Retention()).UnixNano()
-	if err := s.Keyspace.Expire(ctx, blocks, now.Add(-s.Rollups).UnixNano()); err != nil {
+	retention := s.Retention()
+	blocks, rollups := now.Add(-retention), now.Add(-max(retention, s.Rollups)) // a chart of readings needs their rollups
+	if err := s.Keyspace.Expire(ctx, blocks.UnixNano(), rollups.UnixNano()); err != nil {
 		s.Logger.Warn("what is old cannot be dropped yet", "error", err)
 		s.expireAt = now.Add(failedRest)
 	}

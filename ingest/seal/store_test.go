@@ -22,6 +22,7 @@ type store struct {
 	durable  int                // writes that are durable
 	lag      bool               // writes are not durable by themselves
 	fail     func(c *keyspace.Changes) error
+	expired  [2]int64 // before when blocks and rollups were last dropped; nothing is
 
 	seen  map[keyspace.BlockKey][]byte // every block ever written, also those that a crash has forgotten
 	clash []keyspace.BlockKey          // keys that named different readings
@@ -266,7 +267,13 @@ func (s *store) Unrolled(_ context.Context, endBefore int64, yield func(keyspace
 	return nil
 }
 
-func (s *store) Expire(context.Context, int64, int64) error    { return nil }
+func (s *store) Expire(_ context.Context, blocks, rollups int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expired = [2]int64{blocks, rollups}
+	return nil
+}
+
 func (s *store) Stats(context.Context) (keyspace.Stats, error) { return keyspace.Stats{}, nil }
 func (s *store) Close() error                                  { return nil }
 

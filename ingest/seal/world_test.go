@@ -60,6 +60,8 @@ type world struct {
 	budget   int64
 	clock    time.Time
 	aside    []*seal.Refused
+	asideErr error                           // what setting aside returns, if it cannot be done
+	keep     time.Duration                   // retention of readings; 0: for ever
 	model    map[string]map[identity]reading // by gateway
 	readings map[string]int                  // sent, by gateway
 }
@@ -107,13 +109,19 @@ func (w *world) begin() {
 	first, _ := w.log.bounds()
 	now := func() time.Time { return w.clock }
 	w.head = head.New(head.Options{Budget: w.budget, Now: now}, first, claim)
-	w.sealer = seal.New(seal.Options{
+	o := seal.Options{
 		Head: w.head, Keyspace: w.keyspace, Trim: w.log.trim, Now: now, Logger: slog.New(slog.DiscardHandler),
 		Aside: func(_ context.Context, r *seal.Refused) error {
-			w.aside = append(w.aside, r)
-			return nil
+			if w.asideErr == nil {
+				w.aside = append(w.aside, r)
+			}
+			return w.asideErr
 		},
-	})
+	}
+	if w.keep > 0 {
+		o.Retention = func() time.Duration { return w.keep }
+	}
+	w.sealer = seal.New(o)
 }
 
 // replay has the head follow the log, with rounds of the sealer meanwhile so that a small one finds room.

@@ -91,14 +91,13 @@ func (s *Sealer) load(ctx context.Context, name string) error {
 	row, err := s.Keyspace.Gateway(ctx, name)
 	switch {
 	case schema.Is(err, schema.NotFound):
-		return s.Head.Load(name, nil)
+		return s.Head.Load(name, nil, nil)
 	case err != nil:
 		return fmt.Errorf("read row of gateway %q: %w", name, err)
 	}
-	if err := s.Head.Load(name, &row); err != nil {
-		return s.aside(ctx, &Refused{Gateway: name, What: "row", Data: row.Tail, Why: err})
-	}
-	return nil
+	return s.Head.Load(name, &row, func(why error) error {
+		return s.aside(ctx, &Refused{Gateway: name, What: "row", Data: row.Tail, Why: why})
+	})
 }
 
 func (s *Sealer) aside(ctx context.Context, r *Refused) error {

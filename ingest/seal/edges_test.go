@@ -1,0 +1,120 @@
+package seal_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"berth/internal/keyspace"
+	"berth/schema"
+	"berth/schema/block"
+	"berth/schema/catalog"
+)
+
+// TestDayAtTheEndOfRetentionIsRolledUp has a gateway deliver what it measured almost too long ago: the day has begun
+// before the time that readings are kept, and ends after it.
+func TestDayAtTheEndOfRetentionIsRolledUp(t *testing.T) {
+	w := newWorld(t)
+	w.keep = 10 * 24 * time.Hour
+	w.begin()
+	w.replay()
+	w.send(frame("truck-1", w.clock.Add(-w.keep).Add(time.Hour), 300)...)
+	w.pass(15 * time.Minute) // the rest of the part becomes a block
+	w.compareRollups(true)
+}
+
+func TestRollupsStayAsLongAsReadings(t *testing.T) {
+	w := newWorld(t)
+	w.keep = 20 * 365 * 24 * time.Hour
+	w.begin()
+	w.replay()
+	w.pass(2 * time.Minute)
+	want := w.clock.Add(-w.keep)
+	for _, before := range w.store.expired {
+		if before == 0 || time.Unix(0, before).After(want) {
+			t.Errorf("what is older than %v was dropped, and not than %v", time.Unix(0, before).UTC(), want)
+		}
+	}
+}
+
+// TestRowNeverOutgrowsTheKeyspace has a gateway send long texts of many sensors over many days, a few each: together
+// they are more than a row can hold, and every one of them must be stored.
+func TestRowNeverOutgrowsTheKeyspace(t *testing.T) {
+	w := newWorld(t)
+	w.store.fail = (*keyspace.Changes).Check
+	random := rand.NewChaCha8([32]byte{1})
+	for day := range 60 {
+		r := row{gateway: "truck-1", time: w.clock.Add(-time.Duration(day) * 24 * time.Hour).UnixNano()}
+		for s := range 12 {
+			text := make([]byte, schema.MaxText)
+			_, _ = random.Read(text)
+			for i, c := range text {
+				text[i] = ' ' + c%90
+			}
+			r.sensors = append(r.sensors, fmt.Sprintf("log%d.%d", day, s))
+			r.values = append(r.values, schema.TextValue(string(text)))
+		}
+		w.send(r)
+	}
+	w.pass(3 * time.Minute)
+	if len(w.aside) > 0 {
+		t.Fatalf("%d pieces were set aside, the first: %v", len(w.aside), w.aside[0].Why)
+	}
+	if first, last := w.log.bounds(); first != last {
+		t.Errorf("the log still holds %d to %d", first, last)
+	}
+	w.compare(false)
+}
+
+// TestCorruptTailWaitsUntilItIsSetAside has the place for what cannot be read away for a while: the row must not be
+// replaced meanwhile, since nothing else has what is left of it.
+func TestCorruptTailWaitsUntilItIsSetAside(t *testing.T) {
+	w := newWorld(t)
+	w.send(frame("truck-1", w.clock, 5)...)
+	w.pass(2 * time.Minute)
+	g := w.store.gateways["truck-1"]
+	g.Tail[len(g.Tail)/2] ^= 1
+	w.store.gateways["truck-1"] = g
+	w.asideErr = errAway
+	w.begin()
+	w.replay()
+	w.send(frame("truck-1", w.clock, 2)...)
+	w.pass(2 * time.Minute)
+	if got := w.store.gateways["truck-1"].Position; got != g.Position {
+		t.Errorf("the row was replaced by one at %v", got)
+	}
+	w.asideErr = nil
+	w.pass(2 * time.Minute)
+	if len(w.aside) != 1 || w.aside[0].What != "row" || len(w.aside[0].Data) == 0 {
+		t.Errorf("set aside is %+v", w.aside)
+	}
+}
+
+// TestTailOfSeveralBlocksOfADayIsReadBack has a tail with two blocks of one day, as another release may write it.
+func TestTailOfSeveralBlocksOfADayIsReadBack(t *testing.T) {
+	w := newWorld(t)
+	var tails [][]byte
+	for i := range 2 {
+		w.send(frame("truck-1", w.clock.Add(time.Duration(i)*time.Minute), 5)...)
+		b := block.NewBuilder("truck-1")
+		for _, r := range frame("truck-1", w.clock.Add(time.Duration(i)*time.Minute), 5) {
+			for j, s := range r.sensors {
+				b.Add(s, r.time, r.values[j], schema.Position{Sequence: uint64(i + 2), Ordinal: uint32(j)})
+			}
+		}
+		data, err := block.Encode(nil, b.Content())
+		w.check(err)
+		tails = append(tails, data)
+	}
+	w.pass(2 * time.Minute)
+	g := w.store.gateways["truck-1"]
+	g.Tail = catalog.EncodeTail(nil, tails)
+	w.store.gateways["truck-1"] = g
+	w.begin()
+	w.replay()
+	w.send(frame("truck-1", w.clock.Add(time.Hour), 5)...)
+	w.pass(2 * time.Minute)
+	w.compare(true)
+	w.compare(false)
+}
