@@ -51,6 +51,18 @@ func TestRevive(t *testing.T) {
 	if err := h.server.Healthy(); err != nil {
 		t.Errorf("health after a revival: %v", err)
 	}
+	checkSyncs(t, h.server)
+}
+
+// TestLogIsSyncedBeforeItConfirms looks at how the server is set up, since a process that is killed does not show what
+// its disk was never told.
+func TestLogIsSyncedBeforeItConfirms(t *testing.T) { checkSyncs(t, newHouse(t).server) }
+
+func checkSyncs(t *testing.T, s *Server) {
+	t.Helper()
+	if c := s.nats.JetStreamConfig(); c == nil || !c.SyncAlways {
+		t.Errorf("JetStream is set up as %+v: it confirms what is not synced", c)
+	}
 }
 
 // TestServerOfItsOwn tells a server that was configured with the operator alone of the accounts.
