@@ -190,14 +190,15 @@ const (
 func TestEveryQuestionIsAnswered(t *testing.T) {
 	b := newBench(t)
 	for path, want := range map[string]string{
-		"/gateways":                `"name":"boiler/1 Süd","state":"offline"`,
-		"/gateways?q=boil&limit=1": `"sensors":2`,
-		escaped:                    `"sensors":2`,
-		escaped + "/sensors":       `{"name":"boiler.note","kind":"text"},{"name":"boiler.temperature","kind":"float"}`,
-		escaped + "/latest":        `"kind":"float","value":21.5`,
-		escaped + "/readings":      `"kind":"text","value":"say \"hi\", twice"`,
-		"/books":                   `"received":7`,
-		"/rejects":                 `{"rejects":[],"kept":0}`,
+		"/gateways":                            `"name":"boiler/1 Süd","state":"offline"`,
+		"/gateways?q=boil&limit=1":             `"sensors":2`,
+		escaped:                                `"sensors":2`,
+		escaped + "/sensors":                   `{"name":"boiler.note","kind":"text"},{"name":"boiler.temperature","kind":"float"}`,
+		escaped + "/latest":                    `"kind":"float","value":21.5`,
+		escaped + "/series?sensor=boiler.none": `"time_ms":[],"min":[],"max":[],"mean":[],"count":[]`,
+		escaped + "/readings":                  `"kind":"text","value":"say \"hi\", twice"`,
+		"/books":                               `"received":7`,
+		"/rejects":                             `{"rejects":[],"kept":0}`,
 		escaped + "/series?sensor=boiler.temperature&from=now-2h&points=100": `"raw":true`,
 	} {
 		answer := b.ask(root + path)
@@ -220,6 +221,7 @@ func TestBadQuestionsGetProblems(t *testing.T) {
 		root + escaped + "/readings?from=now&to=now-1h":    http.StatusBadRequest,
 		root + escaped + "/readings?format=xml":            http.StatusBadRequest,
 		"/api/v1/providers/provider2/gateways":             http.StatusNotFound,
+		root + escaped + "/series?sensor=":                 http.StatusBadRequest,
 		"/nothing":                                         http.StatusNotFound,
 	} {
 		answer := b.ask(path)
@@ -275,6 +277,17 @@ func TestReadingsAsCSV(t *testing.T) {
 	}
 	if at := rows[2][2]; !strings.HasSuffix(at, "+08:00") || rows[2][6] != "21.5" || rows[1][6] != `say "hi", twice` {
 		t.Errorf("%q", rows[1:])
+	}
+}
+
+// A stream that began anew at a position nobody knows would lose what came between, silently.
+func TestLiveRefusesWhatIsNoPosition(t *testing.T) {
+	b := newBench(t)
+	for _, id := range []string{"bogus", "1/99999999999999999999", "1"} {
+		answer := b.ask(root+escaped+"/live", func(r *http.Request) { r.Header.Set("Last-Event-ID", id) })
+		if text := b.text(answer); answer.StatusCode != http.StatusBadRequest {
+			t.Errorf("%s: %s %s", id, answer.Status, text)
+		}
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"berth/internal/api"
+	"berth/internal/headapi"
 	"berth/internal/httpserver"
 	"berth/reports/query"
 	"berth/schema"
@@ -153,6 +154,11 @@ func (r *Reports) live(w http.ResponseWriter, req *http.Request) error {
 		Gateway: req.PathValue("gateway"),
 		Sensors: req.URL.Query()["sensor"],
 		After:   req.Header.Get("Last-Event-ID"),
+	}
+	if q.After != "" {
+		if _, err := headapi.ParsePosition(q.After); err != nil {
+			return err
+		}
 	}
 	if _, err := r.engine.Gateway(req.Context(), q.Gateway); err != nil {
 		return err

@@ -108,7 +108,10 @@ func (c *chart) addStat(t int64, s *rollup.Stat) {
 
 // series returns what was collected as the API answers it.
 func (c *chart) series() api.Series {
-	out := api.Series{Sensor: c.sensor, Raw: c.raw}
+	out := api.Series{
+		Sensor: c.sensor, Raw: c.raw,
+		Time: []int64{}, Min: []api.Number{}, Max: []api.Number{}, Mean: []api.Number{}, Count: []uint64{},
+	}
 	if c.kind.Valid() {
 		out.Kind = c.kind.String()
 	}

@@ -3,6 +3,7 @@ package query
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"berth/internal/api"
@@ -38,6 +39,8 @@ func (q *SeriesRequest) validate() error {
 	switch {
 	case len(q.Sensors) == 0:
 		return schema.Errorf(schema.Invalid, "no sensor is named").WithNext("give ?sensor= once for each")
+	case slices.Contains(q.Sensors, ""):
+		return schema.Errorf(schema.Invalid, "a sensor has no name")
 	case len(q.Sensors) > MostSensors:
 		return schema.Errorf(schema.Invalid, "%d sensors are more than %d", len(q.Sensors), MostSensors)
 	case q.Points < 2 || q.Points > MostPoints:
