@@ -43,19 +43,8 @@ func TestRollupsStayAsLongAsReadings(t *testing.T) {
 func TestRowNeverOutgrowsTheKeyspace(t *testing.T) {
 	w := newWorld(t)
 	w.store.fail = (*keyspace.Changes).Check
-	random := rand.NewChaCha8([32]byte{1})
 	for day := range 60 {
-		r := row{gateway: "truck-1", time: w.clock.Add(-time.Duration(day) * 24 * time.Hour).UnixNano()}
-		for s := range 12 {
-			text := make([]byte, schema.MaxText)
-			_, _ = random.Read(text)
-			for i, c := range text {
-				text[i] = ' ' + c%90
-			}
-			r.sensors = append(r.sensors, fmt.Sprintf("log%d.%d", day, s))
-			r.values = append(r.values, schema.TextValue(string(text)))
-		}
-		w.send(r)
+		w.send(texts(fmt.Sprintf("log%d", day), w.clock.Add(-time.Duration(day)*24*time.Hour), 12))
 	}
 	w.pass(3 * time.Minute)
 	if len(w.aside) > 0 {
@@ -65,6 +54,37 @@ func TestRowNeverOutgrowsTheKeyspace(t *testing.T) {
 		t.Errorf("the log still holds %d to %d", first, last)
 	}
 	w.compare(false)
+}
+
+// texts returns a row of the longest texts, which cannot be compressed much.
+func texts(prefix string, at time.Time, sensors int) row {
+	r := row{gateway: "truck-1", time: at.UnixNano()}
+	random := rand.NewChaCha8([32]byte{byte(sensors)})
+	for s := range sensors {
+		text := make([]byte, schema.MaxText)
+		_, _ = random.Read(text)
+		for i, c := range text {
+			text[i] = ' ' + c%90
+		}
+		r.sensors = append(r.sensors, fmt.Sprintf("%s.%d", prefix, s))
+		r.values = append(r.values, schema.TextValue(string(text)))
+	}
+	return r
+}
+
+// TestRollupThatIsTooLargeIsGivenUp has the first and last texts of an hour be more than a rollup can hold: readers
+// compute it, and nothing is set aside, now or at each scan.
+func TestRollupThatIsTooLargeIsGivenUp(t *testing.T) {
+	w := newWorld(t)
+	w.store.fail = (*keyspace.Changes).Check
+	for i := range 20 {
+		w.send(texts(fmt.Sprintf("log%d", i), w.clock.Add(-30*time.Hour), 16))
+	}
+	w.pass(15 * time.Minute)
+	if len(w.aside) > 0 {
+		t.Errorf("%d pieces were set aside, the first: %v", len(w.aside), w.aside[0].Why)
+	}
+	w.compare(true)
 }
 
 // TestCorruptTailWaitsUntilItIsSetAside has the place for what cannot be read away for a while: the row must not be

@@ -37,7 +37,7 @@ type rollupRound struct {
 	nextAt time.Time
 	keys   []keyspace.RollupKey
 	recent map[keyspace.RollupKey]marking  // ended spans that were marked lately
-	broken map[keyspace.RollupKey]struct{} // spans with a block that cannot be read
+	broken map[keyspace.RollupKey]struct{} // spans with a block that cannot be read, or of too long texts
 
 	failing bool // the last try failed
 }
@@ -194,14 +194,19 @@ func (s *Sealer) compute(ctx context.Context, key keyspace.RollupKey) (*keyspace
 	if err != nil {
 		return nil, broken(err)
 	}
-	return &keyspace.Rollup{RollupKey: key, Computed: upTo, Data: rollup.Encode(nil, stats)}, nil
+	data := rollup.Encode(nil, stats)
+	if len(data) > keyspace.MaxData {
+		return nil, broken(fmt.Errorf("its %d bytes are more than a keyspace takes: the texts of its sensors are too long", len(data)))
+	}
+	return &keyspace.Rollup{RollupKey: key, Computed: upTo, Data: data}, nil
 }
 
-var errBroken = errors.New("what is stored cannot be read")
+// errBroken is why a rollup can never be computed, or never be stored.
+var errBroken = errors.New("it will never count")
 
 func broken(err error) error { return fmt.Errorf("%w: %w", errBroken, err) }
 
-// giveUp gives a span up: readers, who meet the same block, say so themselves.
+// giveUp gives a span up: readers go to its blocks, and say so themselves when they meet one that cannot be read.
 func (s *Sealer) giveUp(key keyspace.RollupKey, err error) {
 	if s.rollups.broken == nil || len(s.rollups.broken) >= maxRecent {
 		s.rollups.broken = make(map[keyspace.RollupKey]struct{})

@@ -63,6 +63,10 @@ type Settings struct {
 	Limits        Limits        `json:"limits"`
 }
 
+// MostSensors is the highest limit of a gateway's sensors: so many with the longest names fit the row of a gateway, a
+// block and a rollup (see keyspace.MaxData).
+const MostSensors = 10_000
+
 // Limits bound what one provider can cost.
 type Limits struct {
 	Connections           int `json:"connections"`             // at once, of the provider
@@ -92,6 +96,8 @@ func (s Settings) Validate() error {
 		return schema.Errorf(schema.Invalid, "a future window of %v is not between 1 minute and 366 days", s.Future)
 	case s.Limits.Connections < 1 || s.Limits.ConnectionsPerAddress < 1 || s.Limits.SensorsPerGateway < 1 || s.Limits.Gateways < 1:
 		return schema.Errorf(schema.Invalid, "every limit must be at least 1")
+	case s.Limits.SensorsPerGateway > MostSensors:
+		return schema.Errorf(schema.Invalid, "%d sensors of a gateway are more than %d", s.Limits.SensorsPerGateway, MostSensors)
 	case s.GatewayTag != "" && !utf8.ValidString(s.GatewayTag):
 		return schema.Errorf(schema.Invalid, "the gateway tag is not UTF-8")
 	case len(s.AttributeTags) > 32:

@@ -21,6 +21,7 @@ func TestValidateNamesWhatCannotBe(t *testing.T) {
 		"retention": func(s *Settings) { s.Retention = time.Hour },
 		"future":    func(s *Settings) { s.Future = 0 },
 		"limit":     func(s *Settings) { s.Limits.Gateways = 0 },
+		"sensors":   func(s *Settings) { s.Limits.SensorsPerGateway = MostSensors + 1 },
 		"attribute": func(s *Settings) { s.AttributeTags = []string{"site", ""} },
 		"be its":    func(s *Settings) { s.GatewayTag, s.AttributeTags = "site", []string{"site"} },
 	} {
