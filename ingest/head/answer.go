@@ -124,7 +124,11 @@ func (h *Head) answerSince(q *headapi.SinceRequest, until uint64, reply func([]b
 	h.mu.Lock()
 	header := h.header(until)
 	header.Position = headapi.FormatPosition(endOf(h.followed))
-	if g := h.gateways[q.Gateway]; g != nil && q.After != "" {
+	switch g := h.gateways[q.Gateway]; {
+	case q.After == "":
+	case g == nil:
+		header.Missed = after.Less(h.dropped)
+	default:
 		header.Missed = after.Less(g.released)
 		for _, p := range g.parts {
 			header.Missed = header.Missed || after.Less(p.baseTo)

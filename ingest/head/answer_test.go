@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"berth/internal/headapi"
+	"berth/internal/keyspace"
 	"berth/schema/batch"
 )
 
@@ -44,6 +45,55 @@ func TestLiveHeadThatIsBehindIsNotComplete(t *testing.T) {
 			if header := ask(subject); !header.Complete || header.Followed != seq {
 				t.Errorf("with batch %d followed the answer to %s is headed %+v", seq, subject, header)
 			}
+		}
+	}
+}
+
+// TestDroppedGatewayIsMissed drops a gateway whose readings the keyspace has: whoever asks for those after an older
+// position is told that some are missing, also when the gateway is back.
+func TestDroppedGatewayIsMissed(t *testing.T) {
+	h := New(Options{}, 1, 1)
+	in := batch.NewInterner(16)
+	since := func(after string) (header headapi.Header) {
+		t.Helper()
+		first := true
+		err := h.Answers()[headapi.Since](t.Context(), []byte(`{"gateway":"truck_0","after":"`+after+`"}`), func(chunk []byte) error {
+			if !first {
+				return nil
+			}
+			first = false
+			return json.Unmarshal(chunk, &header)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return header
+	}
+	before := since("1/0").Position
+	h.Follow(2, &batch.Header{Kind: batch.Data}, truckRows(in, 1, 1, aDay))
+	if since(before).Missed {
+		t.Error("what the head holds is missed")
+	}
+	if err := h.Load("truck_0", nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	h.TakeDirty()
+	s := h.Snapshot("truck_0")
+	h.Stored(&keyspace.Gateway{Name: s.Name, Position: s.Position, Tail: []byte{1}})
+	h.Sweep(0, 1) // it was last seen at 0
+	if f := h.Figures(); f.Readings != 0 {
+		t.Fatalf("the head still holds %d readings", f.Readings)
+	}
+	after := since("1/0").Position
+	for i, back := range []bool{false, true} {
+		if back {
+			h.Follow(uint64(2+i), &batch.Header{Kind: batch.Data}, truckRows(in, 1, 1, aDay))
+		}
+		if !since(before).Missed {
+			t.Errorf("back %v: the readings that were dropped are not missed", back)
+		}
+		if since(after).Missed {
+			t.Errorf("back %v: readings are missed that were not dropped", back)
 		}
 	}
 }

@@ -64,6 +64,7 @@ type Head struct {
 	oldest    *part // of the open parts, in the order in which they were opened
 	youngest  *part
 	dirty     []*gateway
+	dropped   schema.Position // the newest of the readings of gateways that were dropped
 }
 
 // New returns a head that has to read the log's entries from first up to the claim before it is live.
@@ -192,7 +193,7 @@ func (h *Head) lane(s *batch.Shape) *lane {
 	}
 	g := h.gateways[s.Gateway]
 	if g == nil {
-		g = &gateway{name: s.Gateway, entry: catalog.Entry{Gateway: s.Gateway}}
+		g = &gateway{name: s.Gateway, entry: catalog.Entry{Gateway: s.Gateway}, released: h.dropped} // it may have been one of them
 		h.gateways[g.name] = g
 		h.charge(g, int64(gatewayBytes+len(g.name)))
 	}
