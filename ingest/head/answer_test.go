@@ -87,7 +87,7 @@ func TestDroppedGatewayIsMissed(t *testing.T) {
 	after := since("1/0").Position
 	for i, back := range []bool{false, true} {
 		if back {
-			h.Follow(uint64(2+i), &batch.Header{Kind: batch.Data}, truckRows(in, 1, 1, aDay))
+			h.Follow(uint64(2+i), &batch.Header{Kind: batch.Data}, truckRows(in, 1, 1, aDay+int64(i)))
 		}
 		if !since(before).Missed {
 			t.Errorf("back %v: the readings that were dropped are not missed", back)

@@ -128,7 +128,7 @@ func counted(ctx context.Context, e *Engine, span time.Duration) (found int, err
 		return 0, err
 	}
 	for _, n := range answer.Series[0].Count {
-		found += int(n) //nolint:gosec // one
+		found += int(n)
 	}
 	return found, nil
 }
