@@ -161,8 +161,8 @@ func (a *Authority) Provider(name string) (provisioner, pipeline Credentials, ke
 	return acc.credentials(userProvisioner), acc.credentials(userPipeline), acc.Key.Public, nil
 }
 
-// Forget removes the account of a provider, or finds it gone; its users are disconnected. What its streams hold must
-// have been removed before ([Conn.Remove]).
+// Forget removes the account of a provider, or finds it gone; its users are disconnected. Whatever its streams still hold
+// goes with it.
 func (a *Authority) Forget(name string) error {
 	if err := schema.CheckProvider(name); err != nil {
 		return err
@@ -174,6 +174,9 @@ func (a *Authority) Forget(name string) error {
 		return nil
 	} else if err != nil {
 		return fmt.Errorf("read the account of %s: %w", name, err)
+	}
+	if err := a.clear(acc); err != nil {
+		return fmt.Errorf("remove what the account of %s has left: %w", name, err)
 	}
 	if err := a.revoke(acc); err != nil {
 		return fmt.Errorf("tell the server to forget the account of %s: %w", name, err)
@@ -285,6 +288,12 @@ func (a *Authority) path(name string) string {
 // publish tells the server of an account. Without a server nothing is told: one that starts is told of all.
 func (a *Authority) publish(acc *account) error {
 	return a.request("$SYS.REQ.CLAIMS.UPDATE", acc.Key.JWT)
+}
+
+// clear has the server remove an account's folder of streams. It must go before the account does: a server that finds
+// the folder asks for its account again and again, two seconds each time, whenever its health is asked for.
+func (a *Authority) clear(acc *account) error {
+	return a.request(fmt.Sprintf(server.JSApiAccountPurgeT, acc.Key.Public), "")
 }
 
 // revoke tells the server that an account is gone.
