@@ -88,7 +88,7 @@ func (a *app) root() *cobra.Command {
 		Long:          "provisioner serve is the daemon; every other command asks the one that runs in the data directory.\n\n" + exitCodes,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
+		Args:          group,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.environment(cmd.Flags()); err != nil {
 				return err
@@ -98,7 +98,7 @@ func (a *app) root() *cobra.Command {
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: help,
 	}
 	root.SetIn(a.In)
 	root.SetOut(a.Out)
@@ -200,9 +200,6 @@ func exitCode(err error) int {
 	case schema.Limited:
 		return ExitLimited
 	default:
-		if strings.HasPrefix(err.Error(), "unknown command") {
-			return ExitUsage
-		}
 		return ExitFailed
 	}
 }
@@ -244,6 +241,32 @@ func args(n int) cobra.PositionalArgs {
 			WithNext("usage: %s", cmd.UseLine())
 	}
 }
+
+// atMostOne checks the arguments of a command that takes one or none.
+func atMostOne(cmd *cobra.Command, args []string) error {
+	if len(args) <= 1 {
+		return nil
+	}
+	return schema.Errorf(schema.Invalid, "%s takes at most 1 argument, not %d", cmd.CommandPath(), len(args)).WithNext("usage: %s", cmd.UseLine())
+}
+
+// group checks the arguments of a command that only has commands below it: any argument is one that it does not have.
+func group(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	next := "see " + cmd.CommandPath() + " --help"
+	if cmd.SuggestionsMinimumDistance == 0 {
+		cmd.SuggestionsMinimumDistance = 2 // what cobra takes where nothing is said
+	}
+	if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
+		next = fmt.Sprintf("did you mean %s %s? Else %s", cmd.CommandPath(), like[0], next)
+	}
+	return schema.Errorf(schema.Invalid, "%s has no command %q", cmd.CommandPath(), args[0]).WithNext("%s", next)
+}
+
+// help is what a command does that only has commands below it.
+func help(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 
 // names completes the first argument with the providers' names.
 func (a *app) names(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {

@@ -172,7 +172,7 @@ func TestConversations(t *testing.T) {
 		"keys": {
 			"add provider1", "gateway add provider1 gw1", "gateway add provider1 gw1", "gateway add provider1 gw1 --relay",
 			"gateway rotate provider1 gw1", "gateway rotate provider1 gw2", "gateway revoke provider1 gw1", "gateway revoke provider1 gw1",
-			"gateway revoke provider1 stolen", "gateway add provider1 gw1 --relay", "gateway ls provider1",
+			"gateway rotate provider1 gw1", "gateway revoke provider1 stolen", "gateway add provider1 gw1 --relay", "gateway ls provider1",
 			"token create provider1 --name ci", "token create provider1 --name ci", "token ls provider1", "token revoke provider1 ci",
 			"token revoke provider1 ci", "link", "link provider1", "link provider9",
 		},
@@ -186,7 +186,8 @@ func TestConversations(t *testing.T) {
 			"set provider1 --retention 90d", "add provider1", "rm provider1 --yes --purge-data", "ls --all", "add provider1", "rm provider9 --yes",
 		},
 		"mistakes": {
-			"add", "add Provider1", "frobnicate", "ls --frob", "ls -o xml", "add provider1 extra", "token", "show provider1",
+			"add", "add Provider1", "frobnicate", "stat", "ad provider1", "ls --frob", "ls -o xml", "add provider1 extra", "token", "show provider1",
+			"gateway bogus", "gateway rotat provider1 gw1", "token list provider1", "token bogus -o json", "link a b",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -197,8 +198,8 @@ func TestConversations(t *testing.T) {
 				line, in, _ := strings.Cut(line, " < ")
 				r := h.run(t, in, strings.Fields(line)...)
 				fmt.Fprintf(&got, "$ provisioner %s\n%s", line, h.stable(r.out))
-				if r.err != "" {
-					fmt.Fprintf(&got, "--- standard error\n%s", progress(h.stable(r.err)))
+				if said := progress(h.stable(r.err)); said != "" {
+					fmt.Fprintf(&got, "--- standard error\n%s", said)
 				}
 				fmt.Fprintf(&got, "--- exit code %d\n\n", r.code)
 			}

@@ -12,7 +12,7 @@ import (
 func (a *app) link() *cobra.Command {
 	return &cobra.Command{
 		Use: "link [provider]", Short: "Make a one-time sign-in link: a provider's admin's, or the operator's", ValidArgsFunction: a.names,
-		Args: cobra.MaximumNArgs(1),
+		Args: atMostOne,
 		RunE: a.asking(func(cmd *cobra.Command, c *control.Client, args []string) error {
 			provider := ""
 			if len(args) == 1 {
@@ -28,7 +28,7 @@ func (a *app) link() *cobra.Command {
 }
 
 func (a *app) token() *cobra.Command {
-	cmd := &cobra.Command{Use: "token", Short: "API tokens of a provider", Args: args(0), RunE: help}
+	cmd := &cobra.Command{Use: "token", Short: "API tokens of a provider", Args: group, RunE: help}
 	var name string
 	create := &cobra.Command{
 		Use: "create <provider>", Short: "Make an API token; it is shown once", Args: args(1), ValidArgsFunction: a.names,
@@ -45,7 +45,7 @@ func (a *app) token() *cobra.Command {
 	}
 	create.Flags().StringVar(&name, "name", "", "what the token is for (default: the time)")
 	list := &cobra.Command{
-		Use: "ls <provider>", Short: "List a provider's API tokens", Args: args(1), ValidArgsFunction: a.names,
+		Use: "ls <provider>", Aliases: []string{"list"}, Short: "List a provider's API tokens", Args: args(1), ValidArgsFunction: a.names,
 		RunE: a.asking(func(cmd *cobra.Command, c *control.Client, args []string) error {
 			tokens, err := c.Tokens(cmd.Context(), args[0])
 			if err != nil {
@@ -74,12 +74,12 @@ func (a *app) token() *cobra.Command {
 }
 
 func (a *app) gateway() *cobra.Command {
-	cmd := &cobra.Command{Use: "gateway", Short: "Keys of single gateways", Args: args(0), RunE: help}
+	cmd := &cobra.Command{Use: "gateway", Short: "Keys of single gateways", Args: group, RunE: help}
 	var relay bool
 	add := a.gatewayAct("add", "Give a gateway a key of its own; it is shown once, and the enrolment key no longer serves it", &relay)
 	add.Flags().BoolVar(&relay, "relay", false, "the key may speak for many gateways, as of a Telegraf or a broker")
 	list := &cobra.Command{
-		Use: "ls <provider>", Short: "List the gateways that have, or had, a key of their own", Args: args(1), ValidArgsFunction: a.names,
+		Use: "ls <provider>", Aliases: []string{"list"}, Short: "List the gateways that have, or had, a key of their own", Args: args(1), ValidArgsFunction: a.names,
 		RunE: a.asking(func(cmd *cobra.Command, c *control.Client, args []string) error {
 			gateways, err := c.Gateways(cmd.Context(), args[0])
 			if err != nil {
@@ -126,5 +126,3 @@ func (a *app) gatewayAct(act, short string, relay *bool) *cobra.Command {
 		}),
 	}
 }
-
-func help(cmd *cobra.Command, _ []string) error { return cmd.Help() }

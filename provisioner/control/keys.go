@@ -56,7 +56,7 @@ func (s *Server) gateways(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	keys, err := s.o.House.GatewaysIn(bucket).List(r.Context())
+	keys, err := s.o.House.Gateways(name, bucket).List(r.Context())
 	if err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ func (s *Server) changeGateway(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	var (
-		gateways = s.o.House.GatewaysIn(bucket)
+		gateways = s.o.House.Gateways(name, bucket)
 		k        record.GatewayKey
 		out      GatewayKey
 	)

@@ -141,18 +141,21 @@ func (h *House) DropKeys(ctx context.Context, provider string) error {
 
 // Gateways are the keys of single gateways, in a provider's own account.
 type Gateways struct {
-	Bucket *bus.Bucket // pipeline
-	now    func() time.Time
+	provider string
+	bucket   *bus.Bucket // pipeline
+	now      func() time.Time
 }
 
-// GatewaysIn returns the keys of gateways that a provider's bucket "pipeline" holds.
-func (h *House) GatewaysIn(b *bus.Bucket) Gateways { return Gateways{Bucket: b, now: h.now} }
+// Gateways returns the keys of gateways that a provider's bucket "pipeline" holds.
+func (h *House) Gateways(provider string, pipeline *bus.Bucket) Gateways {
+	return Gateways{provider: provider, bucket: pipeline, now: h.now}
+}
 
 func gatewayKey(gateway string) string { return "gateway." + credentials.Hash(gateway) }
 
 // List returns the keys of all gateways, in order of the gateways' names.
 func (g Gateways) List(ctx context.Context) ([]record.GatewayKey, error) {
-	all, err := g.Bucket.List(ctx)
+	all, err := g.bucket.List(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -182,25 +185,30 @@ func (g Gateways) Add(ctx context.Context, gateway string, relay bool) (string, 
 	case schema.Is(err, schema.NotFound):
 		key, k, data, err := g.fresh(gateway, relay)
 		if err == nil {
-			_, err = g.Bucket.Create(ctx, gatewayKey(gateway), data)
+			_, err = g.bucket.Create(ctx, gatewayKey(gateway), data)
 		}
 		return key, k, err
 	case err != nil:
 		return "", old, err
 	case old.Revoked.IsZero() && old.Relay != relay:
 		return "", old, schema.Errorf(schema.Conflict, "gateway %s has a key already, with relay %v", gateway, old.Relay).
-			WithNext("revoke it first, then add it again")
+			WithNext("revoke it first: provisioner gateway revoke %s %s, then add it again", g.provider, gateway)
 	case old.Revoked.IsZero():
 		return "", old, nil
 	}
 	return g.replace(ctx, gateway, relay, revision)
 }
 
-// Rotate gives a gateway a new key in place of the one it has; the old one is refused within a second.
+// Rotate gives a gateway a new key in place of the one it has; the old one is refused within a second. A gateway that is
+// shut out stays so: that is a Conflict.
 func (g Gateways) Rotate(ctx context.Context, gateway string) (string, record.GatewayKey, error) {
 	old, revision, err := g.get(ctx, gateway)
-	if err != nil {
+	switch {
+	case err != nil:
 		return "", old, err
+	case !old.Revoked.IsZero():
+		return "", old, schema.Errorf(schema.Conflict, "gateway %s was revoked at %s", gateway, old.Revoked.Format(time.RFC3339)).
+			WithNext("to let it in again: provisioner gateway add %s %s", g.provider, gateway)
 	}
 	return g.replace(ctx, gateway, old.Relay, revision)
 }
@@ -217,7 +225,7 @@ func (g Gateways) Revoke(ctx context.Context, gateway string) (record.GatewayKey
 		k = record.GatewayKey{Version: record.Version, Gateway: gateway, Created: g.now().UTC(), Revoked: g.now().UTC()}
 		data, err := json.Marshal(k)
 		if err == nil {
-			_, err = g.Bucket.Create(ctx, gatewayKey(gateway), data)
+			_, err = g.bucket.Create(ctx, gatewayKey(gateway), data)
 		}
 		return k, err == nil, err
 	}
@@ -227,16 +235,17 @@ func (g Gateways) Revoke(ctx context.Context, gateway string) (record.GatewayKey
 	k.Revoked = g.now().UTC()
 	data, err := json.Marshal(k)
 	if err == nil {
-		_, err = g.Bucket.Update(ctx, gatewayKey(gateway), data, revision)
+		_, err = g.bucket.Update(ctx, gatewayKey(gateway), data, revision)
 	}
 	return k, err == nil, err
 }
 
 func (g Gateways) get(ctx context.Context, gateway string) (record.GatewayKey, uint64, error) {
 	var k record.GatewayKey
-	value, revision, err := g.Bucket.Get(ctx, gatewayKey(gateway))
+	value, revision, err := g.bucket.Get(ctx, gatewayKey(gateway))
 	if schema.Is(err, schema.NotFound) {
-		return k, 0, schema.Errorf(schema.NotFound, "gateway %s has no key of its own", gateway).WithNext("provisioner gateway add makes one")
+		return k, 0, schema.Errorf(schema.NotFound, "gateway %s has no key of its own", gateway).
+			WithNext("provisioner gateway add %s %s makes one", g.provider, gateway)
 	}
 	if err != nil {
 		return k, 0, err
@@ -254,7 +263,7 @@ func (g Gateways) fresh(gateway string, relay bool) (key string, k record.Gatewa
 func (g Gateways) replace(ctx context.Context, gateway string, relay bool, revision uint64) (string, record.GatewayKey, error) {
 	key, k, data, err := g.fresh(gateway, relay)
 	if err == nil {
-		_, err = g.Bucket.Update(ctx, gatewayKey(gateway), data, revision)
+		_, err = g.bucket.Update(ctx, gatewayKey(gateway), data, revision)
 	}
 	if err != nil {
 		return "", k, err
