@@ -160,6 +160,9 @@ func FuzzJSON(f *testing.F) {
 		if err != nil && out.Len() > 0 {
 			t.Fatalf("%d rows of a payload refused whole: %v", out.Len(), err)
 		}
+		if err != nil {
+			noTrace(t, payload)
+		}
 		remembered(t, decoders, "json", payload, out)
 		var objects []string
 		for i := range out.Rows {
@@ -175,6 +178,21 @@ func FuzzJSON(f *testing.F) {
 			t.Fatalf("%s (-first +again):\n%s", rendered, d)
 		}
 	})
+}
+
+// noTrace decodes a payload that is refused whole: it must have taken up no gateway.
+func noTrace(t *testing.T, payload []byte) {
+	t.Helper()
+	decoders := format.New(format.NewTable(format.TableOptions{}))
+	r := relayRequest()
+	r.Settings.Limits.Gateways = 1
+	_, _ = decoders.Decode("json", payload, r, &batch.Rows{}) // refused, as before
+	for _, gateway := range []string{"one", "other"} {
+		report, err := decoders.Decode("json", []byte(`{"gateway":"`+gateway+`","a":1}`), r, &batch.Rows{})
+		if err != nil || (report.Accepted == 1) != (gateway == "one") {
+			t.Fatalf("after %q: gateway %s: %v %+v", payload, gateway, err, report)
+		}
+	}
 }
 
 // object writes a row as a JSON object.

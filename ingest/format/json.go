@@ -41,23 +41,31 @@ func (jsonDecoder) decode(t *task, payload []byte) error {
 	case '{':
 		r.element(1)
 	case '[':
+		r.listed = true
 		r.array(elements, 0)
 	default:
 		r.fail("an object or an array of objects was expected")
 	}
+	r.end()
+	return r.err
+}
+
+// end reads the payload's end.
+func (r *jsonReader) end() {
 	r.skip()
 	if r.err == nil && r.i < len(r.p) {
 		r.fail("something follows the end")
 	}
-	return r.err
 }
 
 // jsonReader reads the objects of one payload.
 type jsonReader struct {
 	*task
 	scanner
-	hash uint64 // of the sender
-	el   element
+	hash   uint64 // of the sender
+	listed bool   // the elements are those of an array
+	proven bool   // the rest of the payload is JSON
+	el     element
 }
 
 // element reads an element of the array.
@@ -79,6 +87,9 @@ func (r *jsonReader) element(number int) {
 	}
 	if r.el.bad == nil && r.values() > 0 {
 		r.el.bad = r.store()
+		if r.err != nil {
+			return
+		}
 	}
 	if r.el.bad != nil {
 		r.el.bad.readings = r.values()
@@ -101,6 +112,13 @@ func (r *jsonReader) store() *refusal {
 		s = &series{
 			hash: hash, key: string(r.el.gateway), sender: r.request.Sender.Gateway, rules: r.rules, gateway: gateway,
 			sensor: func(field []byte) string { return string(field) },
+		}
+	}
+	if l := s.match(r.fields); l != nil {
+		r.expect(l)
+	} else if !r.proven {
+		if r.prove(); r.err != nil {
+			return nil
 		}
 	}
 	bad := r.finish(s, r.el.at, r.el.arrival, "; ts is in milliseconds")

@@ -29,6 +29,7 @@ type task struct {
 	like      *layout // that of recent as long as the fields are its own; their names are then not in fields
 	names     []byte  // scratch for the names of fields that are not in the payload as they are
 	shapes    []*batch.Shape
+	fresh     []field // scratch for those that were not there before
 }
 
 // maxScratch is how much memory for names is kept from one payload to the next.
@@ -45,6 +46,7 @@ func (t *task) end() Report {
 	r := t.report
 	t.request, t.out, t.limits, t.rules, t.allowed, t.report = nil, nil, nil, nil, nil, Report{}
 	clear(t.fields)
+	clear(t.fresh)
 	clear(t.shapes)
 	if cap(t.names) > maxScratch {
 		t.names = nil
@@ -141,53 +143,90 @@ func (t *task) count(readings int, arrival bool) {
 	}
 }
 
-// rowUnknown ends a row whose fields have no layout yet.
+// rowUnknown ends a row whose fields have no layout yet. Its new sensors are taken up all together, or the row is refused
+// and nothing has changed.
 func (t *task) rowUnknown(s *series, at int64, arrival bool) *refusal {
-	n := t.values()
+	whole := s.room()
+	fresh := t.fields
 	t.shapes = t.shapes[:0]
-	if s.room() {
-		l, r := t.learn(s, t.fields)
-		if r != nil {
-			return r
-		}
+	if !whole {
+		fresh = t.findSingles(s)
+	}
+	sensors, r := t.admit(s, fresh)
+	if r != nil {
+		return r
+	}
+	if whole {
+		l := t.learn(s, fresh, sensors)
 		s.remember(l)
 		t.shapes = append(t.shapes, l.shape)
 	} else {
-		next := 0
-		for i := range t.fields {
-			var l *shaped
-			if l, next = s.single(t.fields[i], next); l == nil {
-				var r *refusal
-				if l, r = t.learn(s, t.fields[i:i+1]); r != nil {
-					return r
-				}
-				s.rememberSingle(l)
-			}
-			t.shapes = append(t.shapes, l.shape)
-		}
+		t.learnSingles(s, sensors)
 	}
 	first := t.firstBits
 	for _, shape := range t.shapes {
 		t.out.Rows = append(t.out.Rows, batch.Row{Shape: shape, Time: at, First: uint32(first), Arrival: arrival})
 		first += len(shape.Kinds)
 	}
-	t.count(n, arrival)
+	t.count(t.values(), arrival)
 	return nil
 }
 
-// learn makes the shape of the fields, when their names are good and within the limits.
-func (t *task) learn(s *series, fields []field) (*shaped, *refusal) {
-	sensors, kinds := make([]string, len(fields)), make([]schema.Kind, len(fields))
+// findSingles sets shapes to those of the row's fields, one by one, and returns the fields that have none yet.
+func (t *task) findSingles(s *series) (fresh []field) {
+	t.fresh = t.fresh[:0]
+	next := 0
+	for _, f := range t.fields {
+		var l *shaped
+		if l, next = s.single(f, next); l != nil {
+			t.shapes = append(t.shapes, l.shape)
+			continue
+		}
+		t.shapes = append(t.shapes, nil)
+		t.fresh = append(t.fresh, f)
+	}
+	return t.fresh
+}
+
+// learnSingles makes the shapes that findSingles did not find; sensors are the names of their sensors.
+func (t *task) learnSingles(s *series, sensors []string) {
+	next := 0
+	for i, shape := range t.shapes {
+		if shape != nil {
+			continue
+		}
+		l, _ := s.single(t.fields[i], 0)
+		if l == nil { // else the row has the field twice
+			l = t.learn(s, t.fields[i:i+1], sensors[next:next+1])
+			s.rememberSingle(l)
+		}
+		t.shapes[i] = l.shape
+		next++
+	}
+}
+
+// admit checks the names of the fields' sensors, takes them up and returns them.
+func (t *task) admit(s *series, fields []field) ([]string, *refusal) {
+	sensors := make([]string, len(fields))
 	for i, f := range fields {
-		sensors[i], kinds[i] = s.sensor(f.name), f.kind
+		sensors[i] = s.sensor(f.name)
 		if err := schema.CheckSensor(sensors[i]); err != nil {
 			return nil, named(ReasonSensorName, err)
 		}
 	}
-	if r := t.table.admit(s.gateway, sensors, t.limits); r != nil {
-		return nil, r
+	if len(fields) == 0 {
+		return nil, nil
 	}
-	return &shaped{layout: t.table.layout(fields), shape: t.table.interner.Shape(s.gateway, sensors, kinds, s.attributes)}, nil
+	return sensors, t.table.census.admit(s.gateway, sensors, t.limits)
+}
+
+// learn makes the shape of fields whose sensors were admitted.
+func (t *task) learn(s *series, fields []field, sensors []string) *shaped {
+	kinds := make([]schema.Kind, len(fields))
+	for i, f := range fields {
+		kinds[i] = f.kind
+	}
+	return &shaped{layout: t.table.layout(fields), shape: t.table.interner.Shape(s.gateway, sensors, kinds, s.attributes)}
 }
 
 // speaks checks whether the sender may speak for the gateway of the series.
