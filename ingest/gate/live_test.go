@@ -94,7 +94,6 @@ func TestWhoReadsNoAnswersIsClosed(t *testing.T) {
 		o.Limits = intake.Limits{Write: 50 * time.Millisecond, Drain: 100 * time.Millisecond, Linger: time.Millisecond}
 	})
 	c := f.hello(t, "g", enrolmentKey)
-	_ = c.SetReadBuffer(1 << 10)
 	pings := strings.Repeat("PING\n", 10_000)
 	for {
 		if _, err := io.WriteString(c.TCPConn, pings); err != nil {
