@@ -226,7 +226,7 @@ func (p *Provisioner) stopRole(ctx context.Context, role string) error {
 	for _, i := range instances {
 		if i.Role == role && i.State == runtime.Running {
 			n++
-			go func() { errs <- p.runtime.Stop(ctx, i.Name) }()
+			go func() { errs <- p.runtime.Stop(ctx, i.Name, runtime.StopOptions{}) }()
 		}
 	}
 	var all []error

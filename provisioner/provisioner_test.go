@@ -304,6 +304,9 @@ func TestPurgeLeavesNothing(t *testing.T) {
 	if files, _ := filepath.Glob(filepath.Join(data, "authority", "providers", "*")); len(files) != 0 {
 		t.Errorf("keys of its account are still there: %v", files)
 	}
+	if got, want := d.runtime.Purged(), []string{"provider1-ingest", "provider1-reports"}; !cmp.Equal(got, want) {
+		t.Errorf("instances whose logs are gone: %v, want %v", got, want)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	conn, err := bus.Connect(ctx, bus.Options{URL: old.Env["BERTH_NATS"], Credentials: old.Files["BERTH_CREDENTIALS"], Name: "test", Logger: slog.New(slog.DiscardHandler)})

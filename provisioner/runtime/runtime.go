@@ -54,6 +54,11 @@ type LogOptions struct {
 	Follow bool // go on with new lines until the context ends
 }
 
+// StopOptions say what goes with an instance.
+type StopOptions struct {
+	Purge bool // also what it, and those before it under that name, wrote
+}
+
 // Runtime runs instances. Its methods may be called concurrently, those that name the same instance not.
 type Runtime interface {
 	// Instances returns the installation's instances, also those that ended by themselves and were not started again.
@@ -61,9 +66,9 @@ type Runtime interface {
 	// Start starts an instance. One that runs under that name with that hash is left as it is; one with another hash
 	// is a Conflict. It returns when the instance runs, not when it is ready.
 	Start(ctx context.Context, s Spec) error
-	// Stop asks the named instance to end, waits, and in the end forces it. One that does not run is no error, and is
-	// forgotten.
-	Stop(ctx context.Context, name string) error
+	// Stop asks the named instance to end, waits, and in the end forces it; its secret files go with it. One that does
+	// not run is no error, and is forgotten.
+	Stop(ctx context.Context, name string, o StopOptions) error
 	// Logs writes what the named instance, and those before it under that name, wrote; NotFound when there was none.
 	Logs(ctx context.Context, name string, o LogOptions, w io.Writer) error
 	// Changes receives after an instance ended by itself. It never closes; several ends may be one message.

@@ -8,6 +8,7 @@ import (
 
 	"berth/internal/bus"
 	"berth/provisioner/plan"
+	"berth/provisioner/runtime"
 	"berth/schema/record"
 )
 
@@ -100,7 +101,7 @@ func (w *World) heard(name string, all map[string]bus.Entry) {
 	w.changed()
 }
 
-// removeLog removes the provider's account with all that it holds, and the keys to it.
+// removeLog removes the provider's account with all that it holds, the keys to it, and what its instances wrote.
 func (w *World) removeLog(ctx context.Context, p *record.Provider) error {
 	if err := w.o.House.DropKeys(ctx, p.Name); err != nil {
 		return err
@@ -115,6 +116,11 @@ func (w *World) removeLog(ctx context.Context, p *record.Provider) error {
 	w.disconnect(p.Name)
 	if err := w.o.Authority.Forget(p.Name); err != nil { //nolint:contextcheck // it has a limit of its own
 		return err
+	}
+	for _, role := range plan.Roles() {
+		if err := w.o.Runtime.Stop(ctx, plan.Unit{Provider: p.Name, Role: role}.Name(), runtime.StopOptions{Purge: true}); err != nil {
+			return err
+		}
 	}
 	w.set(p.Name, func(p *provider) { p.log, p.pipeline = plan.Absent, "" })
 	return nil

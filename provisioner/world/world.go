@@ -162,7 +162,7 @@ func (w *World) Apply(ctx context.Context, s plan.Step) error {
 	case plan.Start:
 		return w.start(ctx, s.Unit)
 	case plan.Stop:
-		return w.o.Runtime.Stop(ctx, plan.Unit{Provider: s.Provider, Role: s.Role}.Name())
+		return w.o.Runtime.Stop(ctx, plan.Unit{Provider: s.Provider, Role: s.Role}.Name(), runtime.StopOptions{})
 	case plan.Announce:
 		w.set(s.Provider, func(p *provider) { p.announced = true })
 		return w.Mirror(ctx)

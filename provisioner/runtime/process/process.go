@@ -10,12 +10,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -30,7 +32,7 @@ const Steady = 5 * time.Second
 // Options say where things are.
 type Options struct {
 	Programs string        // the folder that holds the programs, named as their roles
-	Secrets  string        // the folder for secret files
+	Secrets  string        // the folder for secret files, the runtime's alone: it is emptied at the start and at the end
 	Logs     string        // the folder for logs
 	LogSize  int64         // of one log file, in bytes; default 8 MiB; one instance keeps three
 	Env      []string      // every child's environment, beside what its spec says
@@ -71,6 +73,9 @@ func New(o Options) (*Runtime, error) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("make folder: %w", err)
 		}
+	}
+	if err := removeFiles(o.Secrets, ""); err != nil { // of one that was killed: its children end with it
+		return nil, fmt.Errorf("remove secrets of before: %w", err)
 	}
 	return &Runtime{o: o, changes: make(chan struct{}, 1), children: map[string]*child{}, logs: map[string]*logFile{}}, nil
 }
@@ -218,15 +223,49 @@ func (r *Runtime) watch(c *child, s runtime.Spec, log *logFile) {
 }
 
 // Stop asks the process to end, waits, and forces it when it does not, or when ctx ends first.
-func (r *Runtime) Stop(ctx context.Context, name string) error {
+func (r *Runtime) Stop(ctx context.Context, name string, o runtime.StopOptions) error {
 	r.mu.Lock()
 	c := r.children[name]
 	delete(r.children, name)
 	r.mu.Unlock()
-	if c == nil {
+	if c != nil {
+		if err := r.end(ctx, c); err != nil {
+			return err
+		}
+	}
+	if err := removeFiles(r.o.Secrets, name+"."); err != nil {
+		return fmt.Errorf("remove the secrets of %s: %w", name, err)
+	}
+	if !o.Purge {
 		return nil
 	}
-	return r.end(ctx, c)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if log := r.logs[name]; log != nil {
+		_ = log.Close() // it goes
+		delete(r.logs, name)
+	}
+	if err := removeFiles(r.o.Logs, name+".log"); err != nil {
+		return fmt.Errorf("remove the logs of %s: %w", name, err)
+	}
+	return nil
+}
+
+// removeFiles removes the files of a folder whose names begin so.
+func removeFiles(dir, prefix string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), prefix) || e.IsDir() {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *Runtime) end(ctx context.Context, c *child) error {
@@ -260,7 +299,7 @@ func (r *Runtime) Logs(ctx context.Context, name string, o runtime.LogOptions, w
 	return readLogs(ctx, filepath.Join(r.o.Logs, name+".log"), o, w)
 }
 
-// Close ends every process.
+// Close ends every process. Their secrets go, their logs stay.
 func (r *Runtime) Close(ctx context.Context) error {
 	r.mu.Lock()
 	r.closed = true
@@ -281,7 +320,7 @@ func (r *Runtime) Close(ctx context.Context) error {
 		errs = append(errs, log.Close())
 		delete(r.logs, name)
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, removeFiles(r.o.Secrets, ""))...)
 }
 
 // logOf returns the log of the named instance. It is called with mu held.

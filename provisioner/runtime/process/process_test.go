@@ -162,7 +162,7 @@ func TestStartIsSafeToRepeatAndStopIsGraceful(t *testing.T) {
 		t.Errorf("secret file: %v, %v, want mode 0600", info, err)
 	}
 	for range 2 {
-		if err := r.Stop(t.Context(), i.Name); err != nil {
+		if err := r.Stop(t.Context(), i.Name, runtime.StopOptions{}); err != nil {
 			t.Errorf("Stop = %v", err)
 		}
 	}
@@ -183,11 +183,87 @@ func TestAStubbornChildIsForced(t *testing.T) {
 		return strings.Contains(logText(t, r, runtime.LogOptions{}), "here for ever")
 	})
 	pid := only(t, r).PID
-	if err := r.Stop(t.Context(), "provider1-ingest"); err != nil {
+	if err := r.Stop(t.Context(), "provider1-ingest", runtime.StopOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := syscall.Kill(pid, 0); err == nil {
 		t.Error("the child still runs")
+	}
+}
+
+// files returns the names of the files in a folder.
+func files(t *testing.T, dir string) string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return strings.Join(names, " ")
+}
+
+func TestSecretsGoWithTheirInstanceAndLogsWhenTheyArePurged(t *testing.T) {
+	r := newRuntime(t, func(o *Options) { o.LogSize = 64 << 10 })
+	neighbor := spec("obedient")
+	neighbor.Name = "provider1-ingest2"
+	for _, s := range []runtime.Spec{spec("chatty"), neighbor} {
+		if err := r.Start(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, "the chatty one has ended", func() bool {
+		all, _ := r.Instances(t.Context())
+		return all[0].State == runtime.Ended
+	})
+	for range 2 {
+		if err := r.Stop(t.Context(), "provider1-ingest", runtime.StopOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := files(t, r.o.Secrets), "provider1-ingest2.BERTH_CREDENTIALS"; got != want {
+			t.Errorf("secrets after a stop: %s, want %s", got, want)
+		}
+	}
+	logText(t, r, runtime.LogOptions{})
+	for range 2 {
+		if err := r.Stop(t.Context(), "provider1-ingest", runtime.StopOptions{Purge: true}); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := files(t, r.o.Logs), "provider1-ingest2.log"; got != want {
+			t.Errorf("logs after a purge: %s, want %s", got, want)
+		}
+	}
+	if err := r.Start(t.Context(), spec("crash")); err != nil { // added again, it writes a log of its own
+		t.Fatal(err)
+	}
+	until(t, "its end is in a new log", func() bool { return strings.Contains(logText(t, r, runtime.LogOptions{}), "exit status 3") })
+	if text := logText(t, r, runtime.LogOptions{}); strings.Contains(text, "line 1") {
+		t.Errorf("the log after a purge:\n%s", text)
+	}
+	if err := r.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := files(t, r.o.Secrets); got != "" {
+		t.Errorf("secrets after the end: %s", got)
+	}
+}
+
+func TestSecretsThatAKilledOneLeftGoAtTheNextStart(t *testing.T) {
+	dir := t.TempDir()
+	o := Options{Programs: dir, Secrets: filepath.Join(dir, "s"), Logs: filepath.Join(dir, "l"), Logger: slog.New(slog.DiscardHandler)}
+	if err := os.MkdirAll(o.Secrets, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(o.Secrets, "provider1-ingest.BERTH_CREDENTIALS"), []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(o); err != nil {
+		t.Fatal(err)
+	}
+	if got := files(t, o.Secrets); got != "" {
+		t.Errorf("secrets at the start: %s", got)
 	}
 }
 

@@ -25,9 +25,10 @@ type Fake struct {
 
 	changes chan struct{}
 
-	mu        sync.Mutex // guards instances and specs
+	mu        sync.Mutex // guards what follows
 	instances map[string]*instance
 	specs     []runtime.Spec
+	purged    []string
 }
 
 var _ runtime.Runtime = (*Fake)(nil)
@@ -121,11 +122,21 @@ func (f *Fake) Specs() []runtime.Spec {
 	return slices.Clone(f.specs)
 }
 
+// Purged returns the names of the instances whose logs were purged, in order.
+func (f *Fake) Purged() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.purged)
+}
+
 // Stop implements runtime.Runtime.
-func (f *Fake) Stop(_ context.Context, name string) error {
+func (f *Fake) Stop(_ context.Context, name string, o runtime.StopOptions) error {
 	f.mu.Lock()
 	i := f.instances[name]
 	delete(f.instances, name)
+	if o.Purge {
+		f.purged = append(f.purged, name)
+	}
 	f.mu.Unlock()
 	if i != nil {
 		i.cancel()
@@ -147,7 +158,7 @@ func (f *Fake) Changes() <-chan struct{} { return f.changes }
 func (f *Fake) Close(ctx context.Context) error {
 	all, err := f.Instances(ctx)
 	for _, i := range all {
-		_ = f.Stop(ctx, i.Name)
+		_ = f.Stop(ctx, i.Name, runtime.StopOptions{})
 	}
 	return err
 }
