@@ -316,6 +316,41 @@ func TestPurgeLeavesNothing(t *testing.T) {
 	}
 }
 
+func TestAPurgedNameCanBeAddedAgainAtOnceWithAnotherSlot(t *testing.T) {
+	t.Parallel()
+	data, base := t.TempDir(), freeBase(t)
+	d := start(t, data, base)
+	first := d.add(t)
+	for n := range 2 { // again, so that two slots rest
+		if _, err := d.Remove(t.Context(), name, true); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "its data are gone", func() bool {
+			_, err := d.Add(t.Context(), name)
+			if err != nil && !schema.Is(err, schema.Conflict) {
+				t.Fatal(err)
+			}
+			return err == nil
+		})
+		d.ready(t)
+		again := d.add(t)
+		if again.Slot != schema.Slot(n+2) || again.Changed || again.EnrolmentKey == first.EnrolmentKey {
+			t.Errorf("added again: slot %d, changed %v; want slot %d and a key of its own", again.Slot, again.Changed, n+2)
+		}
+	}
+	other, err := d.Add(t.Context(), "provider2")
+	if err != nil || other.Slot != 4 {
+		t.Errorf("another provider has slot %d, %v, want 4: the purged one's rest", other.Slot, err)
+	}
+	d.stop()
+	d = start(t, data, base)
+	d.ready(t)
+	until(t, "the other one is ready too", func() bool { // a server that is stopped while it makes a stream leaks
+		p, err := d.Provider(t.Context(), "provider2")
+		return err == nil && p.State == control.Ready
+	})
+}
+
 // TestAKilledProvisionerGoesOn kills the daemon, as far as a test can, after each number of starts of instances that
 // fail in between, and lets the next one go on.
 func TestAKilledProvisionerGoesOn(t *testing.T) {

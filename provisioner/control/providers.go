@@ -129,7 +129,11 @@ func (s *Server) add(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	ctx := r.Context()
-	added, err := s.o.House.Add(ctx, req.Name, s.slots(ctx))
+	gone, err := s.gone(ctx, req.Name)
+	if err != nil {
+		return err
+	}
+	added, err := s.o.House.Add(ctx, req.Name, s.slots(ctx), gone)
 	if err != nil {
 		return err
 	}
@@ -154,6 +158,19 @@ func (s *Server) add(w http.ResponseWriter, r *http.Request) error {
 		Provider: view, Changed: added.Changed, Restored: added.Restored, EnrolmentKey: key,
 		AdminURL: SignInURL(s.o.Status.Web, link), Skipped: added.Skipped,
 	})
+}
+
+// gone reports whether nothing is left of a provider whose data were to be purged.
+func (s *Server) gone(ctx context.Context, name string) (bool, error) {
+	p, err := s.o.House.Provider(ctx, name)
+	if schema.Is(err, schema.NotFound) || err == nil && !p.Purge {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	view, err := s.viewNow(ctx, &p)
+	return view.State == Resting, err
 }
 
 func (s *Server) remove(w http.ResponseWriter, r *http.Request) error {

@@ -20,50 +20,68 @@ type Added struct {
 }
 
 // Add makes a provider's record with the lowest slot that may be given, or finds it, or brings back one that was
-// removed with its data kept: then its keys and settings are what they were. Slots.Providers is filled in here.
-func (h *House) Add(ctx context.Context, name string, slots plan.Slots) (Added, error) {
+// removed with its data kept: then its keys and settings are what they were. One whose data were purged, and are gone,
+// is made anew with another slot. Slots.Providers is filled in here.
+func (h *House) Add(ctx context.Context, name string, slots plan.Slots, gone bool) (Added, error) {
 	if err := schema.CheckProvider(name); err != nil {
 		return Added{}, err
 	}
-	h.adding.Lock()
-	defer h.adding.Unlock()
+	h.naming.Lock()
+	defer h.naming.Unlock()
 	all, err := h.Providers(ctx)
 	if err != nil {
 		return Added{}, err
 	}
 	slots.Providers, slots.Now = all, h.now()
+	var old *record.Provider
 	for i := range all {
-		switch p := &all[i]; {
-		case p.Name != name:
-		case p.Wanted == record.Active:
-			return Added{Provider: *p}, nil
-		case p.Purge:
-			return Added{}, schema.Errorf(schema.Conflict, "provider %s is being removed with its data, and its slot %d rests until %s",
-				name, p.Slot, plan.RestsUntil(p).Local().Format("15:04:05")).WithNext("choose another name, or wait: provisioner ls --all")
+		if all[i].Name == name {
+			old = &all[i]
 		}
+	}
+	switch {
+	case old == nil:
+	case old.Wanted == record.Active:
+		return Added{Provider: *old}, nil
+	case old.Purge && !gone:
+		return Added{}, schema.Errorf(schema.Conflict, "provider %s is still being removed with its data", name).
+			WithNext("add it again in a moment; see what it waits for: provisioner show %s", name)
 	}
 	slot, skipped, err := slots.Lowest(name)
 	if err != nil {
 		return Added{}, err
 	}
-	p, changed, err := h.change(ctx, name, h.read, func(p *record.Provider) error {
-		p.Wanted, p.Slot, p.Removed = record.Active, slot, noTime
-		return nil
-	})
-	if !schema.Is(err, schema.NotFound) {
-		return Added{Provider: p, Changed: changed, Restored: changed, Skipped: skipped}, err
+	added := Added{Changed: true, Restored: old != nil && !old.Purge, Skipped: skipped}
+	if old == nil {
+		added.Provider, err = h.create(ctx, name, slot)
+		return added, err
 	}
-	if p, err = h.newProvider(name, slot); err != nil {
-		return Added{}, err
+	added.Provider, _, err = h.change(ctx, name, h.read, func(p *record.Provider) error {
+		if added.Restored {
+			p.Wanted, p.Slot, p.Removed = record.Active, slot, noTime
+			return nil
+		}
+		freed := plan.Freed(p, slots.Now)
+		var err error
+		*p, err = h.newProvider(name, slot)
+		p.Freed = freed
+		return err
+	})
+	return added, err
+}
+
+// create writes the record of a new provider.
+func (h *House) create(ctx context.Context, name string, slot schema.Slot) (record.Provider, error) {
+	p, err := h.newProvider(name, slot)
+	if err != nil {
+		return p, err
 	}
 	data, err := json.Marshal(p)
 	if err != nil {
-		return Added{}, fmt.Errorf("write the record of %s: %w", name, err)
+		return p, fmt.Errorf("write the record of %s: %w", name, err)
 	}
-	if _, err := h.providers.Create(ctx, name, data); err != nil {
-		return Added{}, err
-	}
-	return Added{Provider: p, Changed: true, Skipped: skipped}, nil
+	_, err = h.providers.Create(ctx, name, data)
+	return p, err
 }
 
 func (h *House) newProvider(name string, slot schema.Slot) (record.Provider, error) {
@@ -82,6 +100,8 @@ func (h *House) newProvider(name string, slot schema.Slot) (record.Provider, err
 // Remove asks for a provider's removal, with its data if purge is set, and reports whether that is new. One that was
 // removed with its data kept may be purged later.
 func (h *House) Remove(ctx context.Context, name string, purge bool) (record.Provider, bool, error) {
+	h.naming.Lock()
+	defer h.naming.Unlock()
 	return h.change(ctx, name, h.read, func(p *record.Provider) error {
 		if p.Wanted != record.Removed {
 			p.Wanted, p.Removed = record.Removed, h.now().UTC()
@@ -91,5 +111,18 @@ func (h *House) Remove(ctx context.Context, name string, purge bool) (record.Pro
 	})
 }
 
-// Forget drops the record of a provider whose data are gone, or finds it gone.
-func (h *House) Forget(ctx context.Context, name string) error { return h.providers.Delete(ctx, name) }
+// Forget drops the record of a provider whose data were purged, or finds it gone. One that was added again stays.
+func (h *House) Forget(ctx context.Context, name string) error {
+	h.naming.Lock()
+	defer h.naming.Unlock()
+	p, _, err := h.read(ctx, name)
+	switch {
+	case schema.Is(err, schema.NotFound):
+		return nil
+	case err != nil:
+		return err
+	case p.Wanted != record.Removed || !p.Purge:
+		return nil
+	}
+	return h.providers.Delete(ctx, name)
+}

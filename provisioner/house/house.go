@@ -32,7 +32,7 @@ type House struct {
 	secret []byte // seals enrolment keys
 	now    func() time.Time
 
-	adding sync.Mutex // held while a slot is chosen and its record written
+	naming sync.Mutex // held while a provider is added, removed or forgotten
 }
 
 // Open opens the house's buckets, and makes them at the first start.

@@ -184,6 +184,13 @@ func TestSlotsGivesTheLowestThatMayBeGiven(t *testing.T) {
 		p.Wanted, p.Removed = record.Removed, now.Add(-ago)
 		return p
 	}
+	purged := removed("new", 5, plan.Rest-1)
+	purged.Purge = true
+	rested := removed("new", 5, plan.Rest)
+	rested.Purge = true
+	rested.Slot = 1
+	anew := provider("provider2", 2)
+	anew.Freed = []record.Freed{{Slot: 1, At: now.Add(1 - plan.Rest)}, {Slot: 3, At: now.Add(-plan.Rest)}}
 	for _, c := range []struct {
 		name    string
 		records []record.Provider
@@ -199,6 +206,9 @@ func TestSlotsGivesTheLowestThatMayBeGiven(t *testing.T) {
 		{name: "one that rests", base: 6000, records: []record.Provider{removed("provider1", 1, plan.Rest-1)}, want: 2},
 		{name: "one that has rested", base: 6000, records: []record.Provider{removed("provider1", 1, plan.Rest)}, want: 1},
 		{name: "its own, resting", base: 6000, records: []record.Provider{removed("new", 5, 0)}, want: 5},
+		{name: "its own, resting, purged", base: 6004, records: []record.Provider{provider("p1", 1), provider("p2", 2), provider("p3", 3), provider("p4", 4), purged}, want: 6},
+		{name: "its own, rested, purged", base: 6000, records: []record.Provider{rested}, want: 1},
+		{name: "those that a purged one had", base: 6000, records: []record.Provider{anew}, want: 3},
 		{name: "its own, given since", base: 6000, records: []record.Provider{removed("new", 5, plan.Rest), provider("provider5", 5)}, want: 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {

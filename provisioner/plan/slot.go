@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"berth/schema"
@@ -31,6 +32,15 @@ func WellKnown(port int) string {
 	return wellKnown[port]
 }
 
+// Freed returns the slots that a provider whose data were purged has freed and that still rest: whoever is given its
+// name keeps account of them.
+func Freed(p *record.Provider, now time.Time) []record.Freed {
+	all := append(slices.Clone(p.Freed), record.Freed{Slot: p.Slot, At: p.Removed})
+	return slices.DeleteFunc(all, func(f record.Freed) bool { return !rests(f, now) })
+}
+
+func rests(f record.Freed, now time.Time) bool { return now.Before(f.At.Add(Rest)) }
+
 // Slots is what a slot is given by.
 type Slots struct {
 	Providers []record.Provider          // all records
@@ -40,17 +50,21 @@ type Slots struct {
 }
 
 // Lowest returns the lowest slot that may be given to the named provider, and which ports were skipped and why. One
-// that it had before, and that nobody was given since, is given again.
+// that it had before, and that nobody was given since, is given again, unless its data were purged: then that rests, and
+// is given like any other.
 func (s Slots) Lowest(name string) (schema.Slot, []string, error) {
 	taken := map[schema.Slot]bool{}
 	var own schema.Slot
 	for i := range s.Providers {
 		p := &s.Providers[i]
 		switch {
-		case p.Name == name:
+		case p.Name == name && !p.Purge:
 			own = p.Slot
 		case p.Wanted == record.Active || s.Now.Before(RestsUntil(p)):
 			taken[p.Slot] = true
+		}
+		for _, f := range p.Freed {
+			taken[f.Slot] = taken[f.Slot] || rests(f, s.Now)
 		}
 	}
 	if own > 0 && !taken[own] {

@@ -36,12 +36,19 @@ type Provider struct {
 	Purge    bool        `json:"purge,omitempty"`   // when Wanted is Removed: the data goes too
 	Removed  time.Time   `json:"removed,omitzero"`  // when removal began; a freed port rests from here
 	Restart  int         `json:"restart,omitempty"` // raised by one to ask for a restart of the instances
+	Freed    []Freed     `json:"freed,omitempty"`   // slots that it had before its data were purged, while they rest
 	Settings Settings    `json:"settings"`
 
 	EnrolmentHash   string `json:"enrolment_hash"`   // SHA-256 of the enrolment key, hex
 	EnrolmentSealed []byte `json:"enrolment_sealed"` // the key, sealed with the house's secret: the page shows it
 	ReportsToken    string `json:"reports_token"`    // signs the house's requests to the provider's reports
 	Account         string `json:"account"`          // the provider's NATS account (a public key)
+}
+
+// Freed is a slot that was freed.
+type Freed struct {
+	Slot schema.Slot `json:"slot"`
+	At   time.Time   `json:"at"` // it rests from here
 }
 
 // Wanted says what should become of a provider.
