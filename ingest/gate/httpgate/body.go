@@ -18,7 +18,7 @@ import (
 type body struct {
 	in      *intake.Intake
 	control *http.ResponseController
-	raw     io.Reader
+	raw     *clocked
 	plain   io.Reader // raw, decompressed
 	unzip   *gzip.Reader
 	start   time.Time
@@ -29,6 +29,7 @@ type body struct {
 var (
 	errTooLarge = schema.Errorf(schema.TooLarge, "the body is larger than %d bytes", schema.MaxBody).WithNext("send it in smaller ones")
 	errCut      = schema.Errorf(schema.Invalid, "the body did not come whole, or too slowly")
+	errShort    = schema.Errorf(schema.Invalid, "the gzip data in the body are cut short")
 	errGzip     = schema.Errorf(schema.Invalid, "the body is not what gzip makes")
 )
 
@@ -50,10 +51,11 @@ func (l *Listener) openBody(w http.ResponseWriter, r *http.Request) (*body, erro
 		if !ok {
 			unzip = new(gzip.Reader)
 		}
-		if err := unzip.Reset(b.raw); err != nil {
-			return nil, bodyError(err)
-		}
 		b.unzip, b.plain, b.guess = unzip, unzip, 8*b.guess
+		if err := unzip.Reset(b.raw); err != nil {
+			b.close()
+			return nil, b.broken(err)
+		}
 	default:
 		return nil, schema.Errorf(schema.Invalid, "content encoding %q is unknown", encoding).WithNext("send it plain or with gzip")
 	}
@@ -65,6 +67,7 @@ type clocked struct {
 	b    *body
 	r    io.Reader
 	size int
+	err  error // how it ended
 }
 
 // Read reads some of the body.
@@ -73,6 +76,7 @@ func (c *clocked) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
 	c.size += n
 	if err != nil { // it has ended: from now on the client waits for us
+		c.err = err
 		_ = c.b.control.SetReadDeadline(time.Time{}) // a closed connection is noticed when it is written to
 	}
 	return n, err
@@ -89,20 +93,24 @@ func (b *body) fill(p []byte) (n int, err error) {
 		return n, errTooLarge
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
-		err = bodyError(err)
+		err = b.broken(err)
 	}
 	return n, err
 }
 
-// bodyError returns what the client is told when its body cannot be read.
-func bodyError(err error) error {
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+// broken returns what the client is told when its body cannot be read.
+func (b *body) broken(err error) error {
+	_, large := errors.AsType[*http.MaxBytesError](err)
+	switch {
+	case large:
 		return errTooLarge
-	}
-	if errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) {
+	case b.raw.err != nil && !errors.Is(b.raw.err, io.EOF):
+		return errCut.WithCause(err)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF): // the body came whole
+		return errShort.WithCause(err)
+	default:
 		return errGzip.WithCause(err)
 	}
-	return errCut.WithCause(err)
 }
 
 // close gives back what the body uses.

@@ -7,8 +7,9 @@
 //
 // The key comes as Authorization: Token or Bearer <key>, as the password of Basic, or as p=. The gateway is what a line
 // names, else ?gateway=, else the user's name, else the gateway that the key is of. Bodies may be compressed with gzip.
-// 204 means that everything is in the log, on disk; 400 with "partial write" that the good lines are and which are not.
-// 429 and 503 carry Retry-After.
+// 204 means that everything is in the log, on disk; 400 with "partial write" that the good lines are and which are not,
+// whether they are wrong or beyond a limit: sending those again is in vain. 429 (too many connections) and 503 carry
+// Retry-After: the same may be taken later.
 //
 // Line protocol is taken in pieces as it comes, so a large body is never in memory whole. A request that carries an
 // Origin is refused: no web page has business here.
@@ -36,10 +37,11 @@ const (
 
 // Listener serves connections that begin with an HTTP method.
 type Listener struct {
-	in     *intake.Intake
-	server *http.Server
-	accept acceptor
-	served sync.WaitGroup
+	in       *intake.Intake
+	server   *http.Server
+	accept   acceptor
+	served   sync.WaitGroup
+	requests sync.RWMutex // held for reading by each request that is handled, so that Stop can wait for them
 }
 
 var _ intake.Listener = (*Listener)(nil)
@@ -92,6 +94,8 @@ func (l *Listener) Stop(ctx context.Context) {
 	}
 	_ = l.accept.Close() // it always succeeds
 	l.served.Wait()
+	l.requests.Lock() // the server does not wait for those whose connections it closed
+	defer l.requests.Unlock()
 }
 
 // acceptor is a net.Listener of connections that were accepted elsewhere.
@@ -135,6 +139,8 @@ var routes = map[string]route{
 
 // handle answers a request.
 func (l *Listener) handle(w http.ResponseWriter, r *http.Request) {
+	l.requests.RLock()
+	defer l.requests.RUnlock()
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // set when there is an answer
 	at, takes := routes[r.URL.Path]
 	switch {

@@ -33,6 +33,7 @@ type taking struct {
 	size    int    // of the pieces
 	raw     []byte // the beginning of the first piece that was refused in part, at most intake.MaxRaw
 	waiter  *waiter
+	stopped bool // the rest of the body was refused unread
 	done    bool // the last piece was handed over
 }
 
@@ -104,6 +105,7 @@ func (t *taking) piece(ctx context.Context, data []byte) error {
 // stop refuses the rest of the body, of which data is the beginning.
 func (t *taking) stop(why error, data []byte) error {
 	t.refuse(schema.CodeOf(why), schema.Show(why), data)
+	t.stopped = true
 	t.counts.Rejected++
 	t.addReasons(map[string]int{intake.ReasonFrameSize: 1})
 	t.size += len(data)
@@ -133,7 +135,7 @@ func (t *taking) refusedWhole() bool { return t.code != "" && t.counts.Accepted 
 
 // submit hands the rows over.
 func (t *taking) submit(ctx context.Context, counts commit.Counts, token uint64) error {
-	ctx, cancel := context.WithTimeout(ctx, commitLimit)
+	ctx, cancel := context.WithTimeout(ctx, t.l.in.Limits.Commit)
 	defer cancel()
 	if t.waiter == nil {
 		t.waiter = &waiter{free: make(chan struct{}, piecesInHand), answer: make(chan error, 1)}

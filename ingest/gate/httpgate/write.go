@@ -7,16 +7,12 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"time"
 
 	"berth/ingest/commit"
 	"berth/ingest/format"
 	"berth/ingest/gate/intake"
 	"berth/schema"
 )
-
-// commitLimit is how long a request waits for the log before the client is told to come back.
-const commitLimit = 30 * time.Second
 
 // write takes the readings of a request.
 func (l *Listener) write(w http.ResponseWriter, r *http.Request, at route) {
@@ -45,10 +41,10 @@ func (l *Listener) write(w http.ResponseWriter, r *http.Request, at route) {
 		return
 	}
 	defer body.close()
-	// The request's own context ends when the client has closed its side, though it may still wait for the answer.
-	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
+	// The request's own context ends when the client has closed its side, though it may still wait for the answer. What
+	// bounds each wait of a client that is gone is a limit of its own: for the body, for memory, for the log.
+	ctx, cancel := l.in.Outlive(r.Context())
 	defer cancel()
-	defer context.AfterFunc(l.in.Context(), cancel)() //nolint:contextcheck // that context is the end of the service
 	if at.format == "line" {
 		err = t.lines(ctx, body)
 	} else {
@@ -80,22 +76,30 @@ func (l *Listener) conclude(ctx context.Context, w http.ResponseWriter, s style,
 		l.answer(w, http.StatusNoContent, nil)
 		return
 	}
-	text := t.reason
-	switch {
-	case !t.refusedWhole():
-		text = fmt.Sprintf("partial write: %d of %d readings were stored; %s", t.counts.Accepted, t.counts.Accepted+t.counts.Rejected, text)
-	case s == influx1 && t.code == schema.Invalid:
-		text = "unable to parse: " + text // the words by which Telegraf knows that sending it again is in vain
-	}
-	status := http.StatusBadRequest
-	if t.refusedWhole() || t.code == schema.TooLarge {
-		status = statusOf(w, t.code)
-	}
+	status, text := t.verdict(w, s)
 	if t.refusedWhole() {
 		l.in.Committer.Count(commit.Counts{FramesRejected: 1, Reasons: t.counts.Reasons})
 	}
 	t.keepReject()
 	l.answer(w, status, s.body(t.code, text, t))
+}
+
+// verdict returns how a body is answered of which something was refused. What the body itself asks for is refused for
+// good, limits too: no client must take the answer for a reason to send the same once more. Telegraf knows by the words
+// "partial write" and "unable to parse" that this would be in vain.
+func (t *taking) verdict(w http.ResponseWriter, s style) (status int, text string) {
+	limited := t.code == schema.Limited || t.code == schema.TooLarge
+	status, text = http.StatusBadRequest, t.reason
+	if t.stopped || t.refusedWhole() && !limited {
+		status = statusOf(w, t.code)
+	}
+	switch {
+	case !t.refusedWhole() || limited && !t.stopped:
+		text = fmt.Sprintf("partial write: %d of %d readings were stored; %s", t.counts.Accepted, t.counts.Accepted+t.counts.Rejected, text)
+	case s == influx1 && t.code == schema.Invalid:
+		text = "unable to parse: " + text
+	}
+	return status, text
 }
 
 // lines takes a body of line protocol in pieces.
@@ -184,7 +188,7 @@ func (t *taking) grow(ctx context.Context, buf []byte, have, size int) ([]byte, 
 
 // finish hands over what is left, and waits until all is in the log.
 func (t *taking) finish(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, commitLimit)
+	ctx, cancel := context.WithTimeout(ctx, t.l.in.Limits.Commit)
 	defer cancel()
 	if t.rows == nil {
 		t.rows = commit.TakeRows()

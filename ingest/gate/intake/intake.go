@@ -71,6 +71,7 @@ type Limits struct {
 	Frame      time.Duration // for the rest of a frame or header that has begun, and a second more for each SlowestRate bytes; 30 s
 	Idle       time.Duration // without any frame; 2 h: TCP keep-alive finds dead peers in minutes
 	Write      time.Duration // for an answer to be taken; 30 s
+	Commit     time.Duration // for the log to have what a request brought, before its sender is told to come back; 30 s
 	Drain      time.Duration // for what is in hand to be answered before a connection is closed; 30 s
 	Linger     time.Duration // for the last answer to be read by who still sends; 1 s
 }
@@ -88,6 +89,7 @@ func (l Limits) withDefaults() Limits {
 	set(&l.Frame, 30*time.Second)
 	set(&l.Idle, 2*time.Hour)
 	set(&l.Write, 30*time.Second)
+	set(&l.Commit, 30*time.Second)
 	set(&l.Drain, 30*time.Second)
 	set(&l.Linger, time.Second)
 	return l
@@ -150,6 +152,17 @@ func (in *Intake) Stop() {
 
 // Context ends when the intake is stopped.
 func (in *Intake) Context() context.Context { return in.ctx }
+
+// Outlive returns a context that carries what ctx does, but ends only when the intake is stopped, or by cancel, which must
+// be called.
+func (in *Intake) Outlive(ctx context.Context) (outliving context.Context, cancel context.CancelFunc) {
+	outliving, end := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(in.ctx, end)
+	return outliving, func() {
+		stop()
+		end()
+	}
+}
 
 // Keys returns who may send now.
 func (in *Intake) Keys() *Keys { return in.keys.Load() }
