@@ -72,20 +72,29 @@ func TestTheWaitForTheLogIsBounded(t *testing.T) {
 	f.eventually(t, "what was in hand is committed", func() bool { return f.books(t).FramesCommitted == 2 })
 }
 
+// TestStopEndsTheWaitForTheLog: when Stop has returned no request is handled any more, though the log confirmed nothing.
 func TestStopEndsTheWaitForTheLog(t *testing.T) {
-	f := start(t, nil)
+	f := start(t, func(_ *fixture, o *Options) { o.Limits = intake.Limits{Commit: 20 * time.Second} })
 	f.log.Hold(true)
-	c := f.dial(t)
-	c.send(onePost)
-	f.eventually(t, "its frame is in hand", func() bool { _, n := f.committer.Totals(); return n == 1 })
+	const n = 50
+	var waiting []*client
+	for range n {
+		c := f.dial(t)
+		c.send(onePost)
+		waiting = append(waiting, c)
+	}
+	f.eventually(t, "their frames are in hand", func() bool { _, hand := f.committer.Totals(); return hand == n })
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
+	begun := time.Now()
 	if err := f.Stop(ctx); err == nil {
 		t.Error("stop says that all was answered")
 	}
-	c.expectEndSomehow()
-	if n := handling(); n > 0 {
-		t.Errorf("%d requests are handled still", n)
+	if left := handling(); left > 0 || time.Since(begun) > 10*time.Second {
+		t.Errorf("%d requests are handled %s after stop was called", left, time.Since(begun))
+	}
+	for _, c := range waiting {
+		c.expectEndSomehow()
 	}
 	f.log.Hold(false)
 }
