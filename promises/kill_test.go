@@ -72,25 +72,10 @@ const recovery = time.Minute
 
 func newKillTest(t *testing.T) *killTest {
 	t.Helper()
-	bin, data := t.TempDir(), t.TempDir()
-	if err := install.Build(t.Context(), bin); err != nil {
-		t.Fatal(err)
-	}
-	log, err := os.Create(filepath.Join(data, "serve.log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = log.Close() })
-	in, err := install.New(t.Context(), bin, filepath.Join(data, "var"), log)
-	if err != nil {
-		t.Fatal(err)
-	}
+	in, data := newInstall(t)
 	k := &killTest{t: t, install: in, gateways: 50}
 	ctx, cancel := context.WithTimeout(t.Context(), recovery)
 	defer cancel()
-	if _, err := in.Start(ctx); err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(func() {
 		in.Stop()
 		if t.Failed() {
@@ -119,6 +104,7 @@ func newKillTest(t *testing.T) *killTest {
 // keep saves what a failed run left, to look at.
 func (k *killTest) keep(data string) {
 	out := filepath.Join("out", fmt.Sprintf("kill-%d", *seed))
+	_ = os.Remove(filepath.Join(data, "var", "provisioner.sock")) // a socket cannot be copied
 	if err := os.CopyFS(out, os.DirFS(data)); err != nil {
 		k.t.Logf("keep %s: %v", out, err)
 		return

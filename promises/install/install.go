@@ -227,3 +227,12 @@ func (i *Install) InstancePID(ctx context.Context, provider, role string) (int, 
 	}
 	return 0, fmt.Errorf("provider %s has no running %s", provider, role)
 }
+
+// GatewayKey makes a key of a gateway's own, or a new one where it has one.
+func (i *Install) GatewayKey(ctx context.Context, provider, gateway string) (string, error) {
+	var answer struct {
+		Key string `json:"key"`
+	}
+	err := i.ask(ctx, &answer, "gateway", "add", provider, gateway)
+	return answer.Key, err
+}
