@@ -19,6 +19,7 @@ type model struct {
 	logs      map[string]bool
 	pipelines map[string]string
 	instances map[string]map[string]runtime.Instance // by provider ("" for the house), role
+	silent    map[string]map[string]plan.Silence     // of instances that hang, by provider, role
 	announced map[string]bool
 	known     map[string]plan.State // keyspace, log, pipeline only
 	now       time.Time
@@ -52,7 +53,7 @@ func (m *model) desired() []record.Provider {
 
 // observe returns the world as a provisioner sees it.
 func (m *model) observe() plan.World {
-	w := plan.World{Site: m.site, Providers: map[string]plan.State{}, House: plan.State{Instances: maps.Clone(m.instances[""])}}
+	w := plan.World{Site: m.site, Providers: map[string]plan.State{}, House: plan.State{Instances: maps.Clone(m.instances[""]), Silent: maps.Clone(m.silent[""])}}
 	names := map[string]bool{}
 	for name := range m.records {
 		names[name] = true
@@ -69,10 +70,11 @@ func (m *model) observe() plan.World {
 		state.Announced = m.announced[name]
 		state.Services = map[string]record.Service{}
 		for role, i := range m.instances[name] {
-			if i.State == runtime.Running {
+			if _, silent := m.silent[name][role]; i.State == runtime.Running && !silent {
 				state.Services[role] = record.Service{Role: role, State: "ready"}
 			}
 		}
+		state.Silent = maps.Clone(m.silent[name])
 		w.Providers[name] = state
 	}
 	return w
@@ -99,6 +101,7 @@ func (m *model) apply(s plan.Step) {
 		m.instances[s.Provider][s.Role] = runtime.Instance{Name: s.Unit.Name(), Role: s.Role, Hash: s.Unit.Hash(), State: runtime.Running}
 	case plan.Stop:
 		delete(m.instances[s.Provider], s.Role)
+		delete(m.silent[s.Provider], s.Role)
 		if len(m.instances[s.Provider]) == 0 {
 			delete(m.instances, s.Provider)
 		}
@@ -120,9 +123,24 @@ func (m *model) apply(s plan.Step) {
 	m.known[s.Provider] = known
 }
 
+// hang lets a running instance say nothing any more.
+func (m *model) hang(name, role string, s plan.Silence) {
+	if m.instances[name][role].State != runtime.Running {
+		return
+	}
+	if m.silent == nil {
+		m.silent = map[string]map[string]plan.Silence{}
+	}
+	if m.silent[name] == nil {
+		m.silent[name] = map[string]plan.Silence{}
+	}
+	m.silent[name][role] = s
+}
+
 // kill is the provisioner's death: its children end with it, and what it knew is gone.
 func (m *model) kill() {
 	m.instances = map[string]map[string]runtime.Instance{}
+	m.silent = nil
 	m.announced = map[string]bool{}
 	m.known = map[string]plan.State{}
 }

@@ -24,6 +24,12 @@ const (
 	RestartFirst = 250 * time.Millisecond
 	// RestartMost is the longest pause between two starts.
 	RestartMost = 15 * time.Second
+	// SilenceMost is how long a running instance may say nothing before it is taken for one that hangs, and is replaced.
+	// One that reads a long log says so all the while.
+	SilenceMost = 30 * time.Second
+	// StartMost is how long a new instance may take until it first says something: it may wait for what the one before it
+	// still holds.
+	StartMost = 2 * time.Minute
 	// RetryFirst is the pause after a step's first failure; it doubles up to RetryMost.
 	RetryFirst = 250 * time.Millisecond
 	// RetryMost is the longest pause between two tries of a step.
@@ -113,12 +119,15 @@ func planActive(p *record.Provider, state State, site Site, now time.Time) []Ste
 	if want := PipelineFingerprint(p); state.Pipeline != want {
 		add(WritePipeline, "its instances should know settings "+want)
 	}
-	missing := ""
+	missing, until := "", time.Time{}
 	for _, role := range Roles() {
 		unit := providerUnit(p, role, site)
 		steps = append(steps, planUnit(unit, state, *p, now)...)
 		if i, ok := state.Instances[role]; !ok || i.State != runtime.Running || i.Hash != unit.Hash() || !Healthy(state.Services[role]) {
-			missing = cmp.Or(missing, role+" "+says(i, state.Services[role]))
+			missing = cmp.Or(missing, role+" "+says(i, state, role))
+		}
+		if s, ok := state.Silent[role]; ok && s.Until().After(now) && (until.IsZero() || s.Until().Before(until)) {
+			until = s.Until()
 		}
 	}
 	for _, role := range slices.Sorted(maps.Keys(state.Instances)) {
@@ -127,28 +136,36 @@ func planActive(p *record.Provider, state State, site Site, now time.Time) []Ste
 		}
 	}
 	switch {
-	case missing != "" && !state.Announced:
-		add(Wait, "to announce it: "+missing)
 	case missing != "":
+		if !state.Announced {
+			missing = "to announce it: " + missing
+		}
 		add(Wait, missing)
+		steps[len(steps)-1].Until = until
 	case !state.Announced:
 		add(Announce, "ingest and reports are ready")
 	}
 	return steps
 }
 
-// planUnit replaces an instance of another hash, and starts one that does not run once nothing stands against it.
+// planUnit replaces an instance of another hash and one that hangs, and starts one that does not run once nothing stands
+// against it.
 func planUnit(u Unit, state State, p record.Provider, now time.Time) []Step {
 	start := Step{Provider: u.Provider, Kind: Start, Role: u.Role, Unit: &u, Record: p}
 	wait := Step{Provider: u.Provider, Kind: Wait, Record: p}
 	i, ok := state.Instances[u.Role]
+	silence, silent := state.Silent[u.Role]
+	replace := func(why, after string) []Step {
+		start.Why = after
+		return []Step{{Provider: u.Provider, Kind: Stop, Role: u.Role, Why: why, Record: p}, start}
+	}
 	switch {
 	case !ok:
 		start.Why = "it does not run"
 	case i.Hash != u.Hash() && i.State == runtime.Running:
-		why := fmt.Sprintf("it runs spec %s, wanted is %s", i.Hash, u.Hash())
-		start.Why = "stopped for its new spec"
-		return []Step{{Provider: u.Provider, Kind: Stop, Role: u.Role, Why: why, Record: p}, start}
+		return replace(fmt.Sprintf("it runs spec %s, wanted is %s", i.Hash, u.Hash()), "stopped for its new spec")
+	case i.State == runtime.Running && silent && !now.Before(silence.Until()):
+		return replace(fmt.Sprintf("it runs, but %s", silence), "stopped since it did not answer")
 	case i.State == runtime.Running:
 		return nil
 	default:
@@ -236,10 +253,14 @@ func backOff(first, most time.Duration, n int) time.Duration {
 	return min(first<<min(n, 20), most)
 }
 
-func says(i runtime.Instance, s record.Service) string {
+func says(i runtime.Instance, state State, role string) string {
+	s := state.Services[role]
+	silence, silent := state.Silent[role]
 	switch {
 	case i.State != runtime.Running:
 		return "does not run"
+	case s.State == "" && silent:
+		return silence.String()
 	case s.State == "":
 		return "has not answered yet"
 	case s.Detail != "":

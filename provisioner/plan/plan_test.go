@@ -63,6 +63,9 @@ func TestPlan(t *testing.T) {
 			m.records["provider1"] = p
 		}
 	}
+	silent := func(role string, ago time.Duration, never bool) func(*model) {
+		return func(m *model) { m.hang("provider1", role, plan.Silence{Since: now.Add(-ago), Never: never}) }
+	}
 	for _, c := range []struct {
 		name   string
 		change func(m *model)
@@ -74,6 +77,20 @@ func TestPlan(t *testing.T) {
 		{"ingest ended twice in a row, and waited", ended(2, plan.RestartFirst), "start ingest, wait"},
 		{"ingest ended for the hundredth time", ended(100, plan.RestartMost-1), "wait, wait"},
 		{"ingest ended for the hundredth time, and waited", ended(100, plan.RestartMost), "start ingest, wait"},
+		{"ingest is silent", silent("ingest", plan.SilenceMost-1, false), "wait"},
+		{"ingest is silent for too long", silent("ingest", plan.SilenceMost, false), "stop ingest, start ingest, wait"},
+		{"reports has said nothing yet", silent("reports", plan.StartMost-1, true), "wait"},
+		{"reports never says anything", silent("reports", plan.StartMost, true), "stop reports, start reports, wait"},
+		{"a restart is asked for of one that is silent", func(m *model) {
+			silent("ingest", time.Hour, false)(m)
+			p := m.records["provider1"]
+			p.Restart++
+			m.records["provider1"] = p
+		}, "stop ingest, start ingest, stop reports, start reports, wait"},
+		{"one that is silent is removed", func(m *model) {
+			silent("ingest", time.Hour, false)(m)
+			remove(false)(m)
+		}, "withdraw, stop reports, stop ingest"},
 		{"a restart is asked for", func(m *model) {
 			p := m.records["provider1"]
 			p.Restart++
@@ -115,6 +132,33 @@ func TestPlan(t *testing.T) {
 				t.Errorf("plan: %s\nwant: %s", got, c.want)
 			}
 		})
+	}
+}
+
+func TestASilentInstanceIsSaidAndLookedAtWhenItIsTime(t *testing.T) {
+	m := newModel(provider("provider1", 1))
+	if !m.settle() {
+		t.Fatal("the plan never ends")
+	}
+	m.hang("provider1", "reports", plan.Silence{Since: m.now})
+	steps := plan.Plan(m.desired(), m.observe(), m.now.Add(10*time.Second))
+	if d := cmp.Diff([]string{"provider1: wait (reports has not answered since 03:04:05)"}, lines(steps)); d != "" {
+		t.Errorf("plan (-want +got):\n%s", d)
+	}
+	if until := m.now.Add(plan.SilenceMost); !steps[0].Until.Equal(until) {
+		t.Errorf("looks again at %v, want %v", steps[0].Until, until)
+	}
+	want := []string{
+		"provider1: stop reports (it runs, but has not answered since 03:04:05)",
+		"provider1: start reports (stopped since it did not answer)",
+		"provider1: wait (reports has not answered since 03:04:05)",
+	}
+	if d := cmp.Diff(want, lines(plan.Plan(m.desired(), m.observe(), m.now.Add(plan.SilenceMost)))); d != "" {
+		t.Errorf("plan (-want +got):\n%s", d)
+	}
+	m.hang("", "web", plan.Silence{Since: m.now})
+	if got := kinds(plan.Plan(nil, m.observe(), m.now.Add(plan.SilenceMost))[:2]); got != "stop web, start web" {
+		t.Errorf("plan for a web that hangs: %s", got)
 	}
 }
 

@@ -71,7 +71,7 @@ func drawWish(t *rapid.T, now time.Time) func(*model) {
 			}
 		}
 	}
-	switch rapid.SampledFrom([]string{"add", "add", "remove", "purge", "restart", "set", "upgrade", "crash"}).Draw(t, "wish") {
+	switch rapid.SampledFrom([]string{"add", "add", "remove", "purge", "restart", "set", "upgrade", "crash", "hang"}).Draw(t, "wish") {
 	case "remove":
 		return change(func(p *record.Provider) { p.Wanted, p.Removed = record.Removed, now })
 	case "purge":
@@ -82,11 +82,14 @@ func drawWish(t *rapid.T, now time.Time) func(*model) {
 		return change(func(p *record.Provider) { p.Settings.Retention += time.Hour })
 	case "upgrade":
 		return func(m *model) { m.site.Version += "+" }
+	case "hang":
+		return func(m *model) { m.hang(name, record.RoleIngest, plan.Silence{Since: m.now}) }
 	case "crash":
 		return func(m *model) {
 			for role, i := range m.instances[name] {
 				i.State, i.Failures, i.Ended, i.Reason = runtime.Ended, 3, m.now, "signal: killed"
 				m.instances[name][role] = i
+				delete(m.silent[name], role)
 			}
 		}
 	default:

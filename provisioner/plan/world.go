@@ -20,7 +20,7 @@ type Site struct {
 type World struct {
 	Site      Site
 	Providers map[string]State // of every provider that has left a trace
-	House     State            // of the house's own instances: only Instances and Trouble are used
+	House     State            // of the house's own instances: only Instances, Silent and Trouble are used
 }
 
 // State is what is of one provider.
@@ -30,9 +30,32 @@ type State struct {
 	Pipeline  string                      // fingerprint of the pipeline record in the provider's account; empty: unknown
 	Instances map[string]runtime.Instance // by role
 	Services  map[string]record.Service   // by role: what the running instance says of itself
+	Silent    map[string]Silence          // by role: of running instances that are not in Services, as far as can be told
 	Announced bool                        // its services are mirrored into the house
 	Held      string                      // who else holds its port: "java(812)"; empty: nobody, or ingest runs
 	Trouble   Trouble
+}
+
+// Silence is of an instance that runs and says nothing of itself.
+type Silence struct {
+	Since time.Time
+	Never bool // it has not said anything yet
+}
+
+// Until returns when a silent instance is taken for one that hangs.
+func (s Silence) Until() time.Time {
+	if s.Never {
+		return s.Since.Add(StartMost)
+	}
+	return s.Since.Add(SilenceMost)
+}
+
+// String returns the silence as a person says it.
+func (s Silence) String() string {
+	if s.Never {
+		return "has not answered yet"
+	}
+	return "has not answered since " + s.Since.UTC().Format(time.TimeOnly)
 }
 
 // Knowledge is what is known of something that is made and removed. A fresh provisioner knows nothing; making what is

@@ -21,7 +21,7 @@ func (w *World) createLog(ctx context.Context, p *record.Provider) error {
 	if err := conn.Prepare(ctx, bus.LogOptions{}); err != nil {
 		return err
 	}
-	if err := w.listen(ctx, p.Name, conn); err != nil {
+	if err := w.follow(ctx, p.Name, conn); err != nil {
 		return err
 	}
 	if p.Account != account {
@@ -52,12 +52,12 @@ func (w *World) connect(ctx context.Context, name string) (*bus.Conn, string, er
 	return conn, account, nil
 }
 
-// listen watches the provider's services, once for a connection.
-func (w *World) listen(ctx context.Context, name string, conn *bus.Conn) error {
+// follow watches the provider's services, once for a connection.
+func (w *World) follow(ctx context.Context, name string, conn *bus.Conn) error {
 	w.mu.Lock()
-	listening := w.providers[name].services != nil
+	following := w.providers[name].services != nil
 	w.mu.Unlock()
-	if listening {
+	if following {
 		return nil
 	}
 	bucket, err := conn.Bucket(ctx, bus.BucketOptions{Name: "services"})
@@ -71,7 +71,7 @@ func (w *World) listen(ctx context.Context, name string, conn *bus.Conn) error {
 		_ = bucket.Watch(watch, func(all map[string]bus.Entry) { w.heard(name, all) })
 	}()
 	w.set(name, func(p *provider) {
-		p.services = map[string]record.Service{}
+		p.services, p.registry = map[string]record.Service{}, bucket
 		p.stop = func() {
 			cancel()
 			<-done
@@ -83,7 +83,7 @@ func (w *World) listen(ctx context.Context, name string, conn *bus.Conn) error {
 
 // heard takes note of what a provider's instances say of themselves. A service that cannot be read is left out.
 func (w *World) heard(name string, all map[string]bus.Entry) {
-	services := make(map[string]record.Service, len(all))
+	services, now := make(map[string]record.Service, len(all)), time.Now()
 	for key, e := range all {
 		var s record.Service
 		if err := json.Unmarshal(e.Value, &s); err != nil || s.Key() != key {
@@ -94,8 +94,12 @@ func (w *World) heard(name string, all map[string]bus.Entry) {
 		services[key] = s
 	}
 	w.set(name, func(p *provider) {
-		if p.services != nil {
-			p.services = services
+		if p.services == nil {
+			return
+		}
+		p.services = services
+		for key := range services {
+			p.hearing.note(key, all[key].Revision, now)
 		}
 	})
 	w.changed()
@@ -130,7 +134,7 @@ func (w *World) disconnect(name string) {
 	var stop func()
 	w.set(name, func(p *provider) {
 		stop = p.stop
-		p.stop, p.conn, p.services = nil, nil, nil
+		p.stop, p.conn, p.registry, p.services, p.hearing = nil, nil, nil, nil, hearing{}
 	})
 	if stop != nil {
 		stop()

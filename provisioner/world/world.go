@@ -44,8 +44,11 @@ type World struct {
 	o       Options
 	changes chan struct{}
 
-	mu        sync.Mutex // guards providers and what they hold
+	mu        sync.Mutex // guards what follows, and what the providers hold
 	providers map[string]*provider
+	hearing   hearing   // of the house's own instances
+	looked    time.Time // last
+	awake     time.Time // when the provisioner looked again after a pause that was too long
 }
 
 // provider is what is known of a provider; a new provisioner knows nothing.
@@ -56,8 +59,10 @@ type provider struct {
 	doubted       string // ID of the instance whose repeated ends made what is known doubtful
 	conn          *bus.Conn
 	services      map[string]record.Service // all of its bucket "services", by key
-	mirrored      map[string]mirrored       // what was put into the house, by key there
-	stop          func()                    // ends the watch of services and closes conn
+	registry      *bus.Bucket               // "services"
+	hearing       hearing
+	mirrored      map[string]mirrored // what was put into the house, by key there
+	stop          func()              // ends the watch of services and closes conn
 }
 
 // New returns a world of which nothing is known.
@@ -110,6 +115,7 @@ func (w *World) Observe(ctx context.Context, desired []record.Provider) (plan.Wo
 			world.Providers[desired[i].Name] = state
 		}
 	}
+	w.listen(ctx, &world, instances)
 	return world, nil
 }
 
@@ -234,7 +240,7 @@ func (w *World) Close() {
 	for _, p := range w.providers {
 		if p.stop != nil {
 			stops = append(stops, p.stop)
-			p.stop, p.conn = nil, nil
+			p.stop, p.conn, p.registry = nil, nil, nil
 		}
 	}
 	w.mu.Unlock()

@@ -36,6 +36,7 @@ var _ runtime.Runtime = (*Fake)(nil)
 type instance struct {
 	runtime.Instance
 	cancel context.CancelFunc
+	hung   chan struct{} // closed: it hangs
 	done   chan struct{}
 }
 
@@ -71,7 +72,7 @@ func (f *Fake) Start(ctx context.Context, s runtime.Spec) error {
 		return schema.Errorf(schema.Conflict, "%s runs already, of another spec", s.Name)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	i := &instance{cancel: cancel, done: make(chan struct{}), Instance: runtime.Instance{
+	i := &instance{cancel: cancel, hung: make(chan struct{}), done: make(chan struct{}), Instance: runtime.Instance{
 		Name: s.Name, Provider: s.Provider, Role: s.Role, ID: s.ID, Hash: s.Hash, Version: s.Version, State: runtime.Running,
 		PID: 1, Started: time.Now(),
 	}}
@@ -79,13 +80,13 @@ func (f *Fake) Start(ctx context.Context, s runtime.Spec) error {
 	f.specs = append(f.specs, s)
 	go func() {
 		defer close(i.done)
-		f.announce(ctx, s)
+		f.announce(ctx, s, i.hung)
 	}()
 	return nil
 }
 
 // announce is all that an instance does.
-func (f *Fake) announce(ctx context.Context, s runtime.Spec) {
+func (f *Fake) announce(ctx context.Context, s runtime.Spec, hung <-chan struct{}) {
 	conn, err := bus.Connect(ctx, bus.Options{
 		URL: s.Env["BERTH_NATS"], Credentials: s.Files["BERTH_CREDENTIALS"], Name: s.Name, Logger: slog.New(slog.DiscardHandler),
 	})
@@ -93,6 +94,13 @@ func (f *Fake) announce(ctx context.Context, s runtime.Spec) {
 		return // it was stopped
 	}
 	defer conn.Close()
+	defer context.AfterFunc(ctx, func() {
+		select {
+		case <-hung:
+			conn.Close() // before it can say goodbye
+		default:
+		}
+	})()
 	_ = conn.Announce(ctx, func() record.Service { // it ends by ctx alone
 		return record.Service{
 			Version: record.Version, Provider: s.Provider, Role: s.Role, Instance: s.ID, Spec: s.Hash, Program: s.Version,
@@ -112,6 +120,25 @@ func (f *Fake) Crash(name string, n int) {
 	select {
 	case f.changes <- struct{}{}:
 	default:
+	}
+}
+
+// Hang lets the named instance say nothing any more, though it runs. What it said last stays until it expires.
+func (f *Fake) Hang(name string) {
+	f.mu.Lock()
+	i := f.instances[name]
+	f.mu.Unlock()
+	close(i.hung)
+	i.cancel()
+	<-i.done
+}
+
+// Age lets all instances have started so much earlier.
+func (f *Fake) Age(d time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, i := range f.instances {
+		i.Started = i.Started.Add(-d)
 	}
 }
 
