@@ -342,13 +342,17 @@ func TestAPurgedNameCanBeAddedAgainAtOnceWithAnotherSlot(t *testing.T) {
 	if err != nil || other.Slot != 4 {
 		t.Errorf("another provider has slot %d, %v, want 4: the purged one's rest", other.Slot, err)
 	}
+	ready := func() {
+		d.ready(t)
+		until(t, "the other one is ready too", func() bool { // a server that is stopped while it makes a stream leaks
+			p, err := d.Provider(t.Context(), "provider2")
+			return err == nil && p.State == control.Ready
+		})
+	}
+	ready()
 	d.stop()
 	d = start(t, data, base)
-	d.ready(t)
-	until(t, "the other one is ready too", func() bool { // a server that is stopped while it makes a stream leaks
-		p, err := d.Provider(t.Context(), "provider2")
-		return err == nil && p.State == control.Ready
-	})
+	ready()
 }
 
 // TestAKilledProvisionerGoesOn kills the daemon, as far as a test can, after each number of starts of instances that
