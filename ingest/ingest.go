@@ -158,6 +158,7 @@ func (i *Ingest) start(ctx context.Context) error {
 		return err
 	}
 	i.announce(ctx)
+	i.watchLog(ctx)
 	i.watchOver(ctx)
 	i.log.Info("accepting", "address", i.Addr(), "claim", claim.sequence)
 	return nil

@@ -6,10 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math"
 	"net"
-	"path/filepath"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +18,7 @@ import (
 	"berth/ingest"
 	"berth/internal/api"
 	"berth/internal/bus"
+	"berth/internal/bus/bustest"
 	"berth/internal/credentials"
 	"berth/internal/headapi"
 	"berth/internal/keyspace/open"
@@ -41,38 +41,24 @@ type house struct {
 	record      record.Pipeline
 }
 
-func newHouse(t *testing.T) *house {
+func newHouse(t *testing.T, quota bus.LogOptions) *house {
 	t.Helper()
 	h := &house{t: t}
-	dir := t.TempDir()
-	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	authority, err := bus.OpenAuthority(filepath.Join(dir, "authority"))
-	h.check(err)
-	server, err := bus.StartServer(bus.ServerOptions{Dir: filepath.Join(dir, "nats"), Host: "127.0.0.1", Authority: authority, Logger: log})
-	h.check(err)
-	t.Cleanup(server.Stop)
-	full, limited, _, err := authority.Provider("harbor")
-	h.check(err)
-	connect := func(c bus.Credentials) *bus.Conn {
-		conn, err := bus.Connect(t.Context(), bus.Options{URL: server.URL(), Credentials: c, Name: "test", Logger: log})
-		h.check(err)
-		t.Cleanup(conn.Close)
-		return conn
-	}
-	h.provisioner, h.pipeline = connect(full), connect(limited)
-	h.check(h.provisioner.Prepare(t.Context(), bus.LogOptions{}))
+	house := bustest.New(t)
+	full, limited := house.Provider("harbor", quota)
+	h.provisioner, h.pipeline = full, house.Connect(limited)
 	h.record = record.Pipeline{
 		Version: record.Version, Name: "harbor", Slot: 1, Keyspace: "harbor",
 		Settings: record.DefaultSettings(), EnrolmentHash: credentials.Hash(enrolmentKey),
 	}
 	h.put()
-	keyspaces := "sqlite:" + filepath.Join(dir, "keyspaces")
-	backend, err := open.Open(keyspaces, log)
+	keyspaces := "sqlite:" + t.TempDir()
+	backend, err := open.Open(keyspaces, house.Log)
 	h.check(err)
 	h.check(backend.Create(t.Context(), "harbor"))
 	h.check(backend.Close())
 	h.options = ingest.Options{
-		Provider: "harbor", Host: "127.0.0.1", Bus: server.URL(), Credentials: limited, Keyspaces: keyspaces, Logger: log,
+		Provider: "harbor", Host: "127.0.0.1", Bus: house.Server.URL(), Credentials: limited, Keyspaces: keyspaces, Logger: house.Log,
 	}
 	return h
 }
@@ -202,7 +188,7 @@ func (h *house) readings(gateway string, withHead bool) int {
 }
 
 func TestAcknowledgedReadingsAreAnsweredAndKept(t *testing.T) {
-	h := newHouse(t)
+	h := newHouse(t, bus.LogOptions{})
 	i := h.start()
 	g := h.dial(i)
 	for n := range 3 {
@@ -236,7 +222,7 @@ func TestAcknowledgedReadingsAreAnsweredAndKept(t *testing.T) {
 }
 
 func TestSettingsAreLive(t *testing.T) {
-	h := newHouse(t)
+	h := newHouse(t, bus.LogOptions{})
 	i := h.start()
 	defer h.stop(i)
 	g := h.dial(i)
@@ -255,7 +241,7 @@ func TestSettingsAreLive(t *testing.T) {
 }
 
 func TestTakenOverInstanceStops(t *testing.T) {
-	h := newHouse(t)
+	h := newHouse(t, bus.LogOptions{})
 	i := h.start()
 	g := h.dial(i)
 	if got := g.put("hoist load=1\n"); got != "ACK 1" {
@@ -277,8 +263,64 @@ func TestTakenOverInstanceStops(t *testing.T) {
 	}
 }
 
+// Long before the log has to refuse anything, gateways wait; nothing they have sent is lost, and when the log has room
+// again it is acknowledged.
+func TestGatewaysWaitWhileTheLogIsNearlyFull(t *testing.T) {
+	h := newHouse(t, bus.LogOptions{Quota: 2 << 20})
+	i := h.start()
+	defer h.stop(i)
+	g := h.dial(i)
+	text := strings.Repeat("x", 16<<10)
+	var lines strings.Builder
+	for n := range 4 {
+		fmt.Fprintf(&lines, "crane note%d=%q\n", n, text)
+	}
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.After(15 * time.Second)
+	for b := h.books(); b.State != headapi.StateSlow; b = h.books() {
+		if b.Log.Bytes*100 >= b.Log.Quota*90 {
+			select {
+			case <-tick.C:
+				continue
+			case <-limit:
+				t.Fatal("the log is nearly full, and nobody is slowed")
+			}
+		}
+		if got := g.put(lines.String()); got != fmt.Sprint("ACK ", g.seq) {
+			t.Fatalf("a frame is answered %q", got)
+		}
+	}
+	g.seq++
+	_, err := fmt.Fprintf(g.conn, "PUT %d line 9\ncrane a=1", g.seq)
+	h.check(err)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+i.Addr().String()+"/write?u=crane-2&p="+enrolmentKey, strings.NewReader("crane a=1"))
+	h.check(err)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	answer, err := client.Do(request)
+	h.check(err)
+	_ = answer.Body.Close()
+	if answer.StatusCode != http.StatusServiceUnavailable || answer.Header.Get("Retry-After") == "" {
+		t.Errorf("a request is answered %s, Retry-After %q", answer.Status, answer.Header.Get("Retry-After"))
+	}
+	if b := h.books(); b.Frames.InHand != 1 {
+		t.Errorf("in hand are %d frames, want the one that waits", b.Frames.InHand)
+	}
+
+	journal, err := h.pipeline.OpenLog(t.Context())
+	h.check(err)
+	state, err := journal.State(t.Context())
+	h.check(err)
+	h.check(journal.Trim(t.Context(), state.Last))
+	line, err := g.in.ReadString('\n')
+	h.check(err)
+	if strings.TrimSpace(line) != fmt.Sprint("ACK ", g.seq) {
+		t.Errorf("the frame that waited is answered %q", line)
+	}
+}
+
 func TestHeldPortIsNamed(t *testing.T) {
-	h := newHouse(t)
+	h := newHouse(t, bus.LogOptions{})
 	held, err := net.Listen("tcp", "127.0.0.1:0")
 	h.check(err)
 	defer held.Close()

@@ -48,7 +48,7 @@ func newBench(t *testing.T) *bench {
 	house := bustest.New(t)
 	b := &bench{t: t, begin: time.Now().Add(-time.Hour).Truncate(time.Second)}
 	var pipeline bus.Credentials
-	b.house, pipeline = house.Provider(provider)
+	b.house, pipeline = house.Provider(provider, bus.LogOptions{})
 	b.ingest = house.Connect(pipeline)
 	keyspaces := "sqlite:" + t.TempDir()
 	backend, err := open.Open(keyspaces, house.Log)

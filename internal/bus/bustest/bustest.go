@@ -49,14 +49,14 @@ func (h *House) Connect(c bus.Credentials) *bus.Conn {
 
 // Provider makes a provider's account with its log, its rejects and its buckets, and returns the provisioner's
 // connection to it and the credentials of its pipeline.
-func (h *House) Provider(name string) (provisioner *bus.Conn, pipeline bus.Credentials) {
+func (h *House) Provider(name string, o bus.LogOptions) (provisioner *bus.Conn, pipeline bus.Credentials) {
 	h.t.Helper()
 	full, pipeline, _, err := h.Authority.Provider(name)
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	conn := h.Connect(full)
-	if err := conn.Prepare(h.t.Context(), bus.LogOptions{}); err != nil {
+	if err := conn.Prepare(h.t.Context(), o); err != nil {
 		h.t.Fatal(err)
 	}
 	return conn, pipeline
