@@ -10,6 +10,7 @@ import (
 	"berth/internal/api"
 	"berth/internal/headapi"
 	"berth/internal/version"
+	"berth/schema"
 	"berth/schema/record"
 )
 
@@ -17,12 +18,30 @@ import (
 func (i *Ingest) answer() error {
 	answers := i.head.Answers()
 	answers[headapi.Books] = i.answerBooks
+	answers[headapi.Records] = i.answerRecords
 	for subject, fn := range answers {
 		stop, err := i.conn.Answer(subject, fn)
 		if err != nil {
 			return err
 		}
 		i.push(subject, otherStop, func(context.Context) error { stop(); return nil })
+	}
+	return nil
+}
+
+// recordsWait bounds a question about records whose asker is gone.
+const recordsWait = 10 * time.Second
+
+// answerRecords answers when the records that it asks for have been taken.
+func (i *Ingest) answerRecords(ctx context.Context, request []byte, _ func([]byte) error) error {
+	var q headapi.RecordsRequest
+	if err := json.Unmarshal(request, &q); err != nil {
+		return schema.Errorf(schema.Invalid, "the question cannot be read").WithCause(err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, recordsWait)
+	defer cancel()
+	if err := i.settings.await(ctx, q.Revision); err != nil {
+		return schema.Errorf(schema.Unavailable, "the records of revision %d have not come yet", q.Revision).WithCause(err)
 	}
 	return nil
 }

@@ -25,12 +25,14 @@ type settings struct {
 	mu       sync.Mutex // guards what follows, and is held while set is called, so that no older records come later
 	record   *record.Pipeline
 	gateways map[string]record.GatewayKey
+	revision uint64        // of the newest record taken
+	changed  chan struct{} // closed, and made anew, when records were taken
 	set      func(*record.Pipeline, map[string]record.GatewayKey)
 }
 
 // watchSettings follows the provider's records, and waits until there is one of its pipeline.
 func (i *Ingest) watchSettings(ctx context.Context) error {
-	s := &settings{provider: i.o.Provider, log: i.log, found: make(chan struct{})}
+	s := &settings{provider: i.o.Provider, log: i.log, found: make(chan struct{}), changed: make(chan struct{})}
 	i.settings = s
 	bucket, err := i.conn.Bucket(ctx, bus.BucketOptions{Name: "pipeline"})
 	if err != nil {
@@ -79,6 +81,29 @@ func (s *settings) take(all map[string]bus.Entry) {
 	s.gateways = gateways
 	if s.set != nil && s.record != nil {
 		s.set(s.record, s.gateways)
+	}
+	s.revision = 0
+	for _, e := range all {
+		s.revision = max(s.revision, e.Revision)
+	}
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// await returns when records of at least the given revision have been taken, or with ctx's error.
+func (s *settings) await(ctx context.Context, revision uint64) error {
+	for {
+		s.mu.Lock()
+		known, changed := s.revision >= revision, s.changed
+		s.mu.Unlock()
+		if known {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }
 

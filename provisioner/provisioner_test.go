@@ -233,6 +233,31 @@ func TestAnInstanceThatEndsIsStartedAgainAndWebSeesOnlyWhatRuns(t *testing.T) {
 	until(t, "the house knows nothing of it", func() bool { return len(d.houseServices(t, data)) == 0 })
 }
 
+func TestAChangeSaysWhetherIngestGoesByIt(t *testing.T) {
+	t.Parallel()
+	d := start(t, t.TempDir(), freeBase(t))
+	d.add(t)
+	tag := "truck"
+	for _, live := range []bool{true, false} {
+		if !live {
+			d.runtime.Hang(name + "-ingest")
+		}
+		begun := time.Now()
+		k, err := d.Gateway(t.Context(), name, "add", control.GatewayRequest{Gateway: fmt.Sprint("gw", live)})
+		if err != nil || k.Live != live || k.Key == "" {
+			t.Errorf("a key is live: %v, %v, want %v", k.Live, err, live)
+		}
+		tag += "s"
+		set, err := d.Set(t.Context(), name, control.SettingsChange{GatewayTag: &tag})
+		if err != nil || set.Live != live || set.Settings.GatewayTag != tag {
+			t.Errorf("settings are live: %v, %v, want %v", set.Live, err, live)
+		}
+		if took := time.Since(begun); took > 6*time.Second {
+			t.Errorf("that took %v", took)
+		}
+	}
+}
+
 func TestAHeldPortIsWaitedForAndSaid(t *testing.T) {
 	t.Parallel()
 	base := freeBase(t)

@@ -11,6 +11,7 @@
 //	head.since     SinceRequest     encoded blocks of the readings after the position that are still in the head
 //	head.gateways  GatewaysRequest  an entry per gateway that is newer than its row in the keyspace, in order of names
 //	head.books     BooksRequest     the one chunk is api.Books as JSON; there is no Header
+//	head.records   RecordsRequest   none, and no Header: it ends when ingest goes by the records as they were written
 //
 // An entry of the head knows only what has come since the gateway's row was read: merge it into the row's entry
 // with Observe, take the earlier first and the later last seen, and the row's interval where the head's
@@ -32,6 +33,7 @@ const (
 	Since    = "head.since"
 	Gateways = "head.gateways"
 	Books    = "head.books"
+	Records  = "head.records"
 )
 
 // The states of an ingest, as its service record and its books show them.
@@ -80,6 +82,12 @@ type GatewaysRequest struct {
 
 // BooksRequest asks for the provider's running totals.
 type BooksRequest struct{}
+
+// RecordsRequest asks to be told when ingest goes by the provider's records (bucket "pipeline") of at least a revision.
+// The asker sets the limit of the wait.
+type RecordsRequest struct {
+	Revision uint64 `json:"revision"`
+}
 
 // FormatPosition returns a position as questions and answers write it, "sequence/ordinal".
 func FormatPosition(p schema.Position) string { return p.String() }

@@ -103,6 +103,13 @@ func (a *app) gateway() *cobra.Command {
 	return cmd
 }
 
+// notLive says that a change waits for the provider's ingest, if it does.
+func (a *app) notLive(waits bool, provider string) {
+	if waits && a.output == "table" {
+		say(a.Err, "This is live once ingest answers: provisioner show %s\n", provider)
+	}
+}
+
 func (a *app) gatewayAct(act, short string, relay *bool) *cobra.Command {
 	return &cobra.Command{
 		Use: act + " <provider> <gateway>", Short: short, Args: args(2), ValidArgsFunction: a.names,
@@ -111,6 +118,7 @@ func (a *app) gatewayAct(act, short string, relay *bool) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			a.notLive(k.Changed && !k.Live, args[0])
 			return a.print(k, func(w io.Writer) {
 				switch {
 				case k.Key != "":

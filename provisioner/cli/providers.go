@@ -319,6 +319,7 @@ func (a *app) set() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			a.notLive(answer.Changed && !answer.Live, args[0])
 			return a.print(answer, func(w io.Writer) {
 				if answer.Changed {
 					say(w, "%s is changed.\n", answer.Name)

@@ -1,11 +1,17 @@
 package control
 
 import (
+	"context"
 	"net/http"
+	"time"
 
+	"berth/provisioner/house"
 	"berth/schema"
 	"berth/schema/record"
 )
+
+// liveLimit bounds how long a command waits until the provider's ingest goes by what it changed.
+const liveLimit = 2 * time.Second
 
 func (s *Server) tokens(w http.ResponseWriter, r *http.Request) error {
 	name, err := s.provider(r)
@@ -82,26 +88,26 @@ func (s *Server) changeGateway(w http.ResponseWriter, r *http.Request) error {
 	}
 	var (
 		gateways = s.o.House.Gateways(name, bucket)
-		k        record.GatewayKey
-		out      GatewayKey
+		c        house.KeyChange
 	)
 	switch act := r.URL.Query().Get("act"); act {
 	case "add":
-		out.Key, k, err = gateways.Add(r.Context(), req.Gateway, req.Relay)
-		out.Changed = out.Key != ""
+		c, err = gateways.Add(r.Context(), req.Gateway, req.Relay)
 	case "rotate":
-		out.Key, k, err = gateways.Rotate(r.Context(), req.Gateway)
-		out.Changed = true
+		c, err = gateways.Rotate(r.Context(), req.Gateway)
 	case "revoke":
-		k, out.Changed, err = gateways.Revoke(r.Context(), req.Gateway)
+		c, err = gateways.Revoke(r.Context(), req.Gateway)
 	default:
 		return schema.Errorf(schema.Invalid, "%q cannot be done to a gateway", act)
 	}
 	if err != nil {
 		return err
 	}
-	out.Gateway = gateway(name, k)
-	return answer(w, out)
+	ctx, cancel := context.WithTimeout(r.Context(), liveLimit)
+	defer cancel()
+	return answer(w, GatewayKey{
+		Gateway: gateway(name, c.Record), Key: c.Key, Changed: c.Changed, Live: s.o.World.Live(ctx, name, c.Revision) == nil,
+	})
 }
 
 func gateway(provider string, k record.GatewayKey) Gateway {

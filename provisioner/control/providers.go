@@ -206,8 +206,14 @@ func (s *Server) set(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	s.o.Loop.Heard(r.Context(), &p)
-	return answer(w, SettingsChanged{Name: p.Name, Changed: changed, Settings: settings(p.Settings)})
+	ctx, cancel := context.WithTimeout(r.Context(), liveLimit)
+	defer cancel()
+	s.o.Loop.Heard(ctx, &p)
+	revision, err := s.o.World.Written(ctx, &p)
+	if err == nil {
+		err = s.o.World.Live(ctx, p.Name, revision)
+	}
+	return answer(w, SettingsChanged{Name: p.Name, Changed: changed, Live: err == nil, Settings: settings(p.Settings)})
 }
 
 // apply changes the settings and checks them.

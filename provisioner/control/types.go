@@ -100,6 +100,7 @@ type SettingsChange struct {
 type SettingsChanged struct {
 	Name    string `json:"name"`
 	Changed bool   `json:"changed"`
+	Live    bool   `json:"live"` // the provider's ingest goes by them; false: it will, once it runs
 	Settings
 }
 
@@ -176,4 +177,5 @@ type GatewayKey struct {
 	Gateway
 	Key     string `json:"key"`
 	Changed bool   `json:"changed"`
+	Live    bool   `json:"live"` // the provider's ingest goes by it; false: it will, once it runs
 }

@@ -151,10 +151,11 @@ func (w *World) writePipeline(ctx context.Context, p *record.Provider) error {
 	if err != nil {
 		return fmt.Errorf("write the settings of %s: %w", p.Name, err)
 	}
-	if _, err := bucket.Put(ctx, record.PipelineKey, data); err != nil {
+	revision, err := bucket.Put(ctx, record.PipelineKey, data)
+	if err != nil {
 		return err
 	}
 	fingerprint := plan.PipelineFingerprint(p)
-	w.set(p.Name, func(p *provider) { p.pipeline = fingerprint })
+	w.set(p.Name, func(p *provider) { p.pipeline, p.written = fingerprint, revision })
 	return nil
 }

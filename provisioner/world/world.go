@@ -54,7 +54,8 @@ type World struct {
 // provider is what is known of a provider; a new provisioner knows nothing.
 type provider struct {
 	keyspace, log plan.Knowledge
-	pipeline      string
+	pipeline      string // fingerprint of the pipeline record that was written last
+	written       uint64 // its revision
 	announced     bool
 	doubted       string // ID of the instance whose repeated ends made what is known doubtful
 	conn          *bus.Conn

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"berth/internal/bus"
+	"berth/internal/headapi"
 	"berth/provisioner/runtime"
 	"berth/schema"
 	"berth/schema/record"
@@ -85,7 +86,7 @@ func (f *Fake) Start(ctx context.Context, s runtime.Spec) error {
 	return nil
 }
 
-// announce is all that an instance does.
+// announce is all that an instance does, beside saying as an ingest that it goes by all records.
 func (f *Fake) announce(ctx context.Context, s runtime.Spec, hung <-chan struct{}) {
 	conn, err := bus.Connect(ctx, bus.Options{
 		URL: s.Env["BERTH_NATS"], Credentials: s.Files["BERTH_CREDENTIALS"], Name: s.Name, Logger: slog.New(slog.DiscardHandler),
@@ -101,6 +102,13 @@ func (f *Fake) announce(ctx context.Context, s runtime.Spec, hung <-chan struct{
 		default:
 		}
 	})()
+	if s.Role == record.RoleIngest {
+		stop, err := conn.Answer(headapi.Records, func(context.Context, []byte, func([]byte) error) error { return nil })
+		if err != nil {
+			return
+		}
+		defer stop()
+	}
 	_ = conn.Announce(ctx, func() record.Service { // it ends by ctx alone
 		return record.Service{
 			Version: record.Version, Provider: s.Provider, Role: s.Role, Instance: s.ID, Spec: s.Hash, Program: s.Version,
