@@ -336,11 +336,11 @@ func (i *Ingest) catchUp(ctx context.Context) {
 
 // openGate opens the port.
 func (i *Ingest) openGate(ctx context.Context) error {
-	gateways, err := i.countGateways(ctx)
+	stats, err := i.keyspace.Stats(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("count gateways: %w", err)
 	}
-	table := format.NewTable(format.TableOptions{Known: i.known, Gateways: gateways, Interner: i.shapes})
+	table := format.NewTable(format.TableOptions{Known: i.known, Gateways: stats.Gateways, Interner: i.shapes})
 	pipeline, keys := i.settings.pipeline(), i.settings.keys()
 	port := 0
 	if i.o.PortBase > 0 {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"berth/internal/headapi"
 	"berth/internal/keyspace"
 	"berth/internal/keyspace/open"
 	"berth/schema"
@@ -57,26 +58,10 @@ func retry(ctx context.Context, limit time.Duration, fn func() (again bool, err 
 	}
 }
 
-// countPage is how many gateways are counted at once.
-const countPage = 1000
-
-// countGateways returns how many gateways the keyspace has.
-func (i *Ingest) countGateways(ctx context.Context) (n int, err error) {
-	for after := ""; ; {
-		page, err := i.keyspace.Gateways(ctx, after, countPage)
-		if err != nil {
-			return 0, fmt.Errorf("count gateways: %w", err)
-		}
-		n += len(page)
-		if len(page) < countPage {
-			return n, nil
-		}
-		after = page[len(page)-1].Name
-	}
-}
-
-// known says whether the provider has a gateway, and which sensors it has, of the head and the keyspace together.
+// known says whether the provider has a gateway, and which sensors it has, of the head and the keyspace together. While
+// the head is not live, the gateway may be in the log alone: then it cannot be told that there is none.
 func (i *Ingest) known(gateway string) (sensors []string, ok bool) {
+	live := i.head.Figures().State == headapi.StateReady // asked first: what the head reads now may be missed below
 	sensors, all := i.head.Sensors(gateway)
 	if all {
 		return sensors, true
@@ -85,7 +70,7 @@ func (i *Ingest) known(gateway string) (sensors []string, ok bool) {
 	defer cancel()
 	row, err := i.keyspace.Gateway(ctx, gateway)
 	if err != nil {
-		return sensors, len(sensors) > 0 || !schema.Is(err, schema.NotFound)
+		return sensors, !live || len(sensors) > 0 || !schema.Is(err, schema.NotFound)
 	}
 	return append(sensors, sensorsOf(&row)...), true
 }

@@ -134,13 +134,14 @@ type Writer interface {
 	// Expire drops blocks of readings before blocksBefore and rollups of spans before rollupsBefore, where the
 	// backend does not do so by itself. It may keep what shares a file with younger data.
 	Expire(ctx context.Context, blocksBefore, rollupsBefore int64) error
-	// Stats returns what the keyspace occupies, in bytes.
+	// Stats returns what the keyspace holds, without reading what it counts.
 	Stats(ctx context.Context) (Stats, error)
 }
 
-// Stats is what a keyspace occupies.
+// Stats is what a keyspace holds.
 type Stats struct {
-	Bytes int64 `json:"bytes"`
+	Bytes    int64 `json:"bytes"`    // that it occupies
+	Gateways int   `json:"gateways"` // rows that Gateways would return
 }
 
 // Backend makes, opens and drops keyspaces, which it knows by name: that of their provider, else Invalid (see

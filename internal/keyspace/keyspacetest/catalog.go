@@ -41,7 +41,12 @@ func testGateways(t tb, s *space) {
 	write(t, w, put(block("h", 0, 0, at(1, 0), at(1, 0))))
 	_, err = w.Gateway(t.Context(), "h")
 	isCode(t, "a gateway with blocks alone", err, schema.NotFound)
+	mark := keyspace.Mark{RollupKey: keyspace.RollupKey{Gateway: "i", Span: keyspace.Hour}, Stale: at(1, 0)}
+	write(t, w, &keyspace.Changes{Marks: []keyspace.Mark{mark}})
+	_, err = w.Gateway(t.Context(), "i")
+	isCode(t, "a gateway with marks alone", err, schema.NotFound)
 	same(t, "rows", len(gateways(t, w, "", 10)), 1)
+	same(t, "rows counted", counted(t, w), 1)
 }
 
 func testGatewayNames(t tb, s *space) {
@@ -92,6 +97,7 @@ func testGatewayNames(t tb, s *space) {
 	}
 	write(t, w, &c)
 	same(t, "a long list", len(gateways(t, w, "many", 600)), 600)
+	same(t, "a long list counted", counted(t, w), len(names)+700)
 	same(t, "its last", gateways(t, w, "many", 600)[599].Name, "many599")
 }
 

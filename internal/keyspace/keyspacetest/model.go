@@ -160,6 +160,7 @@ func compareLists(rt *rapid.T, m *model, w keyspace.Writer, names []string) {
 		}
 	}
 	same(rt, "gateways", gateways(rt, w, names[0][:len(names[0])-1], 100), want)
+	same(rt, "gateways counted", counted(rt, w), len(m.gateways))
 	end := rapid.Custom(drawTime).Draw(rt, "end")
 	got := unrolled(rt, w, end)
 	slices.SortFunc(got, compareKeys)

@@ -136,6 +136,14 @@ func gateways(t tb, r keyspace.Reader, after string, limit int) []keyspace.Gatew
 	return all
 }
 
+// counted returns how many rows of gateways the writer counts.
+func counted(t tb, w keyspace.Writer) int {
+	t.Helper()
+	stats, err := w.Stats(t.Context())
+	must(t, err)
+	return stats.Gateways
+}
+
 func unrolled(t tb, w keyspace.Writer, endBefore int64) []keyspace.RollupKey {
 	t.Helper()
 	var all []keyspace.RollupKey

@@ -19,7 +19,8 @@ WHERE r.span = ? AND (r.computed_sequence, r.computed_ordinal) < (r.stale_sequen
   AND (r.start, r.gateway) > (?, ?) AND r.start <= ?
 ORDER BY r.start, r.gateway LIMIT ?`
 
-	selectIDs = `SELECT id FROM names WHERE id > ? ORDER BY id LIMIT ?`
+	selectIDs    = `SELECT id FROM names WHERE id > ? ORDER BY id LIMIT ?`
+	selectRowIDs = `SELECT id FROM gateways WHERE id > ? ORDER BY id LIMIT ?`
 )
 
 // spans are all there are.
@@ -175,7 +176,7 @@ func (w *writer) expireRollups(ctx context.Context, before int64) error {
 	}
 	defer w.files.leave(f)
 	for last := int64(0); ; {
-		ids, err := f.ids(ctx, last)
+		ids, err := f.ids(ctx, selectIDs, last)
 		if err != nil {
 			return fileError("read", f.path, err)
 		}
@@ -211,8 +212,9 @@ func (w *writer) deleteRollups(ctx context.Context, gateways []int64, before int
 	})
 }
 
-func (r *readFile) ids(ctx context.Context, after int64) ([]int64, error) {
-	rows, err := r.query(ctx, selectIDs, after, listRows)
+// ids returns some numbers of gateways, in their order, by one of the statements that ask for them.
+func (r *readFile) ids(ctx context.Context, text string, after int64) ([]int64, error) {
+	rows, err := r.query(ctx, text, after, listRows)
 	if err != nil {
 		return nil, err
 	}
@@ -228,15 +230,30 @@ func (r *readFile) ids(ctx context.Context, after int64) ([]int64, error) {
 	return ids, rows.Err()
 }
 
-// Stats returns the bytes of the keyspace's files.
+// Stats returns the bytes of the keyspace's files, and the number of rows of gateways.
 func (w *writer) Stats(ctx context.Context) (keyspace.Stats, error) {
-	if err := w.begin(ctx); err != nil {
+	f, err := w.files.catalog(ctx)
+	if err != nil {
 		return keyspace.Stats{}, err
 	}
-	defer w.mu.Unlock()
+	defer w.files.leave(f)
 	size, err := folderSize(w.dir)
 	if err != nil {
 		return keyspace.Stats{}, fileError("measure", w.dir, err)
 	}
-	return keyspace.Stats{Bytes: size}, nil
+	stats := keyspace.Stats{Bytes: size}
+	for last := int64(0); ; {
+		if err := ctx.Err(); err != nil {
+			return keyspace.Stats{}, err
+		}
+		ids, err := f.ids(ctx, selectRowIDs, last)
+		if err != nil {
+			return keyspace.Stats{}, fileError("read", f.path, err)
+		}
+		if len(ids) == 0 {
+			return stats, nil
+		}
+		stats.Gateways += len(ids)
+		last = ids[len(ids)-1]
+	}
 }

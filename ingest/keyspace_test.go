@@ -1,0 +1,61 @@
+package ingest
+
+import (
+	"log/slog"
+	"testing"
+
+	"berth/ingest/head"
+	"berth/internal/keyspace"
+	"berth/internal/keyspace/open"
+	"berth/schema"
+	"berth/schema/batch"
+	"berth/schema/catalog"
+)
+
+// TestKnownSaysSoWhenItCannotTell asks for gateways of the keyspace, of the head and of neither: while the log is still
+// being read, the last may be in the log.
+func TestKnownSaysSoWhenItCannotTell(t *testing.T) {
+	backend, err := open.Open("sqlite:"+t.TempDir(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := backend.Create(t.Context(), "harbor"); err != nil {
+		t.Fatal(err)
+	}
+	w, err := backend.Writer(t.Context(), "harbor")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = w.Close() }()
+	entry := catalog.Entry{Gateway: "stored"}
+	entry.Observe("rpm", 1, schema.IntValue(1), schema.Position{Sequence: 1})
+	_, err = w.Write(t.Context(), &keyspace.Changes{Gateways: []keyspace.Gateway{{
+		Name: "stored", Position: schema.Position{Sequence: 1}, Entry: catalog.EncodeEntry(nil, &entry),
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, live := range []bool{true, false} {
+		first, claim := uint64(1), uint64(1)
+		if !live {
+			claim = 9
+		}
+		h := head.New(head.Options{}, first, claim)
+		if live {
+			rows := &batch.Rows{Rows: []batch.Row{{
+				Shape: batch.NewInterner(1).Shape("followed", []string{"rpm"}, []schema.Kind{schema.Int}, nil), Time: 1,
+			}}, Bits: []uint64{1}}
+			h.Follow(2, &batch.Header{Kind: batch.Data}, rows)
+		}
+		i := &Ingest{head: h, keyspace: w}
+		for name, want := range map[string]bool{"stored": true, "followed": true, "stranger": !live} {
+			sensors, ok := i.known(name)
+			if ok != want {
+				t.Errorf("live %v: %s is known: %v, want %v", live, name, ok, want)
+			}
+			if found := name == "stored" || name == "followed" && live; found != (len(sensors) == 1) {
+				t.Errorf("live %v: the sensors of %s are %v", live, name, sensors)
+			}
+		}
+	}
+}
