@@ -87,6 +87,43 @@ func TestRollupThatIsTooLargeIsGivenUp(t *testing.T) {
 	w.compare(true)
 }
 
+// TestSpansThatCannotBeComputedYetHoldUpNoOthers has more old spans than one scan takes wait for what never comes: the
+// younger ones are computed all the same, and the old ones too when they can be.
+func TestSpansThatCannotBeComputedYetHoldUpNoOthers(t *testing.T) {
+	w := newWorld(t)
+	old := schema.Start(w.clock.Add(-5000*time.Hour).UnixNano(), schema.HourSpan)
+	mark := func(p schema.Position) {
+		var c keyspace.Changes
+		for i := range int64(2500) {
+			k := keyspace.RollupKey{Gateway: "lost", Span: keyspace.Hour, Start: old + i*schema.HourSpan}
+			c.Marks = append(c.Marks, keyspace.Mark{RollupKey: k, Stale: p})
+		}
+		_, err := w.store.Write(t.Context(), &c)
+		w.check(err)
+	}
+	mark(schema.Position{Sequence: 12}) // nothing in the log is that new yet
+	w.send(frame("truck-1", w.clock.Add(-30*time.Hour), 300)...)
+	w.pass(15 * time.Minute)
+	w.compareRollups(true)
+	computed := func() (n int) {
+		for k, r := range w.store.rollups {
+			if k.Gateway == "lost" && !r.Computed.Less(r.Stale) {
+				n++
+			}
+		}
+		return n
+	}
+	if n := computed(); n > 0 {
+		t.Fatalf("%d rollups were computed before what they wait for", n)
+	}
+	for w.send(frame("truck-2", w.clock, 1)...) < 12 {
+	}
+	w.pass(15 * time.Minute)
+	if n := computed(); n != 2500 {
+		t.Errorf("%d of 2500 rollups were computed when they could be", n)
+	}
+}
+
 // TestCorruptTailWaitsUntilItIsSetAside has the place for what cannot be read away for a while: the row must not be
 // replaced meanwhile, since nothing else has what is left of it.
 func TestCorruptTailWaitsUntilItIsSetAside(t *testing.T) {

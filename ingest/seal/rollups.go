@@ -38,6 +38,8 @@ type rollupRound struct {
 	keys   []keyspace.RollupKey
 	recent map[keyspace.RollupKey]marking  // ended spans that were marked lately
 	broken map[keyspace.RollupKey]struct{} // spans with a block that cannot be read, or of too long texts
+	passed map[keyspace.RollupKey]struct{} // spans that could not be computed yet, since the scans last came to the end
+	more   bool                            // the last scan did not come to the end
 
 	failing bool // the last try failed
 }
@@ -62,6 +64,14 @@ func (r *rollupRound) marked(now time.Time, marks []keyspace.Mark) {
 		m.last = now
 		r.recent[key] = m
 	}
+}
+
+// pass notes a span that could not be computed, so that a scan that comes back to it does not miss those after it.
+func (r *rollupRound) pass(key keyspace.RollupKey) {
+	if r.passed == nil || len(r.passed) >= maxRecent {
+		r.passed = make(map[keyspace.RollupKey]struct{})
+	}
+	r.passed[key] = struct{}{}
 }
 
 // resting reports whether more blocks for the span are to be expected soon.
@@ -117,9 +127,11 @@ func (s *Sealer) rollSome(ctx context.Context, now time.Time, busy bool) (*write
 		}
 		r.keys = r.keys[1:]
 		delete(r.recent, key)
-		if rolled != nil {
-			w.changes.Rollups = append(w.changes.Rollups, *rolled)
+		if rolled == nil {
+			r.pass(key)
+			continue
 		}
+		w.changes.Rollups = append(w.changes.Rollups, *rolled)
 	}
 	r.nextAt = s.Now()
 	if busy {
@@ -131,6 +143,9 @@ func (s *Sealer) rollSome(ctx context.Context, now time.Time, busy bool) (*write
 // scan finds spans that have ended and whose rollups do not count.
 func (s *Sealer) scan(ctx context.Context, now time.Time) error {
 	r := &s.rollups
+	if !r.more {
+		clear(r.passed)
+	}
 	begun := s.Now()
 	oldest := int64(0)
 	if s.Retention != nil {
@@ -138,7 +153,9 @@ func (s *Sealer) scan(ctx context.Context, now time.Time) error {
 	}
 	err := s.Keyspace.Unrolled(ctx, now.Add(-spanRest).UnixNano(), func(key keyspace.RollupKey) bool {
 		_, broken := r.broken[key]
+		_, passed := r.passed[key]
 		switch {
+		case passed: // it is tried again when the younger ones have had their turn
 		case broken || s.Retention != nil && key.Start+key.Span.Length() <= oldest: // its blocks may be gone in part
 		case r.resting(now, key):
 		case s.Head.Holds(key.Gateway, key.Start, key.Start+key.Span.Length(), schema.Position{}):
@@ -153,7 +170,8 @@ func (s *Sealer) scan(ctx context.Context, now time.Time) error {
 	}
 	took := s.Now().Sub(begun)
 	r.scanAt = now.Add(max(scanEvery, scanRest*took))
-	if len(r.keys) == scanMost {
+	r.more = len(r.keys) == scanMost
+	if r.more {
 		r.scanAt = now
 	}
 	return nil
