@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"berth/internal/headapi"
@@ -202,29 +201,48 @@ func (g *gateway) encodeEntry() []byte {
 
 func (h *Head) answerGateways(q *headapi.GatewaysRequest, until uint64, reply func([]byte) error) error {
 	limit := min(max(q.Limit, 1), maxGateways)
-	var found []*gateway
-	var entries [][]byte
+	var names []string
 	h.mu.Lock()
 	header := h.header(until)
 	for _, g := range h.gateways {
 		if g.name > q.After && (g.dirty || g.stored.Less(g.newest)) {
-			found = append(found, g)
+			names = append(names, g.name)
 		}
 	}
-	slices.SortFunc(found, func(a, b *gateway) int { return strings.Compare(a.name, b.name) })
-	for _, g := range found[:min(limit, len(found))] {
-		entries = append(entries, g.encodeEntry())
-	}
 	h.mu.Unlock()
+	slices.Sort(names)
+	names = names[:min(limit, len(names))]
 	if err := replyHeader(&header, reply); err != nil {
 		return err
 	}
-	for _, e := range entries {
-		if err := reply(e); err != nil {
-			return err
+	for len(names) > 0 {
+		var entries [][]byte
+		entries, names = h.someEntries(names)
+		for _, e := range entries {
+			if err := reply(e); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// entryBytes is about how much of entries is encoded at once: Follow, and with it acknowledging, waits for so long.
+const entryBytes = 64 << 10
+
+// someEntries returns the entries of the first of the gateways, and the names of the rest. A gateway that has left the
+// head since it was named has a row that holds as much, and the keyspace is read after the head.
+func (h *Head) someEntries(names []string) (entries [][]byte, rest []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for size := 0; len(names) > 0 && size < entryBytes; names = names[1:] {
+		if g := h.gateways[names[0]]; g != nil {
+			e := g.encodeEntry()
+			entries = append(entries, e)
+			size += len(e)
+		}
+	}
+	return entries, names
 }
 
 // Sensors returns the sensors that the head knows of a gateway, and whether it knows all of them: that it has read the

@@ -3,11 +3,15 @@ package head
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"slices"
 	"testing"
 
 	"berth/internal/headapi"
 	"berth/internal/keyspace"
+	"berth/schema"
 	"berth/schema/batch"
+	"berth/schema/catalog"
 )
 
 // TestLiveHeadThatIsBehindIsNotComplete asks a head that follows for what was confirmed and has not reached it yet:
@@ -95,5 +99,41 @@ func TestDroppedGatewayIsMissed(t *testing.T) {
 		if since(after).Missed {
 			t.Errorf("back %v: readings are missed that were not dropped", back)
 		}
+	}
+}
+
+// TestGatewaysAreAnsweredInPortions has the head follow and drop gateways while it gives a long answer: what comes later
+// in it is as new as that, and who has left is left out.
+func TestGatewaysAreAnsweredInPortions(t *testing.T) {
+	h := New(Options{}, 1, 1)
+	in := batch.NewInterner(16)
+	follow := func(seq uint64, name string) {
+		rows := &batch.Rows{Rows: []batch.Row{{Time: int64(seq)}}}
+		var sensors []string
+		for i := range 16 {
+			sensors = append(sensors, fmt.Sprintf("log.%02d", i))
+			rows.Bits = append(rows.Bits, rows.AddText(make([]byte, entryBytes/16)))
+		}
+		rows.Rows[0].Shape = in.Shape(name, sensors, slices.Repeat([]schema.Kind{schema.Text}, 16), nil)
+		h.Follow(seq, &batch.Header{Kind: batch.Data}, rows)
+	}
+	follow(2, "a")
+	follow(3, "b")
+	follow(4, "c")
+	var got []string
+	err := h.Answers()[headapi.Gateways](t.Context(), []byte(`{"limit":10}`), func(chunk []byte) error {
+		e, err := catalog.DecodeEntry(chunk)
+		if err != nil {
+			return nil //nolint:nilerr // it is the header
+		}
+		got = append(got, fmt.Sprintf("%s at %d", e.Gateway, e.Latest[0].Time))
+		if e.Gateway == "a" {
+			follow(5, "c")
+			delete(h.gateways, "b")
+		}
+		return nil
+	})
+	if want := []string{"a at 2", "c at 5"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("the answer is %v, error %v, want %v", got, err, want)
 	}
 }
