@@ -2,6 +2,7 @@ package seal_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -259,6 +260,9 @@ func (s *store) Unrolled(_ context.Context, endBefore int64, yield func(keyspace
 		}
 	}
 	s.mu.Unlock()
+	slices.SortFunc(keys, func(a, b keyspace.RollupKey) int {
+		return cmp.Or(cmp.Compare(a.Span, b.Span), cmp.Compare(a.Start, b.Start), strings.Compare(a.Gateway, b.Gateway))
+	})
 	for _, k := range keys {
 		if !yield(k) {
 			break
