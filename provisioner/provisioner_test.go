@@ -249,7 +249,7 @@ func TestAChangeSaysWhetherIngestGoesByIt(t *testing.T) {
 		}
 		tag += "s"
 		set, err := d.Set(t.Context(), name, control.SettingsChange{GatewayTag: &tag})
-		if err != nil || set.Live != live || set.Settings.GatewayTag != tag {
+		if err != nil || set.Live != live || set.GatewayTag != tag {
 			t.Errorf("settings are live: %v, %v, want %v", set.Live, err, live)
 		}
 		if took := time.Since(begun); took > 6*time.Second {

@@ -62,6 +62,10 @@ func newWorld(t *testing.T) (*World, *bustest.House, *runtimetest.Fake) {
 		}
 	}
 	until(t, "ingest is heard of", func() bool { return observe(t, w).Providers["acme"].Services["ingest"].State == "ready" })
+	until(t, "web is in the registry", func() bool {
+		all, err := h.Services().List(t.Context())
+		return err == nil && len(all) == 1
+	})
 	return w, b, fake
 }
 
@@ -74,8 +78,9 @@ func observe(t *testing.T, w *World) plan.World {
 	return world
 }
 
-// ago lets everything that was heard, and the starts and looks before, be so long ago.
-func ago(w *World, fake *runtimetest.Fake, d time.Duration) {
+// age lets everything that was heard, and the starts and looks before, be a minute ago.
+func age(w *World, fake *runtimetest.Fake) {
+	const d = time.Minute
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	fake.Age(d)
@@ -119,13 +124,13 @@ func silence(world plan.World) (ingest, web time.Duration) {
 
 func TestAnInstanceThatHangsIsSilentOnceItsEntryHasExpired(t *testing.T) {
 	w, _, fake := newWorld(t)
-	ago(w, fake, time.Minute)
+	age(w, fake)
 	if ingest, web := silence(observe(t, w)); ingest != -1 || web != -1 {
 		t.Errorf("silent while they announce themselves: ingest %v, web %v", ingest, web)
 	}
 	fake.Hang("acme-ingest")
 	fake.Hang("web")
-	ago(w, fake, time.Minute)
+	age(w, fake)
 	if ingest, web := silence(observe(t, w)); ingest != -1 || web != -1 {
 		t.Errorf("silent while their entries are there: ingest %v, web %v", ingest, web)
 	}
@@ -151,7 +156,7 @@ func TestOneThatHasNeverAnsweredIsToldApart(t *testing.T) {
 	w.mu.Lock()
 	w.providers["acme"].hearing.renewed = nil
 	w.mu.Unlock()
-	ago(w, fake, time.Minute)
+	age(w, fake)
 	s, ok := observe(t, w).Providers["acme"].Silent["ingest"]
 	if !ok || !s.Never {
 		t.Errorf("silence %+v, %v, want one that has never answered", s, ok)
@@ -162,14 +167,14 @@ func TestNobodyIsBlamedWhileTheRegistryCannotBeReadOrTheProvisionerSleeps(t *tes
 	w, b, fake := newWorld(t)
 	fake.Hang("acme-ingest")
 	expire(t, w, record.RoleIngest)
-	ago(w, fake, time.Minute)
+	age(w, fake)
 	w.mu.Lock()
 	w.looked = w.looked.Add(-time.Minute)
 	w.mu.Unlock()
 	if ingest, _ := silence(observe(t, w)); ingest != 0 {
 		t.Errorf("after a sleep ingest is silent for %v, want 0: it counts anew", ingest)
 	}
-	ago(w, fake, time.Minute)
+	age(w, fake)
 	if ingest, _ := silence(observe(t, w)); ingest < time.Minute {
 		t.Errorf("a minute later ingest is silent for %v", ingest)
 	}

@@ -59,6 +59,7 @@ type child struct {
 	cmd      *exec.Cmd
 	parent   *os.File      // the writing end of the pipe
 	done     chan struct{} // closed when it has ended
+	stopping bool          // it was asked to end; guarded by Runtime.mu
 }
 
 // New returns a runtime whose folders exist.
@@ -210,7 +211,7 @@ func (r *Runtime) watch(c *child, s runtime.Spec, log *logFile) {
 	} else {
 		i.Failures = 0
 	}
-	byItself := r.children[i.Name] == c && !r.closed
+	byItself := r.children[i.Name] == c && !c.stopping && !r.closed
 	r.mu.Unlock()
 	close(c.done)
 	if !byItself {
@@ -226,12 +227,17 @@ func (r *Runtime) watch(c *child, s runtime.Spec, log *logFile) {
 func (r *Runtime) Stop(ctx context.Context, name string, o runtime.StopOptions) error {
 	r.mu.Lock()
 	c := r.children[name]
-	delete(r.children, name)
+	if c != nil {
+		c.stopping = true
+	}
 	r.mu.Unlock()
 	if c != nil {
 		if err := r.end(ctx, c); err != nil {
 			return err
 		}
+		r.mu.Lock()
+		delete(r.children, name)
+		r.mu.Unlock()
 	}
 	if err := removeFiles(r.o.Secrets, name+"."); err != nil {
 		return fmt.Errorf("remove the secrets of %s: %w", name, err)

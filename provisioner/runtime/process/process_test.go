@@ -175,7 +175,7 @@ func TestStartIsSafeToRepeatAndStopIsGraceful(t *testing.T) {
 }
 
 func TestAStubbornChildIsForced(t *testing.T) {
-	r := newRuntime(t, func(o *Options) { o.Grace = 50 * time.Millisecond })
+	r := newRuntime(t, func(o *Options) { o.Grace = 300 * time.Millisecond })
 	if err := r.Start(t.Context(), spec("stubborn")); err != nil {
 		t.Fatal(err)
 	}
@@ -183,8 +183,21 @@ func TestAStubbornChildIsForced(t *testing.T) {
 		return strings.Contains(logText(t, r, runtime.LogOptions{}), "here for ever")
 	})
 	pid := only(t, r).PID
-	if err := r.Stop(t.Context(), "provider1-ingest", runtime.StopOptions{}); err != nil {
+	stopped := make(chan error, 1)
+	go func() { stopped <- r.Stop(t.Context(), "provider1-ingest", runtime.StopOptions{}) }()
+	until(t, "the child was asked to end", func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.children["provider1-ingest"].stopping
+	})
+	if i := only(t, r); i.State != runtime.Running {
+		t.Errorf("a child that has not ended yet is %s", i.State)
+	}
+	if err := <-stopped; err != nil {
 		t.Fatal(err)
+	}
+	if all, _ := r.Instances(t.Context()); len(all) != 0 || len(r.Changes()) != 0 {
+		t.Errorf("after Stop: %v, %d changes", all, len(r.Changes()))
 	}
 	if err := syscall.Kill(pid, 0); err == nil {
 		t.Error("the child still runs")

@@ -37,7 +37,7 @@ var _ runtime.Runtime = (*Fake)(nil)
 type instance struct {
 	runtime.Instance
 	cancel context.CancelFunc
-	hung   chan struct{} // closed: it hangs
+	conn   *bus.Conn // nil: not connected yet
 	done   chan struct{}
 }
 
@@ -73,7 +73,7 @@ func (f *Fake) Start(ctx context.Context, s runtime.Spec) error {
 		return schema.Errorf(schema.Conflict, "%s runs already, of another spec", s.Name)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	i := &instance{cancel: cancel, hung: make(chan struct{}), done: make(chan struct{}), Instance: runtime.Instance{
+	i := &instance{cancel: cancel, done: make(chan struct{}), Instance: runtime.Instance{
 		Name: s.Name, Provider: s.Provider, Role: s.Role, ID: s.ID, Hash: s.Hash, Version: s.Version, State: runtime.Running,
 		PID: 1, Started: time.Now(),
 	}}
@@ -81,13 +81,13 @@ func (f *Fake) Start(ctx context.Context, s runtime.Spec) error {
 	f.specs = append(f.specs, s)
 	go func() {
 		defer close(i.done)
-		f.announce(ctx, s, i.hung)
+		f.announce(ctx, i, s)
 	}()
 	return nil
 }
 
 // announce is all that an instance does, beside saying as an ingest that it goes by all records.
-func (f *Fake) announce(ctx context.Context, s runtime.Spec, hung <-chan struct{}) {
+func (f *Fake) announce(ctx context.Context, i *instance, s runtime.Spec) {
 	conn, err := bus.Connect(ctx, bus.Options{
 		URL: s.Env["BERTH_NATS"], Credentials: s.Files["BERTH_CREDENTIALS"], Name: s.Name, Logger: slog.New(slog.DiscardHandler),
 	})
@@ -95,13 +95,9 @@ func (f *Fake) announce(ctx context.Context, s runtime.Spec, hung <-chan struct{
 		return // it was stopped
 	}
 	defer conn.Close()
-	defer context.AfterFunc(ctx, func() {
-		select {
-		case <-hung:
-			conn.Close() // before it can say goodbye
-		default:
-		}
-	})()
+	f.mu.Lock()
+	i.conn = conn
+	f.mu.Unlock()
 	if s.Role == record.RoleIngest {
 		stop, err := conn.Answer(headapi.Records, func(context.Context, []byte, func([]byte) error) error { return nil })
 		if err != nil {
@@ -135,8 +131,11 @@ func (f *Fake) Crash(name string, n int) {
 func (f *Fake) Hang(name string) {
 	f.mu.Lock()
 	i := f.instances[name]
+	conn := i.conn
 	f.mu.Unlock()
-	close(i.hung)
+	if conn != nil {
+		conn.Close() // before it can say goodbye
+	}
 	i.cancel()
 	<-i.done
 }
