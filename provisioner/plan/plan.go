@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"berth/internal/headapi"
 	"berth/provisioner/runtime"
 	"berth/schema/record"
 )
@@ -234,8 +235,16 @@ func planOrphan(name string, state State) []Step {
 	return steps
 }
 
-// Healthy reports whether an instance that says this of itself does its work: slow is at work too.
-func Healthy(s record.Service) bool { return s.State == "ready" || s.State == "slow" }
+// Healthy reports whether an instance that says this of itself does its work. One that is slow is at work too, and one
+// that is still reading its log takes readings and answers as far as it can, and says how far that is.
+func Healthy(s record.Service) bool {
+	switch s.State {
+	case headapi.StateReady, headapi.StateReplaying, headapi.StateSlow:
+		return true
+	default:
+		return false
+	}
+}
 
 // RestsUntil returns when a removed provider's slot may be given again.
 func RestsUntil(p *record.Provider) time.Time { return p.Removed.Add(Rest) }
