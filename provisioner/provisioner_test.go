@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"berth/internal/bus"
+	"berth/internal/bus/bustest"
 	"berth/provisioner"
 	"berth/provisioner/control"
 	"berth/provisioner/runtime"
@@ -29,7 +30,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("os/signal.loop"))
+	goleak.VerifyTestMain(m, append(bustest.Leaks(), goleak.IgnoreAnyFunction("os/signal.loop"))...)
 }
 
 // name is the provider that most tests add.

@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// Code is a kind of error. One place maps codes to HTTP status (internal/httpserver) and each listener maps them to its
+// Code is a kind of error. One place maps codes to HTTP status (internal/api) and each listener maps them to its
 // protocol's own refusal.
 type Code string
 

@@ -18,7 +18,7 @@ import (
 func openLog(t testing.TB) *bus.Log {
 	t.Helper()
 	house := bustest.New(t)
-	_, pipeline := house.Provider("provider1")
+	_, pipeline := house.Provider("provider1", bus.LogOptions{})
 	log, err := house.Connect(pipeline).OpenLog(t.Context())
 	if err != nil {
 		t.Fatal(err)

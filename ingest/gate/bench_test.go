@@ -21,7 +21,7 @@ import (
 func realLog(b *testing.B) func(f *fixture, o *Options) {
 	b.Helper()
 	house := bustest.New(b)
-	_, pipeline := house.Provider("provider1")
+	_, pipeline := house.Provider("provider1", bus.LogOptions{})
 	log, err := house.Connect(pipeline).OpenLog(b.Context())
 	if err != nil {
 		b.Fatal(err)

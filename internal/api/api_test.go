@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"maps"
 	"math"
 	"testing"
 	"time"
@@ -82,5 +83,19 @@ func TestValueInJSON(t *testing.T) {
 	}
 	if back.A.Float() != 21.5 || back.B.Text() != "x" || back.C.Kind() != schema.Bool || !math.IsNaN(float64(back.N[1])) || !math.IsInf(float64(back.N[2]), -1) {
 		t.Errorf("read back %+v", back)
+	}
+}
+
+func TestEveryKindOfErrorHasItsStatus(t *testing.T) {
+	want := map[schema.Code]int{
+		schema.Invalid: 400, schema.Unauthorized: 401, schema.Forbidden: 403, schema.NotFound: 404, schema.Conflict: 409,
+		schema.TooLarge: 413, schema.Limited: 429, schema.Unavailable: 503, schema.Internal: 500, "something else": 500,
+	}
+	got := map[schema.Code]int{}
+	for code := range want {
+		got[code] = Status(code)
+	}
+	if !maps.Equal(want, got) {
+		t.Errorf("statuses are %v, want %v", got, want)
 	}
 }

@@ -29,20 +29,6 @@ func ask(t *testing.T, s *Server, method, target string, body io.Reader) *httpte
 	return w
 }
 
-func TestEveryKindOfErrorHasItsStatus(t *testing.T) {
-	want := map[schema.Code]int{
-		schema.Invalid: 400, schema.Unauthorized: 401, schema.Forbidden: 403, schema.NotFound: 404, schema.Conflict: 409,
-		schema.TooLarge: 413, schema.Limited: 429, schema.Unavailable: 503, schema.Internal: 500, "something else": 500,
-	}
-	got := map[schema.Code]int{}
-	for code := range want {
-		got[code] = Status(code)
-	}
-	if d := cmp.Diff(want, got); d != "" {
-		t.Errorf("statuses (-want +got):\n%s", d)
-	}
-}
-
 func TestErrorsAreProblemsWithoutTheirCause(t *testing.T) {
 	s := New(Options{})
 	s.Get("/busy", func(w http.ResponseWriter, _ *http.Request) error {

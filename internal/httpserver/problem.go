@@ -5,29 +5,9 @@ import (
 	"errors"
 	"net/http"
 
+	"berth/internal/api"
 	"berth/schema"
 )
-
-// statuses is the one table from kinds of error to HTTP status.
-var statuses = map[schema.Code]int{
-	schema.Invalid:      http.StatusBadRequest,
-	schema.Unauthorized: http.StatusUnauthorized,
-	schema.Forbidden:    http.StatusForbidden,
-	schema.NotFound:     http.StatusNotFound,
-	schema.Conflict:     http.StatusConflict,
-	schema.TooLarge:     http.StatusRequestEntityTooLarge,
-	schema.Limited:      http.StatusTooManyRequests,
-	schema.Unavailable:  http.StatusServiceUnavailable,
-	schema.Internal:     http.StatusInternalServerError,
-}
-
-// Status returns the HTTP status of a kind of error, 500 for one that is unknown.
-func Status(code schema.Code) int {
-	if s, ok := statuses[code]; ok {
-		return s
-	}
-	return http.StatusInternalServerError
-}
 
 // ProblemType is the media type of an error's body.
 const ProblemType = "application/problem+json"
@@ -91,7 +71,7 @@ func statusOf(err error) int {
 	if _, ok := errors.AsType[methodError](err); ok {
 		return http.StatusMethodNotAllowed
 	}
-	return Status(schema.CodeOf(err))
+	return api.Status(schema.CodeOf(err))
 }
 
 // JSON answers with v. Nothing has been written when it returns an error.

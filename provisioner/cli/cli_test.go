@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"berth/internal/bus/bustest"
 	"berth/provisioner"
 	"berth/provisioner/cli"
 	"berth/provisioner/runtime/runtimetest"
@@ -27,7 +28,7 @@ import (
 var update = flag.Bool("update", false, "write the golden files anew")
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("os/signal.loop"))
+	goleak.VerifyTestMain(m, append(bustest.Leaks(), goleak.IgnoreAnyFunction("os/signal.loop"))...)
 }
 
 // house is a daemon with real records and a fake runtime, and a command line that speaks to it.

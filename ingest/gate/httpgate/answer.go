@@ -10,19 +10,6 @@ import (
 	"berth/schema"
 )
 
-// status is how HTTP says each kind of error.
-var status = map[schema.Code]int{
-	schema.Invalid:      http.StatusBadRequest,
-	schema.Unauthorized: http.StatusUnauthorized,
-	schema.Forbidden:    http.StatusForbidden,
-	schema.NotFound:     http.StatusNotFound,
-	schema.Conflict:     http.StatusConflict,
-	schema.TooLarge:     http.StatusRequestEntityTooLarge,
-	schema.Limited:      http.StatusTooManyRequests,
-	schema.Unavailable:  http.StatusServiceUnavailable,
-	schema.Internal:     http.StatusInternalServerError,
-}
-
 // retryAfter is when a sender may come back who was told to, in seconds.
 const retryAfter = "5"
 
@@ -70,10 +57,7 @@ func statusOf(w http.ResponseWriter, code schema.Code) int {
 	if code == schema.Limited || code == schema.Unavailable {
 		w.Header().Set("Retry-After", retryAfter)
 	}
-	if n, ok := status[code]; ok {
-		return n
-	}
-	return http.StatusInternalServerError
+	return api.Status(code)
 }
 
 // answer writes an answer, which the client must take in time; a body of nil is none.
@@ -114,7 +98,7 @@ func refusal(why error) string {
 	if err != nil {
 		text = nil
 	}
-	n := status[code]
+	n := api.Status(code)
 	return fmt.Sprintf("HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nRetry-After: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
 		n, http.StatusText(n), retryAfter, len(text), text)
 }

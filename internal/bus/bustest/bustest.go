@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"berth/internal/bus"
 )
 
@@ -60,4 +62,13 @@ func (h *House) Provider(name string, o bus.LogOptions) (provisioner *bus.Conn, 
 		h.t.Fatal(err)
 	}
 	return conn, pipeline
+}
+
+// Leaks returns the goroutines that nats-server leaves behind when it is stopped while it makes a stream. Tests that stop
+// a whole daemon at any moment know them as not ours.
+func Leaks() []goleak.Option {
+	return []goleak.Option{
+		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1"),
+		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushStreamStateLoop"),
+	}
 }
