@@ -56,7 +56,7 @@ func (b *Bucket) watchOnce(ctx context.Context, back <-chan struct{}, set func(m
 	if err != nil {
 		return false, failed("watch "+b.name, err)
 	}
-	defer stopWatcher(w)
+	defer b.conn.stopWatcher(w)
 	var (
 		all   = map[string]Entry{}
 		due   <-chan time.Time // set while a change waits to be told
@@ -98,10 +98,19 @@ func (b *Bucket) watchOnce(ctx context.Context, back <-chan struct{}, set func(m
 	}
 }
 
-// stopWatcher ends a watcher; what it still hands over is thrown away, so that it does not block on it.
-func stopWatcher(w jetstream.KeyWatcher) {
+// stopWatcher ends a watcher; what it still hands over is thrown away, so that it does not block on it. A connection that
+// is closed at the same time may never say that the watcher has ended.
+func (c *Conn) stopWatcher(w jetstream.KeyWatcher) {
 	go func() {
-		for range w.Updates() {
+		for {
+			select {
+			case _, ok := <-w.Updates():
+				if !ok {
+					return
+				}
+			case <-c.closed:
+				return
+			}
 		}
 	}()
 	_ = w.Stop() // without a server there is nothing to stop
