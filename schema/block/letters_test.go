@@ -23,6 +23,14 @@ func TestLettersAreAPrefixCode(t *testing.T) {
 
 func TestPackedBytesAreReadBackInEveryForm(t *testing.T) {
 	forms := make(map[byte]bool)
+	for _, want := range [][]byte{{0x80, 0xff, 0}, bytes.Repeat([]byte{0x80, 0xff, 0, 7}, 100), []byte("boiler.temperature")} {
+		forms[checkPacked(t, want)] = true
+	}
+	for form := byte(packedRaw); form <= packedLetters; form++ {
+		if !forms[form] {
+			t.Errorf("nothing was packed in form %d", form)
+		}
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		want := rapid.SliceOf(rapid.Byte()).Draw(t, "bytes")
 		switch pick(t, "kind", 3) {
@@ -31,19 +39,20 @@ func TestPackedBytesAreReadBackInEveryForm(t *testing.T) {
 		case 1:
 			want = bytes.Repeat(want, 20)
 		}
-		data := appendPackedBytes([]byte("before"), want)[len("before"):]
-		forms[data[0]&(1<<packedForms-1)] = true
-		c := wire.NewCursor(data)
-		if got := readPackedBytes(c, uint64(len(want))); !bytes.Equal(want, got) || !c.Done() {
-			t.Fatalf("%q read back as %q", want, got)
-		}
-		if len(want) > 0 && readPackedBytes(wire.NewCursor(data), uint64(len(want)-1)) != nil {
-			t.Fatal("more bytes than allowed were read")
-		}
+		checkPacked(t, want)
 	})
-	for form := byte(packedRaw); form <= packedLetters; form++ {
-		if !forms[form] {
-			t.Errorf("nothing was packed in form %d", form)
-		}
+}
+
+// checkPacked packs bytes, reads them back, and returns the form that they were packed in.
+func checkPacked(t rapid.TB, want []byte) byte {
+	t.Helper()
+	data := appendPackedBytes([]byte("before"), want)[len("before"):]
+	c := wire.NewCursor(data)
+	if got := readPackedBytes(c, uint64(len(want))); !bytes.Equal(want, got) || !c.Done() {
+		t.Fatalf("%q read back as %q", want, got)
 	}
+	if len(want) > 0 && readPackedBytes(wire.NewCursor(data), uint64(len(want)-1)) != nil {
+		t.Fatal("more bytes than allowed were read")
+	}
+	return data[0] & (1<<packedForms - 1)
 }
