@@ -7,6 +7,8 @@ VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 LDFLAGS     := -s -w -X berth/internal/version.Version=$(VERSION)
 PROGRAMS    := provisioner ingest reports web fieldsim
 KILLS       ?= 20
+# The full length of each promise's test; a test's own flags say what they count.
+LENGTHS     ?= -kills=200
 BENCHTIME   ?= 1s
 FUZZTIME    ?= 10s
 GOLANGCI    := v2.15.0
@@ -39,6 +41,10 @@ clean: ## remove what the other targets made; data in var/ stays
 	rm -rf bin web/assets/dist web/node_modules web/browser/out promises/out
 
 ##@ Promises and figures
+
+.PHONY: promises
+promises: build ## every promise at full length: hours
+	$(GO) test -count=1 -timeout=0 -v ./promises/... $(LENGTHS)
 
 .PHONY: kill
 kill: build ## the kill test at length: make kill KILLS=500

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -11,7 +12,33 @@ import (
 	"berth/promises/install"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(programs.dir)
+		os.Exit(code)
+	}))
+}
+
+// programs are the programs, built once for all tests.
+var programs struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+// build returns the folder of the programs, built from this source.
+func build(t *testing.T) string {
+	t.Helper()
+	programs.once.Do(func() {
+		if programs.dir, programs.err = os.MkdirTemp("", "berth-promises-"); programs.err == nil {
+			programs.err = install.Build(context.WithoutCancel(t.Context()), programs.dir)
+		}
+	})
+	if programs.err != nil {
+		t.Fatal(programs.err)
+	}
+	return programs.dir
+}
 
 // newInstall starts an installation that ends with the test, and returns the folder of its data and its log.
 func newInstall(t *testing.T) (in *install.Install, dir string) {
@@ -19,10 +46,7 @@ func newInstall(t *testing.T) (in *install.Install, dir string) {
 	if _, err := os.Stat("../web/assets/dist"); err != nil {
 		t.Fatal("the pages are not built: run `make build` first")
 	}
-	bin, dir := t.TempDir(), t.TempDir()
-	if err := install.Build(t.Context(), bin); err != nil {
-		t.Fatal(err)
-	}
+	bin, dir := build(t), t.TempDir()
 	log, err := os.Create(filepath.Join(dir, "serve.log"))
 	if err != nil {
 		t.Fatal(err)
