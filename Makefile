@@ -55,11 +55,8 @@ bench: build ## print the figures that README quotes, in one run
 	$(GO) run ./promises/bench -benchtime=$(BENCHTIME)
 
 .PHONY: fuzz
-fuzz: ## every fuzz target for FUZZTIME each
-	@set -e; for pkg in $$($(GO) list ./...); do \
-	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
-	    echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; \
-	  done; done
+fuzz: assets ## every fuzz target for FUZZTIME each, from its corpus in testdata/fuzz
+	@GO=$(GO) .ci/fuzz $(FUZZTIME)
 
 ##@ Checks
 

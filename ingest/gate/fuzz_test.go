@@ -1,9 +1,17 @@
 package gate
 
 import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"berth/ingest/gate/intake"
 )
@@ -55,6 +63,53 @@ func FuzzFrames(f *testing.F) {
 			default:
 				t.Errorf("answered %q", line)
 			}
+		}
+		fix.stop(t)
+		if _, inHand := fix.committer.Totals(); inHand != 0 {
+			t.Errorf("%d frames in hand", inHand)
+		}
+		fix.books(t)
+	})
+}
+
+// FuzzHTTP: whatever comes after the key of a request (a header, a body, another request), each answer is one of HTTP, the
+// books balance, and nothing stays in hand.
+func FuzzHTTP(f *testing.F) {
+	var zipped bytes.Buffer
+	w := gzip.NewWriter(&zipped)
+	_, _ = w.Write([]byte("m a=1")) // memory takes it
+	_ = w.Close()
+	for _, seed := range []string{
+		"Content-Length: 5\r\n\r\nm a=1", "Transfer-Encoding: chunked\r\n\r\n5\r\nm a=1\r\n0\r\n\r\n", "Content-Length: 99\r\n\r\nm a=1",
+		"Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\nm", "Expect: 100-continue\r\nContent-Length: 5\r\n\r\nm a=1",
+		"Content-Length: 5\r\n\r\nm a=1GET /health HTTP/1.1\r\nHost: b\r\n\r\n", "\r\n", "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+		fmt.Sprintf("Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s", zipped.Len(), zipped.String()),
+	} {
+		f.Add("/write?precision=s", []byte(seed))
+		f.Add("/api/v1/readings?gateway=g", []byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, path string, rest []byte) {
+		if len(rest) > 20_000 || strings.ContainsAny(path, " \r\n") {
+			return
+		}
+		fix := start(t, func(_ *fixture, o *Options) {
+			o.Limits = intake.Limits{FirstFrame: time.Second, Frame: time.Second, Linger: 1}
+		})
+		said := "POST " + path + " HTTP/1.1\r\nHost: a\r\nAuthorization: Token gk_own\r\n" + string(rest)
+		answers := bufio.NewReader(strings.NewReader(fix.talkLoosely(t, said, -1)))
+		for {
+			if _, err := answers.Peek(1); err != nil {
+				break
+			}
+			answer, err := http.ReadResponse(answers, nil)
+			if errors.Is(err, io.ErrUnexpectedEOF) { // we closed before all of it had come
+				break
+			}
+			if err != nil {
+				t.Fatalf("%q is answered by what is no answer: %v", said, err)
+			}
+			_, _ = io.Copy(io.Discard, answer.Body) // it may be cut off with the connection
+			_ = answer.Body.Close()
 		}
 		fix.stop(t)
 		if _, inHand := fix.committer.Totals(); inHand != 0 {

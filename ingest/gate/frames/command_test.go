@@ -25,6 +25,25 @@ func TestParseHello(t *testing.T) {
 	}
 }
 
+// FuzzParseHello: a line is Invalid, or names a gateway that may be one, and both parts stand in it.
+func FuzzParseHello(f *testing.F) {
+	for _, seed := range []string{"HELLO g k", "HELLO g", "HELLO  ", "HELLO a b c", "HELLO \x00 k", "PUT 1 line 5"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		h, err := parseHello([]byte(line))
+		if err != nil {
+			if !schema.Is(err, schema.Invalid) {
+				t.Errorf("%q: %v", line, err)
+			}
+			return
+		}
+		if schema.CheckGateway(h.gateway) != nil || !strings.HasPrefix(line, "HELLO "+h.gateway+" ") || !strings.HasSuffix(line, " "+h.key) {
+			t.Errorf("%q: %+v", line, h)
+		}
+	})
+}
+
 // FuzzParsePut: what is parsed is what was written, and nothing upsets the parser.
 func FuzzParsePut(f *testing.F) {
 	for _, seed := range []string{"PUT 1 line 20", "PUT 18446744073709551615 line 1", "PUT 1 line", "PUT  line 5", "PUT 1  5", "PUT 1 line -5", "PUT 1 line 5 6", "PUT 1 json 999999999999999999"} {

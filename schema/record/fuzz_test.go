@@ -1,0 +1,63 @@
+package record
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// FuzzRecords: whatever a bucket holds, a record of it is read or refused, its settings are judged, and what was read,
+// written again, is read as the same.
+func FuzzRecords(f *testing.F) {
+	for _, v := range []any{
+		Provider{Version: Version, Name: "p1", Slot: 1, Wanted: Active, Settings: DefaultSettings(), Freed: []Freed{{Slot: 2, At: time.Unix(1, 0).UTC()}}},
+		Pipeline{Version: Version, Name: "p1", Slot: 1, Settings: DefaultSettings()},
+		GatewayKey{Version: Version, Gateway: "g", Relay: true},
+		Link{Version: Version, Role: Admin, Provider: "p1"},
+		Token{Version: Version, Provider: "p1"},
+		Service{Version: Version, Role: RoleWeb},
+	} {
+		data, err := json.Marshal(v)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		again[Provider](t, data)
+		again[Pipeline](t, data)
+		again[GatewayKey](t, data)
+		again[Link](t, data)
+		again[Token](t, data)
+		again[Service](t, data)
+		var s Settings
+		if json.Unmarshal(data, &s) == nil {
+			_ = s.Validate()
+		}
+	})
+}
+
+// again reads a record, and compares it with what it is read as when it was written anew.
+func again[T any](t *testing.T, data []byte) {
+	t.Helper()
+	var first, second T
+	if json.Unmarshal(data, &first) != nil {
+		return
+	}
+	written, err := json.Marshal(first)
+	if err != nil {
+		return // a year that JSON cannot hold
+	}
+	if err := json.Unmarshal(written, &second); err != nil {
+		t.Fatalf("%s was written as %s, which is refused: %v", data, written, err)
+	}
+	rewritten, err := json.Marshal(second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(written), string(rewritten)); d != "" {
+		t.Fatalf("%s (-first +second):\n%s", data, d)
+	}
+}
