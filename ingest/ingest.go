@@ -334,6 +334,9 @@ func (i *Ingest) catchUp(ctx context.Context) {
 	})
 }
 
+// ready reports whether frames can be taken: what the head still reads does not matter to that.
+func (i *Ingest) ready() bool { return i.conn.Up() && !i.lost() }
+
 // openGate opens the port.
 func (i *Ingest) openGate(ctx context.Context) error {
 	stats, err := i.keyspace.Stats(ctx)
@@ -348,7 +351,7 @@ func (i *Ingest) openGate(ctx context.Context) error {
 	}
 	g, err := gate.New(gate.Options{
 		Address: net.JoinHostPort(i.o.Host, strconv.Itoa(port)), Committer: i.committer, Decoders: format.New(table),
-		Pipeline: pipeline, Keys: keys, Rejects: i.keepReject, Logger: i.log,
+		Pipeline: pipeline, Keys: keys, Rejects: i.keepReject, Ready: i.ready, Logger: i.log,
 	})
 	if err != nil {
 		return err

@@ -60,6 +60,7 @@ type Reports struct {
 	stops   *lifecycle.Stack
 	bus     *bus.Conn
 	http    *httpserver.Server
+	store   keyspace.Reader
 	engine  *query.Engine
 
 	current atomic.Pointer[record.Pipeline]
@@ -97,13 +98,12 @@ func (r *Reports) Start(ctx context.Context) (err error) {
 	if err := r.followRecord(ctx); err != nil {
 		return err
 	}
-	store, err := r.openKeyspace(ctx)
-	if err != nil {
+	if r.store, err = r.openKeyspace(ctx); err != nil {
 		return err
 	}
-	r.stops.Push("keyspace", stepLimit, func(context.Context) error { return store.Close() })
+	r.stops.Push("keyspace", stepLimit, func(context.Context) error { return r.store.Close() })
 	r.engine = query.New(query.Options{
-		Store:    store,
+		Store:    r.store,
 		Head:     r.bus,
 		Settings: func() record.Settings { return r.pipeline().Settings },
 		Keys:     func() []string { return *r.keys.Load() },

@@ -246,8 +246,10 @@ func TestOnlySignedRequestsAreAnswered(t *testing.T) {
 			t.Errorf("%s: %s %s", name, answer.Status, text)
 		}
 	}
-	if answer := b.ask("/health", func(r *http.Request) { r.Header.Del(credentials.SignatureHeader) }); b.text(answer) == "" || answer.StatusCode != http.StatusOK {
-		t.Errorf("the health check is %s", answer.Status)
+	for _, path := range []string{"/healthz", "/readyz"} {
+		if answer := b.ask(path, func(r *http.Request) { r.Header.Del(credentials.SignatureHeader) }); b.text(answer) == "" || answer.StatusCode != http.StatusOK {
+			t.Errorf("%s answers %s to who signs nothing", path, answer.Status)
+		}
 	}
 }
 

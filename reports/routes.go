@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -17,12 +18,11 @@ import (
 // prefix is where the API of internal/api begins.
 const prefix = "/api/v1/providers/:provider"
 
-// routes adds the API of internal/api and a health check.
+// routes adds the API of internal/api, and whether the instance runs and is ready.
 func (r *Reports) routes() {
 	r.http.Use(r.onlySigned)
-	r.http.Get("/health", func(w http.ResponseWriter, _ *http.Request) error {
-		return writeJSON(w, map[string]string{"state": "ready"})
-	})
+	r.http.Get(api.AlivePath, httpserver.Alive)
+	r.http.Get(api.ReadyPath, httpserver.Ready(r.lacks))
 	r.http.Get(prefix+"/gateways", r.gateways)
 	r.http.Get(prefix+"/gateways/:gateway", r.gateway)
 	r.http.Get(prefix+"/gateways/:gateway/sensors", r.sensors)
@@ -34,11 +34,24 @@ func (r *Reports) routes() {
 	r.http.Get(prefix+"/rejects", r.rejects)
 }
 
-// onlySigned lets through what is signed with the provider's token and asks about the provider. The health check tells
-// nothing and is open.
+// lacks returns what reports cannot do its work without. Without NATS the newest readings cannot be asked for.
+func (r *Reports) lacks(ctx context.Context) []httpserver.Lack {
+	var lacks []httpserver.Lack
+	if !r.bus.Up() {
+		lacks = append(lacks, httpserver.AwayNATS())
+	}
+	if _, err := r.store.Gateways(ctx, "", 1); err != nil {
+		r.options.Logger.Debug("the keyspace cannot be read", "error", err)
+		lacks = append(lacks, httpserver.Lack{Part: "keyspace", Why: "the keyspace cannot be read"})
+	}
+	return lacks
+}
+
+// onlySigned lets through what is signed with the provider's token and asks about the provider. Whether the instance
+// runs and is ready is open to everybody.
 func (r *Reports) onlySigned(next httpserver.Handler) httpserver.Handler {
 	return func(w http.ResponseWriter, req *http.Request) error {
-		if req.URL.Path == "/health" {
+		if req.URL.Path == api.AlivePath || req.URL.Path == api.ReadyPath {
 			return next(w, req)
 		}
 		if err := credentials.Verify(req, r.pipeline().ReportsToken, time.Now()); err != nil {

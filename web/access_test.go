@@ -34,7 +34,7 @@ func TestNobodySeesAnotherProvider(t *testing.T) {
 	foreignToken.bearer = h.token("south")
 	own, ownToken, operator := h.signedIn(record.Admin, "north"), h.browser(), h.signedIn(record.Operator, "")
 	ownToken.bearer = h.token("north")
-	open := map[string]bool{"GET /health": true, "GET /assets/:hash/:name": true, "GET /favicon.ico": true, "GET /sign-in": true, "POST /sign-in": true}
+	open := map[string]bool{"GET /healthz": true, "GET /readyz": true, "GET /assets/:hash/:name": true, "GET /favicon.ico": true, "GET /sign-in": true, "POST /sign-in": true}
 
 	tried := 0
 	for _, r := range h.web.http.Routes() {

@@ -1,9 +1,11 @@
 package web
 
 import (
+	"context"
 	"net/http"
 	"time"
 
+	"berth/internal/api"
 	"berth/internal/httpserver"
 	"berth/schema"
 )
@@ -25,7 +27,8 @@ func (w *Web) routes() []route {
 		return route{method: http.MethodPost, path: path, access: a, handler: h}
 	}
 	routes := []route{
-		get("/health", anybody, w.health),
+		get(api.AlivePath, anybody, httpserver.Alive),
+		get(api.ReadyPath, anybody, httpserver.Ready(w.lacks)),
 		get("/assets/:hash/:name", anybody, w.asset),
 		get("/favicon.ico", anybody, w.icon),
 		get(signInPath, anybody, w.signInPage),
@@ -49,8 +52,12 @@ func (w *Web) routes() []route {
 	return routes
 }
 
-func (w *Web) health(rw http.ResponseWriter, _ *http.Request) error {
-	return httpserver.JSON(rw, http.StatusOK, map[string]string{"state": "ready"})
+// lacks returns what web cannot do its work without. Without NATS nobody's session can be read.
+func (w *Web) lacks(context.Context) []httpserver.Lack {
+	if !w.conn.Up() {
+		return []httpserver.Lack{httpserver.AwayNATS()}
+	}
+	return nil
 }
 
 // asset serves a file that the pages load. Its content's hash is in its path, so browsers may keep it for ever.

@@ -23,7 +23,7 @@ import (
 	"berth/schema/record"
 )
 
-// Options are what a Gate is made with. All but Keys, Rejects, Memory and Limits are needed.
+// Options are what a Gate is made with. All but Keys, Rejects, Ready, Memory and Limits are needed.
 type Options struct {
 	Address   string // host:port; port 0 is any
 	Committer *commit.Committer
@@ -31,6 +31,7 @@ type Options struct {
 	Pipeline  *record.Pipeline
 	Keys      map[string]record.GatewayKey // by anything
 	Rejects   func(api.Reject)             // keeps a reject of an authenticated sender; called by one goroutine
+	Ready     func() bool                  // whether frames can be taken now; nil: while the log takes them
 	Logger    *slog.Logger
 	Memory    int64 // bytes that payloads in the making may take together; intake.DefaultMemory if 0
 	Limits    intake.Limits
@@ -54,7 +55,7 @@ func New(o Options) (*Gate, error) {
 	}
 	g := &Gate{o: o}
 	g.in = intake.New(intake.Options{
-		Committer: o.Committer, Decoders: o.Decoders, Rejects: o.Rejects, Logger: o.Logger,
+		Committer: o.Committer, Decoders: o.Decoders, Rejects: o.Rejects, Ready: o.Ready, Logger: o.Logger,
 		Keys: intake.NewKeys(o.Pipeline, o.Keys), Limits: o.Limits, Memory: o.Memory,
 	})
 	for _, protocol := range protocols {
@@ -131,7 +132,7 @@ func (g *Gate) admit(raw net.Conn) {
 // closed forgets a connection that was closed.
 func (g *Gate) closed(c *intake.Conn) {
 	g.conns.leave(c)
-	if !c.Known() {
+	if c.Stranger() {
 		g.o.Committer.Count(commit.Counts{Strangers: 1})
 	}
 }

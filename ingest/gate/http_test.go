@@ -65,6 +65,10 @@ func httpCases() []httpCase {
 		{name: "ping", method: "GET", path: "/ping", status: 204},
 		{name: "ping by HEAD", method: "HEAD", path: "/ping", status: 204},
 		{name: "health", method: "GET", path: "/health", status: 200, answer: `"status":"pass"`},
+		{name: "alive", method: "GET", path: "/healthz", status: 200},
+		{name: "ready", method: "GET", path: "/readyz", status: 200},
+		{name: "ready by HEAD", method: "HEAD", path: "/readyz", status: 200},
+		{name: "not to be posted to", path: "/readyz", status: 404, answer: `/api/v1/readings`},
 		{name: "elsewhere", path: "/query?q=x", status: 404, answer: `/api/v1/readings`},
 		{name: "by GET", method: "GET", path: "/write", status: 405, answer: `POST`},
 		{name: "header too long", path: "/write?" + strings.Repeat("a", 10_000), status: 431},
@@ -301,8 +305,10 @@ func TestHTTPIsToldToComeBackWhileTheLogIsFull(t *testing.T) {
 	if status != 503 || header.Get("Retry-After") == "" || !strings.Contains(answer, "the log cannot keep up") {
 		t.Errorf("answered %d %s, Retry-After %q", status, answer, header.Get("Retry-After"))
 	}
-	if status, _, _ := f.request(t, httpCase{method: "GET", path: "/health"}, nil); status != 503 {
-		t.Errorf("health says %d", status)
+	for path, want := range map[string]int{"/health": 503, "/readyz": 503, "/healthz": 200} {
+		if status, _, _ := f.request(t, httpCase{method: "GET", path: path}, nil); status != want {
+			t.Errorf("%s says %d, want %d", path, status, want)
+		}
 	}
 	f.log.Room(-1)
 	f.committer.Room()

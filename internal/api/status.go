@@ -26,3 +26,10 @@ func Status(code schema.Code) int {
 	}
 	return http.StatusInternalServerError
 }
+
+// The paths at which every program that serves HTTP says how it is. They are open to everybody, so they tell no secrets
+// and cost little.
+const (
+	AlivePath = "/healthz" // it runs: 200, always
+	ReadyPath = "/readyz"  // it can do its work: 200, else 503
+)

@@ -134,6 +134,9 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// Up reports whether the server was there when it was last heard of. It asks nothing.
+func (c *Conn) Up() bool { return c.nc.IsConnected() }
+
 // Ping returns when the server has answered; at once, with Unavailable, while it is away.
 func (c *Conn) Ping(ctx context.Context) error {
 	if !c.nc.IsConnected() {

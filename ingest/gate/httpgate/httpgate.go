@@ -3,7 +3,8 @@
 //	POST /write             line protocol, as InfluxDB 1 takes it   ?precision= &u= &p= &gateway=   (db is ignored)
 //	POST /api/v2/write      line protocol, as InfluxDB 2 takes it   ?precision= &gateway=           (org, bucket are ignored)
 //	POST /api/v1/readings   plain JSON                              ?gateway=
-//	GET  /ping, /health     whether it is there
+//	GET  /healthz, /readyz  for load balancers: a status and nothing else; 503: no frames can be taken now
+//	GET  /ping, /health     for clients of InfluxDB: whether it is there; whether it takes readings
 //
 // The key comes as Authorization: Token or Bearer <key>, as the password of Basic, or as p=. The gateway is what a line
 // names, else ?gateway=, else the user's name, else the gateway that the key is of. Bodies may be compressed with gzip.
@@ -25,6 +26,7 @@ import (
 	"time"
 
 	"berth/ingest/gate/intake"
+	"berth/internal/api"
 	"berth/schema"
 )
 
@@ -142,6 +144,16 @@ func (l *Listener) handle(w http.ResponseWriter, r *http.Request) {
 	l.requests.RLock()
 	defer l.requests.RUnlock()
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // set when there is an answer
+	c, known := r.Context().Value(connKey{}).(*intake.Conn)
+	if (r.Method == http.MethodGet || r.Method == http.MethodHead) && l.asks(w, r) {
+		if known {
+			c.Asks()
+		}
+		return
+	}
+	if known {
+		c.AsksMore()
+	}
 	at, takes := routes[r.URL.Path]
 	switch {
 	case r.Header.Get("Origin") != "":
@@ -151,19 +163,36 @@ func (l *Listener) handle(w http.ResponseWriter, r *http.Request) {
 	case takes:
 		w.Header().Set("Allow", http.MethodPost)
 		l.answer(w, http.StatusMethodNotAllowed, at.style.body(schema.Invalid, "this path takes POST", nil))
-	case r.URL.Path == "/ping" && (r.Method == http.MethodGet || r.Method == http.MethodHead):
-		l.answer(w, http.StatusNoContent, nil)
-	case r.URL.Path == "/health" && (r.Method == http.MethodGet || r.Method == http.MethodHead):
-		l.health(w)
 	default:
 		l.fail(w, at.style, schema.Errorf(schema.NotFound, "nothing is at this path").
 			WithNext("send readings by POST to /write, /api/v2/write or /api/v1/readings"))
 	}
 }
 
+// asks answers a question of how the port is, which needs no key and is no stranger's harm; false when it is none.
+func (l *Listener) asks(w http.ResponseWriter, r *http.Request) bool {
+	switch r.URL.Path {
+	case "/ping":
+		l.answer(w, http.StatusNoContent, nil)
+	case "/health":
+		l.health(w)
+	case api.AlivePath:
+		l.answer(w, http.StatusOK, nil)
+	case api.ReadyPath:
+		status := http.StatusOK
+		if !l.in.Ready() {
+			status = http.StatusServiceUnavailable
+		}
+		l.answer(w, status, nil)
+	default:
+		return false
+	}
+	return true
+}
+
 // health says whether readings are taken without delay.
 func (l *Listener) health(w http.ResponseWriter) {
-	if l.in.Committer.Slow() {
+	if !l.in.Ready() {
 		l.answer(w, http.StatusServiceUnavailable, health{Name: "berth", Status: "fail", Message: "the log cannot keep up"})
 		return
 	}

@@ -22,6 +22,7 @@ type Conn struct {
 	end     uint16
 	known   atomic.Bool
 	served  atomic.Bool
+	asks    atomic.Uint32
 	closed  atomic.Bool
 	session atomic.Pointer[Session]
 	onClose func(*Conn)
@@ -79,6 +80,21 @@ func (c *Conn) Knows() { c.known.Store(true) }
 
 // Known reports whether a valid key was shown.
 func (c *Conn) Known() bool { return c.known.Load() }
+
+// What a connection that shows no key has done.
+const (
+	onlyAsked = iota + 1 // how the port is
+	didMore
+)
+
+// Asks notes that the connection asks how the port is, as load balancers do: that is no harm, though it shows no key.
+func (c *Conn) Asks() { c.asks.CompareAndSwap(0, onlyAsked) }
+
+// AsksMore notes that the connection does something else than to ask how the port is.
+func (c *Conn) AsksMore() { c.asks.Store(didMore) }
+
+// Stranger reports whether the connection counts as a stranger's: no valid key was shown, and it did not only ask.
+func (c *Conn) Stranger() bool { return !c.known.Load() && c.asks.Load() != onlyAsked }
 
 // SetReadDeadline sets the deadline for reading; that of a stranger is never later than Deadline.
 func (c *Conn) SetReadDeadline(t time.Time) error {

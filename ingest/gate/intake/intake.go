@@ -100,11 +100,12 @@ func (l Limits) FrameTime(n int) time.Duration {
 	return l.Frame + time.Duration(n/SlowestRate)*time.Second
 }
 
-// Options are what an Intake is made with. All but Rejects, Limits and Memory are needed.
+// Options are what an Intake is made with. All but Rejects, Ready, Limits and Memory are needed.
 type Options struct {
 	Committer *commit.Committer
 	Decoders  *format.Decoders
 	Rejects   func(api.Reject) // keeps a reject; called by one goroutine, and may take its time
+	Ready     func() bool      // whether frames can be taken now; nil: while the log takes them
 	Logger    *slog.Logger
 	Keys      *Keys
 	Limits    Limits
@@ -120,6 +121,7 @@ type Intake struct {
 	ctx      context.Context
 	cancel   context.CancelFunc
 	keys     atomic.Pointer[Keys]
+	ready    func() bool
 	decoders *format.Decoders
 	memory   *budget.Budget
 	rejects  rejects
@@ -136,7 +138,7 @@ func New(o Options) *Intake {
 	ctx, cancel := context.WithCancel(context.Background())
 	in := &Intake{
 		Limits: o.Limits.withDefaults(), Log: o.Logger, Committer: o.Committer,
-		ctx: ctx, cancel: cancel, decoders: o.Decoders, memory: budget.New(o.Memory),
+		ctx: ctx, cancel: cancel, ready: o.Ready, decoders: o.Decoders, memory: budget.New(o.Memory),
 	}
 	in.keys.Store(o.Keys)
 	in.rejects.start(o.Rejects, o.Logger)
@@ -149,6 +151,9 @@ func (in *Intake) Stop() {
 	in.memory.Close()
 	in.rejects.stop()
 }
+
+// Ready reports whether frames can be taken now.
+func (in *Intake) Ready() bool { return !in.Committer.Slow() && (in.ready == nil || in.ready()) }
 
 // Context ends when the intake is stopped.
 func (in *Intake) Context() context.Context { return in.ctx }
