@@ -76,20 +76,12 @@ func (i *Ingest) books(ctx context.Context) *api.Books {
 	b.Log.Messages, b.Log.Bytes, b.Log.Quota = state.Messages, state.Bytes, state.Quota
 	b.Log.First, b.Log.Last, b.Log.Followed = state.First, max(state.Last, f.Committed), f.Followed
 	b.Head.Readings, b.Head.Parts, b.Head.Bytes = f.Readings, f.Parts, f.Bytes
-	b.State, _ = i.state()
+	b.State = headapi.StateReady
+	if now := i.observe(); len(now) > 0 {
+		b.State, b.Detail, b.Since = now[0].State, now[0].Detail, &now[0].From
+	}
+	b.Episodes = episodesOf(i.episodes.All())
 	return b
-}
-
-// state returns the instance's state and why.
-func (i *Ingest) state() (state, detail string) {
-	if i.committer.Slow() {
-		return headapi.StateSlow, "the log is full: gateways wait until it is trimmed"
-	}
-	if state, detail := i.sealer.State(); state != "" {
-		return state, detail
-	}
-	f := i.head.Figures()
-	return f.State, f.Detail
 }
 
 // announce keeps the instance in the registry.
@@ -101,10 +93,13 @@ func (i *Ingest) announce(ctx context.Context) {
 
 // service describes the instance for the registry.
 func (i *Ingest) service() record.Service {
-	state, detail := i.state()
-	return record.Service{
+	s := record.Service{
 		Version: record.Version, Provider: i.o.Provider, Role: record.RoleIngest, Instance: i.o.Instance,
 		Address: i.Addr().String(), Program: version.Version, Spec: i.o.Spec, Started: i.started,
-		State: state, Detail: detail, PID: os.Getpid(),
+		State: headapi.StateReady, PID: os.Getpid(), Episodes: i.observe(),
 	}
+	if len(s.Episodes) > 0 {
+		s.State, s.Detail, s.Since = s.Episodes[0].State, s.Episodes[0].Detail, s.Episodes[0].From
+	}
+	return s
 }

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"berth/ingest/commit"
+	"berth/ingest/episode"
 	"berth/ingest/format"
 	"berth/ingest/gate"
 	"berth/ingest/head"
@@ -92,11 +93,14 @@ type Ingest struct {
 	settings  *settings
 	keyspace  keyspace.Writer
 	journal   *bus.Log
+	writer    *bus.Writer
 	head      *head.Head
 	sealer    *seal.Sealer
 	committer *commit.Committer
 	gate      *gate.Gate
 	shapes    *batch.Interner
+	pressure  pressure
+	episodes  episode.Keeper
 
 	mu       sync.Mutex // guards logState
 	logState bus.LogState
@@ -158,7 +162,8 @@ func (i *Ingest) start(ctx context.Context) error {
 		return err
 	}
 	i.announce(ctx)
-	i.watchLog(ctx)
+	i.watchPressure(ctx)
+	i.watchConditions(ctx)
 	i.watchOver(ctx)
 	i.log.Info("accepting", "address", i.Addr(), "claim", claim.sequence)
 	return nil
@@ -258,7 +263,7 @@ func (i *Ingest) claimLog(ctx context.Context) (*bus.Writer, *claim, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	i.logState = state
+	i.logState, i.writer = state, writer
 	c.sequence, c.first = sequence, state.First
 	return writer, c, nil
 }

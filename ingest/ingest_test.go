@@ -3,13 +3,17 @@ package ingest_test
 import (
 	"bufio"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"net"
 	"net/http"
+	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -263,13 +267,33 @@ func TestTakenOverInstanceStops(t *testing.T) {
 	}
 }
 
-// Long before the log has to refuse anything, gateways wait; nothing they have sent is lost, and when the log has room
-// again it is acknowledged.
+// lockKeyspace holds the keyspace's files as another process that writes them would, until the returned function.
+func (h *house) lockKeyspace() (unlock func()) {
+	h.t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(strings.TrimPrefix(h.options.Keyspaces, "sqlite:"), "harbor", "catalog.db"))
+	h.check(err)
+	db.SetMaxOpenConns(1)
+	_, err = db.ExecContext(h.t.Context(), "BEGIN EXCLUSIVE")
+	h.check(err)
+	unlock = sync.OnceFunc(func() {
+		_, err := db.ExecContext(context.Background(), "ROLLBACK")
+		if err = errors.Join(err, db.Close()); err != nil {
+			h.t.Error(err)
+		}
+	})
+	h.t.Cleanup(unlock)
+	return unlock
+}
+
+// Long before the log has to refuse anything, gateways wait; nothing they have sent is lost, and when the keyspace takes
+// readings again, the log is trimmed and what waited is acknowledged. The books say what happened, and when.
 func TestGatewaysWaitWhileTheLogIsNearlyFull(t *testing.T) {
 	h := newHouse(t, bus.LogOptions{Quota: 2 << 20})
+	begun := time.Now()
 	i := h.start()
 	defer h.stop(i)
 	g := h.dial(i)
+	unlock := h.lockKeyspace()
 	text := strings.Repeat("x", 16<<10)
 	var lines strings.Builder
 	for n := range 4 {
@@ -278,7 +302,7 @@ func TestGatewaysWaitWhileTheLogIsNearlyFull(t *testing.T) {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	limit := time.After(15 * time.Second)
-	for b := h.books(); b.State != headapi.StateSlow; b = h.books() {
+	for b := h.books(); b.State != headapi.StateFull; b = h.books() {
 		if b.Log.Bytes*100 >= b.Log.Quota*90 {
 			select {
 			case <-tick.C:
@@ -303,19 +327,55 @@ func TestGatewaysWaitWhileTheLogIsNearlyFull(t *testing.T) {
 	if answer.StatusCode != http.StatusServiceUnavailable || answer.Header.Get("Retry-After") == "" {
 		t.Errorf("a request is answered %s, Retry-After %q", answer.Status, answer.Header.Get("Retry-After"))
 	}
-	if b := h.books(); b.Frames.InHand != 1 {
+	b := h.books()
+	if b.Frames.InHand != 1 {
 		t.Errorf("in hand are %d frames, want the one that waits", b.Frames.InHand)
 	}
+	if b.Since == nil || b.Since.Before(begun.Truncate(time.Second)) || b.Since.After(time.Now()) {
+		t.Errorf("the log is full since %v, the test began at %v", b.Since, begun)
+	}
 
-	journal, err := h.pipeline.OpenLog(t.Context())
-	h.check(err)
-	state, err := journal.State(t.Context())
-	h.check(err)
-	h.check(journal.Trim(t.Context(), state.Last))
+	unlock()
 	line, err := g.in.ReadString('\n')
 	h.check(err)
 	if strings.TrimSpace(line) != fmt.Sprint("ACK ", g.seq) {
 		t.Errorf("the frame that waited is answered %q", line)
+	}
+	for b = h.books(); b.State != headapi.StateReady; b = h.books() {
+		<-tick.C
+	}
+	if !slices.ContainsFunc(b.Episodes, func(e api.Episode) bool { return e.State == headapi.StateFull && e.To != nil }) {
+		t.Errorf("of what happened the books say %+v", b.Episodes)
+	}
+}
+
+// What an instance before this one noted is not forgotten: it is known when it began, and ends when it is seen to.
+func TestARestartKnowsWhatWasOutOfTheOrdinary(t *testing.T) {
+	h := newHouse(t, bus.LogOptions{})
+	bucket, err := h.pipeline.Bucket(t.Context(), bus.BucketOptions{Name: "episodes"})
+	h.check(err)
+	began := time.Now().Add(-time.Hour).UTC()
+	data, err := json.Marshal(record.Episodes{Version: 1, Episodes: []record.Episode{{State: headapi.StateSlow, Detail: "it is away", From: began}}})
+	h.check(err)
+	_, err = bucket.Put(t.Context(), record.RoleIngest, data)
+	h.check(err)
+	i := h.start()
+	defer h.stop(i)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	var b api.Books
+	for b = h.books(); len(b.Episodes) == 0 || b.Episodes[0].To == nil; b = h.books() {
+		<-tick.C
+	}
+	if e := b.Episodes[0]; e.State != headapi.StateSlow || !e.From.Equal(began) || time.Since(*e.To) > time.Minute {
+		t.Errorf("the books know %+v, which began at %v", e, began)
+	}
+	var kept record.Episodes
+	for len(kept.Episodes) == 0 || kept.Episodes[0].To.IsZero() {
+		<-tick.C
+		data, _, err := bucket.Get(t.Context(), record.RoleIngest)
+		h.check(err)
+		h.check(json.Unmarshal(data, &kept))
 	}
 }
 

@@ -182,7 +182,7 @@ func tryRoutes(t *testing.T, in *install.Install, from, to *tenant) {
 		"/gateways", gateway, gateway + "/sensors", gateway + "/latest", gateway + "/series?sensor=boiler.temperature",
 		gateway + "/readings", "/books", "/rejects",
 	}
-	pages := []string{"", "/connect", "/first?since=0", gateway, "/rejects", "/books"}
+	pages := []string{"", "/connect", "/first?since=0", gateway, "/rejects", "/books", "/troubles"}
 	plain := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	base := "http://" + in.Web
 	for _, path := range api {

@@ -27,6 +27,7 @@ type homeInstance struct {
 	Detail  string
 	Program string
 	Started time.Time
+	Since   time.Time // when the state began; zero: it is as it should be
 }
 
 // homePage shows an operator all providers; an admin goes on to the own one.
@@ -52,7 +53,7 @@ func (w *Web) instancesOf(p *record.Provider) []homeInstance {
 		for _, s := range w.dir.instances(p.Name) {
 			if s.Role == role {
 				found = true
-				out = append(out, homeInstance{Role: role, State: s.State, Detail: s.Detail, Program: s.Program, Started: s.Started})
+				out = append(out, homeInstance{Role: role, State: s.State, Detail: s.Detail, Program: s.Program, Started: s.Started, Since: s.Since})
 			}
 		}
 		if !found {

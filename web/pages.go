@@ -72,6 +72,7 @@ type frame struct {
 	Form     string        // token that forms send back
 	Provider *providerView // nil on pages that are no provider's
 	Nav      string        // which of the provider's pages this is
+	Troubles []trouble     // of the provider, the gravest first
 	Now      time.Time
 
 	files assets.Files
@@ -188,6 +189,7 @@ func (w *Web) fill(f *frame, r *http.Request, title string) {
 	f.Now, f.files, f.zone = w.now(), w.pages.files, time.UTC
 	if q.provider != nil {
 		f.setProvider(q.provider, w.o.PortBase)
+		f.Troubles = w.troublesOf(q.provider.Name)
 	}
 }
 

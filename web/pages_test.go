@@ -257,6 +257,38 @@ func TestGatewaysPage(t *testing.T) {
 	}
 }
 
+// A provider's pages say what is out of the ordinary and since when, in the visitor's language, and by themselves.
+func TestPagesSayWhatIsOutOfTheOrdinarySinceWhen(t *testing.T) {
+	h := newHouse(t)
+	b := h.signedIn(record.Admin, "north")
+	if a := b.get("/providers/north"); !strings.Contains(a.body, "Nothing is heard of the instance that takes readings") {
+		t.Errorf("without an ingest the page says %s", a.body)
+	}
+	s := record.Service{Version: 1, Provider: "north", Role: record.RoleIngest, Instance: "i1", State: "full", Episodes: []record.Episode{
+		{State: "full", Detail: "the log is full", From: time.Date(2026, 11, 26, 9, 40, 0, 0, time.UTC)},
+		{State: "slow", Detail: "the keyspace <is> away", From: time.Date(2026, 11, 26, 9, 32, 0, 0, time.UTC)},
+	}}
+	h.put("services", "north."+s.Key(), s)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for limit := time.Now().Add(5 * time.Second); time.Now().Before(limit) && strings.Contains(b.get("/providers/north/troubles").body, "Nothing is heard"); {
+		<-tick.C
+	}
+	for _, path := range []string{"/providers/north", "/providers/north/connect", "/providers/north/troubles"} {
+		for language, want := range map[string][]string{
+			"en": {"Gateways wait since 2026-11-26 10:40:00", "Readings are stored with delay since 2026-11-26 10:32:00", "the keyspace &lt;is&gt; away"},
+			"zh": {"自 2026-11-26 10:40:00 起，网关需要等待", "自 2026-11-26 10:32:00 起，读数延迟入库"},
+		} {
+			a := b.do(http.MethodGet, path, "", map[string]string{"Accept-Language": language})
+			for _, text := range want {
+				if !strings.Contains(a.body, text) {
+					t.Errorf("%s in %s does not say %q: %s", path, language, text, a.body)
+				}
+			}
+		}
+	}
+}
+
 func TestGatewayPageKeepsItsRange(t *testing.T) {
 	h := newHouse(t)
 	b := h.signedIn(record.Admin, "north")

@@ -42,6 +42,7 @@ func (w *Web) routes() []route {
 		get(homePrefix+"/gateways/:gateway", provided, w.gatewayPage),
 		get(homePrefix+"/rejects", provided, w.rejectsPage),
 		get(homePrefix+"/books", provided, w.booksPage),
+		get(homePrefix+"/troubles", provided, w.troublesPart),
 	}
 	for _, path := range []string{
 		"/gateways", "/gateways/:gateway", "/gateways/:gateway/sensors", "/gateways/:gateway/latest", "/gateways/:gateway/series",

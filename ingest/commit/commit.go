@@ -218,6 +218,9 @@ func (c *Committer) Sequence() uint64 { return c.sequence.Load() }
 // Slow reports whether the log has no room: submissions wait, and who can be told to come back later should be.
 func (c *Committer) Slow() bool { return c.full.Load() || c.held.Load() }
 
+// Full reports whether the log has refused a batch for lack of room, and it waits for some.
+func (c *Committer) Full() bool { return c.full.Load() }
+
 // Hold stops (true) or resumes (false) cutting batches: for a log that is nearly full, or a disk that is.
 func (c *Committer) Hold(on bool) {
 	c.held.Store(on)

@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"berth/ingest/head"
@@ -37,7 +38,8 @@ const (
 	tailsEvery   = time.Minute
 	tailsRest    = 10 // a round of tails is followed by a rest so many times as long
 	tailsAtLeast = 10 * time.Second
-	logBehind    = 64 << 20 // bytes of readings after which tails are written early
+	hurryRest    = time.Second // a round of tails is followed by at least so long a rest, even in a hurry
+	logBehind    = 64 << 20    // bytes of readings after which tails are written early
 	sweepEvery   = time.Minute
 	dayRest      = 10 * time.Minute // a part of an ended day is closed after so long a silence
 	idleAfter    = time.Hour        // a silent gateway leaves the head
@@ -72,7 +74,7 @@ type Options struct {
 	Logger    *slog.Logger         // nil: none
 }
 
-// Sealer writes for one provider. Its methods other than State belong to one goroutine.
+// Sealer writes for one provider. Its methods other than State and Hurry belong to one goroutine.
 type Sealer struct {
 	Options
 	encoder head.Encoder
@@ -85,6 +87,9 @@ type Sealer struct {
 	rollups rollupRound
 
 	sweepAt, expireAt time.Time
+
+	hurry atomic.Bool
+	rush  chan struct{} // wakes Run after Hurry
 
 	mu    sync.Mutex // guards state
 	state error      // why the keyspace or the log does not take what it is given
@@ -101,7 +106,16 @@ func New(o Options) *Sealer {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Sealer{Options: o}
+	return &Sealer{Options: o, rush: make(chan struct{}, 1)}
+}
+
+// Hurry has what is in the head written as soon as may be, so that the log is trimmed. It may be called by anyone.
+func (s *Sealer) Hurry() {
+	s.hurry.Store(true)
+	select {
+	case s.rush <- struct{}{}:
+	default:
+	}
 }
 
 // State returns headapi.StateSlow and why while something cannot be written, else nothing.
@@ -145,14 +159,15 @@ func (s *Sealer) Run(ctx context.Context) {
 			wait = backOff
 		}
 		timer.Reset(rest)
-		wake := s.Head.Wake()
+		wake, rush := s.Head.Wake(), s.rush
 		if err != nil {
-			wake = nil
+			wake, rush = nil, nil
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-wake:
+		case <-rush:
 		case <-timer.C:
 		}
 	}
@@ -172,6 +187,9 @@ func (s *Sealer) Round(ctx context.Context) (rest time.Duration, err error) {
 			s.tails.due = now
 		}
 		work = s.Head.Work()
+	}
+	if s.hurry.Swap(false) && s.tails.rested(now) {
+		s.tails.due = now
 	}
 	s.tails.arm(now, &work, s.Head)
 	busy := work.Closed || s.tails.running

@@ -16,6 +16,7 @@ type tailRound struct {
 	begun   time.Time
 	ended   time.Time // of the round before
 	due     time.Time
+	took    time.Duration // the round before
 }
 
 // arm begins a round when one is due and there is something to write, or to trim.
@@ -38,8 +39,13 @@ func (t *tailRound) start(h *head.Head) {
 
 // end notes the end of a round and when the next is due: rounds that take long are far apart.
 func (t *tailRound) end(now time.Time) {
-	t.running, t.names, t.ended = false, nil, now
-	t.due = now.Add(max(tailsEvery, tailsRest*now.Sub(t.begun)))
+	t.running, t.names, t.ended, t.took = false, nil, now, now.Sub(t.begun)
+	t.due = now.Add(max(tailsEvery, tailsRest*t.took))
+}
+
+// rested reports whether a round may begin in a hurry.
+func (t *tailRound) rested(now time.Time) bool {
+	return !t.running && now.Sub(t.ended) >= max(hurryRest, t.took)
 }
 
 // sealTails writes the next rows of the round, and at its end has the log trimmed.

@@ -171,8 +171,20 @@ type Books struct {
 		Parts    uint64 `json:"parts"`
 		Bytes    uint64 `json:"bytes"`
 	} `json:"head"`
-	State string    `json:"state"` // one word: ready, replaying, slow
-	At    time.Time `json:"at"`
+	State    string     `json:"state"` // one word: ready, replaying, slow, full, disk, stalled
+	Detail   string     `json:"detail,omitempty"`
+	Since    *time.Time `json:"since,omitempty"` // when the state began; absent: it is as it should be
+	Episodes []Episode  `json:"episodes"`        // those that last, the gravest first, then the newest that have ended
+	At       time.Time  `json:"at"`
+}
+
+// Episode is a time in which ingest was not as it should be.
+type Episode struct {
+	State  string     `json:"state"`
+	Detail string     `json:"detail,omitempty"`
+	From   time.Time  `json:"from"`
+	To     *time.Time `json:"to"`              // null: it lasts
+	Times  int        `json:"times,omitempty"` // how often it ended and began again at once
 }
 
 // Reject is a frame, or lines of one, that was refused.

@@ -64,6 +64,7 @@ func providerSpec(name string) accountSpec {
 					"$JS.API.DIRECT.GET." + rejectsStream,
 				},
 				readBucket("pipeline"), readBucket("services"), writeBucket("services"),
+				readBucket("episodes"), writeBucket("episodes"),
 			),
 		},
 	}

@@ -30,7 +30,7 @@ type LogOptions struct {
 
 // providerBuckets and houseBuckets are the buckets of each kind of account.
 var (
-	providerBuckets = []BucketOptions{{Name: "pipeline"}, {Name: "services", TTL: serviceLife, Memory: true}}
+	providerBuckets = []BucketOptions{{Name: "pipeline"}, {Name: "services", TTL: serviceLife, Memory: true}, {Name: "episodes"}}
 	houseBuckets    = []BucketOptions{
 		{Name: "providers"},
 		{Name: "links"},

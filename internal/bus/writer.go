@@ -46,10 +46,10 @@ type Writer struct {
 	confirmed []Confirmed   // not yet returned by Next
 	changed   chan struct{} // closed and replaced when anything changed
 	timer     *time.Timer
-	silent    int  // sendings in a row without an answer
-	inquiry   bool // the log's last message is being asked for
-	fullTold  bool // Next has said that the log is full
-	troubled  bool // a doubt was logged, and no confirmation came since
+	silent    int   // sendings in a row without an answer
+	inquiry   bool  // the log's last message is being asked for
+	fullTold  bool  // Next has said that the log is full
+	trouble   error // the doubt that was logged, if no confirmation came since
 	closed    bool
 }
 
@@ -135,6 +135,13 @@ func (w *Writer) Retry() {
 	w.chain.resume()
 	w.chain.ask() // it also says how much room there is
 	w.advance(nil)
+}
+
+// Trouble returns why what became of the oldest batch is not known and it is sent again; nil while batches are confirmed.
+func (w *Writer) Trouble() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.trouble
 }
 
 // Close ends the Writer; it waits for nothing in flight. It may be called twice.
@@ -249,9 +256,9 @@ func (w *Writer) advance(confirmed []Confirmed) {
 	if len(confirmed) > 0 {
 		w.silent = 0
 		w.confirmed = append(w.confirmed, confirmed...)
-		if w.troubled {
+		if w.trouble != nil {
 			w.log.conn.log.Info("the log takes batches again")
-			w.troubled = false
+			w.trouble = nil
 		}
 	}
 	if w.chain.phase != full {
@@ -288,9 +295,9 @@ func (w *Writer) doubt(err error) {
 }
 
 func (w *Writer) sayDoubt(err error) {
-	if !w.troubled {
+	if w.trouble == nil {
 		w.log.conn.log.Warn("what became of a batch is unknown; it is sent again", "error", err)
-		w.troubled = true
+		w.trouble = failed("write to the log", err)
 	}
 }
 

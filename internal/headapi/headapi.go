@@ -40,7 +40,10 @@ const (
 const (
 	StateReady     = "ready"     // the head follows the log
 	StateReplaying = "replaying" // the head is reading the log; acceptance goes on
-	StateSlow      = "slow"      // the keyspace does not take what the head has
+	StateSlow      = "slow"      // the keyspace does not take what the head has; acceptance goes on
+	StateFull      = "full"      // the log has no room: gateways wait
+	StateDisk      = "disk"      // a disk is nearly full: gateways wait
+	StateStalled   = "stalled"   // the log does not confirm batches: gateways wait
 )
 
 // Header is the first chunk of an answer.

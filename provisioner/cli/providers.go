@@ -159,6 +159,9 @@ func printProvider(w io.Writer, p control.Provider) {
 		if i.Says != "" {
 			say(w, ", %s", i.Says)
 		}
+		if i.Since != nil {
+			say(w, " since %s (%s)", i.Since.Format(time.RFC3339), i.Detail)
+		}
 		if i.PID != 0 {
 			say(w, ", pid %d", i.PID)
 		}

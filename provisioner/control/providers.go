@@ -3,10 +3,12 @@ package control
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 
+	"berth/internal/headapi"
 	"berth/provisioner/plan"
 	"berth/provisioner/runtime"
 	"berth/schema"
@@ -65,7 +67,11 @@ func (s *Server) view(p *record.Provider, steps []plan.Step, actual plan.World) 
 			continue
 		}
 		says := state.Services[role]
-		v.Instances = append(v.Instances, Instance{Instance: i, Address: says.Address, Says: says.State, Detail: says.Detail})
+		shown := Instance{Instance: i, Address: says.Address, Says: says.State, Detail: says.Detail}
+		if !says.Since.IsZero() {
+			shown.Since = &says.Since
+		}
+		v.Instances = append(v.Instances, shown)
 	}
 	var own []plan.Step
 	for _, step := range steps {
@@ -106,12 +112,25 @@ func stateOf(p *record.Provider, state plan.State, own []plan.Step) (word, detai
 		return Removed, detail
 	// A fresh record that the loop has not been told of yet has no steps and no instances.
 	case len(own) == 0 && state.Announced && running(state):
-		return Ready, ""
+		return atWork(state)
 	case state.Announced:
 		return Degraded, detail
 	default:
 		return Starting, detail
 	}
+}
+
+// atWork returns the state of a provider whose instances all run: ready, unless ingest says that something is wrong.
+func atWork(state plan.State) (word, detail string) {
+	says := state.Services[record.RoleIngest]
+	if says.Since.IsZero() {
+		return Ready, ""
+	}
+	detail = fmt.Sprintf("ingest is %s since %s: %s", says.State, says.Since.UTC().Format("2006-01-02 15:04:05 MST"), says.Detail)
+	if says.State == headapi.StateReplaying {
+		return Ready, detail
+	}
+	return Degraded, detail
 }
 
 func running(state plan.State) bool {

@@ -53,7 +53,7 @@ type Provider struct {
 	Host      string      `json:"host"` // to send to
 	Keyspace  string      `json:"keyspace"`
 	State     string      `json:"state"`  // ready, starting, degraded, removing, removed, resting
-	Detail    string      `json:"detail"` // what it waits for
+	Detail    string      `json:"detail"` // what it waits for, or what is wrong
 	Created   time.Time   `json:"created"`
 	Removed   *time.Time  `json:"removed,omitempty"`
 	DataKept  bool        `json:"data_kept,omitempty"` // of a removed one
@@ -74,9 +74,10 @@ const (
 // Instance is a running instance: what the runtime knows, and what it says of itself.
 type Instance struct {
 	runtime.Instance
-	Address string `json:"address,omitempty"`
-	Says    string `json:"says,omitempty"` // ready, replaying, slow
-	Detail  string `json:"detail,omitempty"`
+	Address string     `json:"address,omitempty"`
+	Says    string     `json:"says,omitempty"` // ready, replaying, slow, full, disk, stalled
+	Detail  string     `json:"detail,omitempty"`
+	Since   *time.Time `json:"since,omitempty"` // when what it says began; absent: it is as it should be
 }
 
 // Settings are a provider's settings in a form for people.

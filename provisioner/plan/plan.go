@@ -235,11 +235,12 @@ func planOrphan(name string, state State) []Step {
 	return steps
 }
 
-// Healthy reports whether an instance that says this of itself does its work. One that is slow is at work too, and one
-// that is still reading its log takes readings and answers as far as it can, and says how far that is.
+// Healthy reports whether an instance that says this of itself does its work. One that is slow, or has its gateways wait
+// for the log or the disk, is at work too: another start would not help it. One that is still reading its log takes
+// readings and answers as far as it can, and says how far that is.
 func Healthy(s record.Service) bool {
 	switch s.State {
-	case headapi.StateReady, headapi.StateReplaying, headapi.StateSlow:
+	case headapi.StateReady, headapi.StateReplaying, headapi.StateSlow, headapi.StateFull, headapi.StateDisk, headapi.StateStalled:
 		return true
 	default:
 		return false

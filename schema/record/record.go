@@ -11,6 +11,7 @@
 //	pipeline (provider)     pipeline                   Pipeline: all that its instances may know
 //	pipeline (provider)     gateway.<sha256 of name>   GatewayKey
 //	services (provider)     <role>.<instance>          Service, expires unless renewed
+//	episodes (provider)     <role>                     Episodes: what was out of the ordinary, kept by the instance
 package record
 
 import (
@@ -186,8 +187,25 @@ type Service struct {
 	Started  time.Time `json:"started"`
 	State    string    `json:"state"` // "ready", "replaying", "slow", ...: one word
 	Detail   string    `json:"detail,omitempty"`
+	Since    time.Time `json:"since,omitzero"`     // when the state began; zero: it is as it should be
+	Episodes []Episode `json:"episodes,omitempty"` // all that last now, the gravest first: its state is the first one's
 	PID      int       `json:"pid,omitempty"`
 }
 
 // Key returns the service's key in its provider's own bucket: <role>.<instance>.
 func (s Service) Key() string { return fmt.Sprintf("%s.%s", s.Role, s.Instance) }
+
+// Episode is a time in which an instance was not as it should be.
+type Episode struct {
+	State  string    `json:"state"`
+	Detail string    `json:"detail,omitempty"` // as it was last
+	From   time.Time `json:"from"`
+	To     time.Time `json:"to,omitzero"`     // zero: it lasts
+	Times  int       `json:"times,omitempty"` // how often it ended and began again at once; 0: never
+}
+
+// Episodes are what an instance's role keeps of its episodes: those that last, then the newest that have ended.
+type Episodes struct {
+	Version  int       `json:"version"`
+	Episodes []Episode `json:"episodes"`
+}

@@ -1,0 +1,48 @@
+package web
+
+import (
+	"net/http"
+	"time"
+
+	"berth/schema/record"
+)
+
+// trouble is what a provider's pages say of something out of the ordinary.
+type trouble struct {
+	State  string
+	Detail string // as ingest said it, in English
+	Since  time.Time
+}
+
+// away is the state of an instance of which nothing is heard.
+const away = "away"
+
+// troublesOf returns what is out of the ordinary with a provider's ingest, the gravest first. It asks nobody: the
+// registry tells.
+func (w *Web) troublesOf(provider string) []trouble {
+	var troubles []trouble
+	found := false
+	for _, s := range w.dir.instances(provider) {
+		if s.Role != record.RoleIngest {
+			continue
+		}
+		found = true
+		for _, e := range s.Episodes {
+			troubles = append(troubles, trouble{State: e.State, Detail: e.Detail, Since: e.From})
+		}
+	}
+	if !found {
+		return []trouble{{State: away}}
+	}
+	return troubles
+}
+
+// troublesData is the part of a provider's pages that says what is out of the ordinary.
+type troublesData struct{ frame }
+
+// troublesPart answers with that part alone.
+func (w *Web) troublesPart(rw http.ResponseWriter, r *http.Request) error {
+	d := troublesData{}
+	w.fill(&d.frame, r, "books.title")
+	return w.render(rw, http.StatusOK, "books", "troubles", &d)
+}
