@@ -58,7 +58,7 @@ func (i *Ingest) answerBooks(ctx context.Context, _ []byte, reply func([]byte) e
 // books returns the running totals, and what the log and the head hold. When NATS does not say what the log holds, it is
 // what it said before.
 func (i *Ingest) books(ctx context.Context) *api.Books {
-	b := &api.Books{At: time.Now()}
+	b := &api.Books{At: i.o.Now()}
 	totals, inHand := i.committer.Totals()
 	b.Frames.Received, b.Frames.Committed = totals.FramesReceived, totals.FramesCommitted
 	b.Frames.Rejected, b.Frames.GivenUp, b.Frames.InHand = totals.FramesRejected, totals.FramesGivenUp, inHand

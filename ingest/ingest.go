@@ -2,8 +2,10 @@
 // into the log, the head that holds what is not yet stored, and the sealer that stores it.
 //
 // It gives New, Start, Stop and Addr. It leaves the parts to the packages below it, and flags and exit codes to
-// cmd/ingest. Its one invariant: of a provider one instance writes. Starting, it takes the keyspace's lock and claims the
-// log; when another instance claims it, this one stops.
+// cmd/ingest. Its one invariant: of a provider one instance writes. Starting, it claims the log, then waits for the
+// keyspace's lock and for the port. The claim is first because it ends the instance before this one, whatever became of
+// that: paused, cut off or still at work, it is refused by the log when it next writes, stops, and gives lock and port
+// back. With the lock first, the new one would wait for an instance that nothing tells to stop.
 package ingest
 
 import (
@@ -38,11 +40,12 @@ type Options struct {
 	PortBase    int    // the port is PortBase and the provider's slot; 0: any port
 	Bus         string // URL of NATS
 	Credentials bus.Credentials
-	Keyspaces   string       // URL of the keyspaces
-	Instance    string       // its name in the registry
-	Spec        string       // hash of what it was started with
-	HeadBudget  int64        // bytes that the head's readings may take; 0: head.DefaultBudget
-	Logger      *slog.Logger // nil: none
+	Keyspaces   string           // URL of the keyspaces
+	Instance    string           // its name in the registry
+	Spec        string           // hash of what it was started with
+	HeadBudget  int64            // bytes that the head's readings may take; 0: head.DefaultBudget
+	Now         func() time.Time // the wall clock, which may jump; nil: time.Now
+	Logger      *slog.Logger     // nil: none
 }
 
 // Validate returns an Invalid error that names what is missing.
@@ -91,6 +94,8 @@ type Ingest struct {
 
 	conn      *bus.Conn
 	settings  *settings
+	backend   keyspace.Backend
+	wrap      func(keyspace.Writer) keyspace.Writer // tests end the process within a write; nil: nothing
 	keyspace  keyspace.Writer
 	journal   *bus.Log
 	writer    *bus.Writer
@@ -116,6 +121,9 @@ func New(o Options) (*Ingest, error) {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	log := o.Logger.With("provider", o.Provider)
 	return &Ingest{
@@ -143,11 +151,17 @@ func (i *Ingest) start(ctx context.Context) error {
 	if err := i.watchSettings(ctx); err != nil {
 		return err
 	}
-	if err := i.openKeyspace(ctx); err != nil {
+	if err := i.openBackend(); err != nil {
 		return err
 	}
 	writer, claim, err := i.claimLog(ctx)
 	if err != nil {
+		return err
+	}
+	if err := i.openKeyspace(ctx); err != nil {
+		return err
+	}
+	if err := i.look(ctx, claim); err != nil {
 		return err
 	}
 	i.follow(claim)
@@ -245,27 +259,43 @@ func (i *Ingest) claimLog(ctx context.Context) (*bus.Writer, *claim, error) {
 	if i.journal, err = i.conn.OpenLog(ctx); err != nil {
 		return nil, nil, err
 	}
-	position, err := i.keyspace.Position(ctx)
+	position, err := i.position(ctx)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read the keyspace's position: %w", err)
+		return nil, nil, err
+	}
+	if last := i.settings.pipeline().Settings.DropLog; 0 < last && last < position.Sequence {
+		if err := i.journal.Abandon(ctx, last); err != nil {
+			return nil, nil, err
+		}
 	}
 	c := &claim{id: i.o.Instance + "-" + rand.Text()}
 	writer, sequence, err := i.journal.Claim(ctx, c.id, position.Sequence, func(prev []byte) ([]byte, error) {
 		c.totals = i.totalsOf(prev)
 		var e batch.Encoder
-		return e.Encode(nil, &batch.Header{Kind: batch.Claim, Claim: c.id, Created: time.Now().UnixNano(), Totals: c.totals}), nil
+		return e.Encode(nil, &batch.Header{Kind: batch.Claim, Claim: c.id, Created: i.o.Now().UnixNano(), Totals: c.totals}), nil
 	})
+	if older, ok := errors.AsType[*bus.OlderLogError](err); ok {
+		return nil, nil, schema.Errorf(schema.Conflict, "%v: it was restored from an older copy, and what was acknowledged since is missing", older).
+			WithNext("restore a log that ends at %d or later; without one, provisioner set %s --drop-log %d gives its %d messages up and begins anew",
+				older.Above, i.o.Provider, older.Last, older.Messages).WithCause(err)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
 	i.push("log", otherStop, func(context.Context) error { writer.Close(); return nil })
+	i.writer, c.sequence = writer, sequence
+	return writer, c, nil
+}
+
+// look notes where the log begins, now that the instance before this one trims it no more.
+func (i *Ingest) look(ctx context.Context, c *claim) error {
 	state, err := i.journal.State(ctx)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	i.logState, i.writer = state, writer
-	c.sequence, c.first = sequence, state.First
-	return writer, c, nil
+	i.logState = state
+	c.first = state.First
+	return nil
 }
 
 // totalsOf returns the running totals that the log's last message carries. Frames that its instance had in hand when it
@@ -289,14 +319,14 @@ func (i *Ingest) totalsOf(last []byte) batch.Totals {
 // follow makes the head.
 func (i *Ingest) follow(c *claim) {
 	i.head = head.New(head.Options{
-		Budget: i.o.HeadBudget, Logger: i.log,
+		Budget: i.o.HeadBudget, Now: i.o.Now, Logger: i.log,
 		Committed: func() uint64 { return max(c.sequence, i.committer.Sequence()) },
 	}, c.first, c.sequence)
 }
 
 // commit starts the committer.
 func (i *Ingest) commit(writer *bus.Writer, c *claim) {
-	i.committer = commit.New(commit.Options{Writer: writer, Claim: c.id, Totals: c.totals, Logger: i.log, Follow: i.head.Follow})
+	i.committer = commit.New(commit.Options{Writer: writer, Claim: c.id, Totals: c.totals, Logger: i.log, Now: i.o.Now, Follow: i.head.Follow})
 }
 
 func (i *Ingest) pushCommitter() { i.push("committer", commitStop, i.committer.Close) }
@@ -304,7 +334,7 @@ func (i *Ingest) pushCommitter() { i.push("committer", commitStop, i.committer.C
 // seal starts the sealer; stopping, it stores what the head holds, unless another instance has taken over.
 func (i *Ingest) seal(ctx context.Context) {
 	i.sealer = seal.New(seal.Options{
-		Head: i.head, Keyspace: i.keyspace, Aside: i.setBlockAside, Logger: i.log,
+		Head: i.head, Keyspace: i.keyspace, Aside: i.setBlockAside, Now: i.o.Now, Logger: i.log,
 		Retention: func() time.Duration { return i.settings.pipeline().Settings.Retention },
 		Trim: func(ctx context.Context, upTo uint64) error {
 			err := i.journal.Trim(ctx, upTo)
@@ -356,7 +386,7 @@ func (i *Ingest) openGate(ctx context.Context) error {
 	}
 	g, err := gate.New(gate.Options{
 		Address: net.JoinHostPort(i.o.Host, strconv.Itoa(port)), Committer: i.committer, Decoders: format.New(table),
-		Pipeline: pipeline, Keys: keys, Rejects: i.keepReject, Ready: i.ready, Logger: i.log,
+		Pipeline: pipeline, Keys: keys, Rejects: i.keepReject, Ready: i.ready, Logger: i.log, Now: i.o.Now,
 	})
 	if err != nil {
 		return err

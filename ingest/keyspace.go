@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -13,23 +14,43 @@ import (
 	"berth/schema/catalog"
 )
 
+// openBackend opens the backend of the provider's keyspace.
+func (i *Ingest) openBackend() (err error) {
+	if i.backend, err = open.Open(i.o.Keyspaces, i.log); err != nil {
+		return err
+	}
+	i.push("keyspaces", otherStop, func(context.Context) error { return i.backend.Close() })
+	return nil
+}
+
+// position returns the highest position that the keyspace knows, whoever writes it.
+func (i *Ingest) position(ctx context.Context) (schema.Position, error) {
+	reader, err := i.backend.Reader(ctx, i.settings.pipeline().Keyspace)
+	if err != nil {
+		return schema.Position{}, fmt.Errorf("open the keyspace to read: %w", err)
+	}
+	position, err := reader.Position(ctx)
+	if err = errors.Join(err, reader.Close()); err != nil {
+		return schema.Position{}, fmt.Errorf("read the keyspace's position: %w", err)
+	}
+	return position, nil
+}
+
 // openKeyspace opens the provider's keyspace as its one writer. An instance before this one may still be ending: it is
 // waited for.
 func (i *Ingest) openKeyspace(ctx context.Context) error {
-	backend, err := open.Open(i.o.Keyspaces, i.log)
-	if err != nil {
-		return err
-	}
-	i.push("keyspaces", otherStop, func(context.Context) error { return backend.Close() })
 	name := i.settings.pipeline().Keyspace
-	err = retry(ctx, keyspaceWait, func() (again bool, err error) {
-		i.keyspace, err = backend.Writer(ctx, name)
+	err := retry(ctx, keyspaceWait, func() (again bool, err error) {
+		i.keyspace, err = i.backend.Writer(ctx, name)
 		return schema.Is(err, schema.Conflict), err
 	}, func(err error) {
 		i.log.Warn("waiting for the keyspace, which another process still holds", "error", err)
 	})
 	if err != nil {
 		return fmt.Errorf("open keyspace %s: %w", name, err)
+	}
+	if i.wrap != nil {
+		i.keyspace = i.wrap(i.keyspace)
 	}
 	i.push("keyspace", otherStop, func(context.Context) error { return i.keyspace.Close() })
 	return nil

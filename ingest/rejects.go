@@ -42,7 +42,7 @@ func (i *Ingest) keepReject(r api.Reject) {
 // setBlockAside keeps what the keyspace can never take among the rejects.
 func (i *Ingest) setBlockAside(ctx context.Context, r *seal.Refused) error {
 	err := i.putReject(ctx, &api.Reject{
-		Time: time.Now(), Gateway: r.Gateway, Protocol: "keyspace", Format: r.What, Code: schema.CodeOf(r.Why),
+		Time: i.o.Now(), Gateway: r.Gateway, Protocol: "keyspace", Format: r.What, Code: schema.CodeOf(r.Why),
 		Reason: schema.Show(r.Why), Readings: uint64(max(r.Readings, 0)), Size: len(r.Data), Raw: r.Data[:min(len(r.Data), maxRaw)],
 	})
 	if err != nil {
@@ -55,7 +55,7 @@ func (i *Ingest) setBlockAside(ctx context.Context, r *seal.Refused) error {
 // setMessageAside keeps a message of the log that cannot be read among the rejects.
 func (i *Ingest) setMessageAside(ctx context.Context, sequence uint64, data []byte, why error) error {
 	err := i.putReject(ctx, &api.Reject{
-		Time: time.Now(), Protocol: "log", Format: fmt.Sprintf("message %d", sequence), Code: schema.CodeOf(why),
+		Time: i.o.Now(), Protocol: "log", Format: fmt.Sprintf("message %d", sequence), Code: schema.CodeOf(why),
 		Reason: schema.Show(why), Size: len(data), Raw: data[:min(len(data), maxRaw)],
 	})
 	if err != nil {

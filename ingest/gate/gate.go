@@ -23,7 +23,7 @@ import (
 	"berth/schema/record"
 )
 
-// Options are what a Gate is made with. All but Keys, Rejects, Ready, Memory and Limits are needed.
+// Options are what a Gate is made with. All but Keys, Rejects, Ready, Memory, Limits and Now are needed.
 type Options struct {
 	Address   string // host:port; port 0 is any
 	Committer *commit.Committer
@@ -35,6 +35,7 @@ type Options struct {
 	Logger    *slog.Logger
 	Memory    int64 // bytes that payloads in the making may take together; intake.DefaultMemory if 0
 	Limits    intake.Limits
+	Now       func() time.Time // the wall clock; nil: time.Now
 }
 
 // Gate is a provider's port.
@@ -56,7 +57,7 @@ func New(o Options) (*Gate, error) {
 	g := &Gate{o: o}
 	g.in = intake.New(intake.Options{
 		Committer: o.Committer, Decoders: o.Decoders, Rejects: o.Rejects, Ready: o.Ready, Logger: o.Logger,
-		Keys: intake.NewKeys(o.Pipeline, o.Keys), Limits: o.Limits, Memory: o.Memory,
+		Keys: intake.NewKeys(o.Pipeline, o.Keys), Limits: o.Limits, Memory: o.Memory, Now: o.Now,
 	})
 	for _, protocol := range protocols {
 		g.listeners = append(g.listeners, protocol(g.in))

@@ -48,10 +48,10 @@ type rollupRound struct {
 type marking struct{ first, last time.Time }
 
 // marked notes which ended spans blocks have just touched.
-func (r *rollupRound) marked(now time.Time, marks []keyspace.Mark) {
+func (r *rollupRound) marked(now, wall time.Time, marks []keyspace.Mark) {
 	for i := range marks {
 		key := marks[i].RollupKey
-		if key.Start+key.Span.Length() > now.UnixNano() {
+		if key.Start+key.Span.Length() > wall.UnixNano() {
 			continue
 		}
 		if r.recent == nil || len(r.recent) >= maxRecent {
@@ -116,8 +116,8 @@ func (s *Sealer) rollSome(ctx context.Context, now time.Time, busy bool) (*write
 			return w, err
 		}
 	}
-	begun := s.Now()
-	for len(r.keys) > 0 && len(w.changes.Rollups) < rollBatch && s.Now().Sub(begun) < rollSlice {
+	begun := s.Steady()
+	for len(r.keys) > 0 && len(w.changes.Rollups) < rollBatch && s.Steady().Sub(begun) < rollSlice {
 		key := r.keys[0]
 		rolled, err := s.compute(ctx, key)
 		if errors.Is(err, errBroken) {
@@ -133,7 +133,7 @@ func (s *Sealer) rollSome(ctx context.Context, now time.Time, busy bool) (*write
 		}
 		w.changes.Rollups = append(w.changes.Rollups, *rolled)
 	}
-	r.nextAt = s.Now()
+	r.nextAt = s.Steady()
 	if busy {
 		r.nextAt = r.nextAt.Add(rollRest * r.nextAt.Sub(begun))
 	}
@@ -146,12 +146,12 @@ func (s *Sealer) scan(ctx context.Context, now time.Time) error {
 	if !r.more {
 		clear(r.passed)
 	}
-	begun := s.Now()
+	begun, wall := s.Steady(), s.Now()
 	oldest := int64(0)
 	if s.Retention != nil {
-		oldest = now.Add(-s.Retention()).UnixNano()
+		oldest = wall.Add(-s.Retention()).UnixNano()
 	}
-	err := s.Keyspace.Unrolled(ctx, now.Add(-spanRest).UnixNano(), func(key keyspace.RollupKey) bool {
+	err := s.Keyspace.Unrolled(ctx, wall.Add(-spanRest).UnixNano(), func(key keyspace.RollupKey) bool {
 		_, broken := r.broken[key]
 		_, passed := r.passed[key]
 		switch {
@@ -168,7 +168,7 @@ func (s *Sealer) scan(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("look for rollups to compute: %w", err)
 	}
-	took := s.Now().Sub(begun)
+	took := s.Steady().Sub(begun)
 	r.scanAt = now.Add(max(scanEvery, scanRest*took))
 	r.more = len(r.keys) == scanMost
 	if r.more {

@@ -70,11 +70,13 @@ type Options struct {
 	Aside     func(ctx context.Context, r *Refused) error
 	Retention func() time.Duration // of readings; nil: for ever
 	Rollups   time.Duration        // retention of rollups, at least that of readings; 0: five years
-	Now       func() time.Time     // nil: time.Now
+	Now       func() time.Time     // the wall clock, which may jump: it says what has ended, or is too old. nil: time.Now
+	Steady    func() time.Time     // a clock that never jumps: by it rests are measured. nil: time.Now, of which Go compares the monotonic part
 	Logger    *slog.Logger         // nil: none
 }
 
-// Sealer writes for one provider. Its methods other than State and Hurry belong to one goroutine.
+// Sealer writes for one provider. Times in it are of the steady clock, unless they are called wall. Its methods other than
+// State and Hurry belong to one goroutine.
 type Sealer struct {
 	Options
 	encoder head.Encoder
@@ -102,6 +104,9 @@ func New(o Options) *Sealer {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Steady == nil {
+		o.Steady = time.Now
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -176,7 +181,7 @@ func (s *Sealer) Run(ctx context.Context) {
 // Round does the most urgent work, a bounded piece of it, and returns how long the next round may wait. After an error
 // nothing is lost, and the next round tries the same again.
 func (s *Sealer) Round(ctx context.Context) (rest time.Duration, err error) {
-	now := s.Now()
+	now := s.Steady()
 	s.begin(now)
 	if err := s.finish(ctx); err != nil {
 		return 0, err
@@ -246,7 +251,7 @@ func (s *Sealer) sealParts(ctx context.Context) error {
 // Finish seals what a stop should leave behind: everything in the head as blocks and tails, and a trimmed log. It gives
 // up when the context ends; then the log has the rest.
 func (s *Sealer) Finish(ctx context.Context) error {
-	s.begin(s.Now())
+	s.begin(s.Steady())
 	for {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("finish sealing: %w", err)
@@ -280,7 +285,8 @@ func (s *Sealer) sweep(now time.Time) {
 		return
 	}
 	s.sweepAt = now.Add(sweepEvery)
-	s.Head.Sweep(now.Add(-dayRest).UnixNano(), now.Add(-idleAfter).UnixNano())
+	wall := s.Now()
+	s.Head.Sweep(wall.Add(-dayRest).UnixNano(), wall.Add(-idleAfter).UnixNano())
 }
 
 // expire drops what is older than its retention. It can wait: an error only puts it off.
@@ -290,7 +296,8 @@ func (s *Sealer) expire(ctx context.Context, now time.Time) {
 	}
 	s.expireAt = now.Add(expireEvery)
 	retention := s.Retention()
-	blocks, rollups := now.Add(-retention), now.Add(-max(retention, s.Rollups)) // a chart of readings needs their rollups
+	wall := s.Now()
+	blocks, rollups := wall.Add(-retention), wall.Add(-max(retention, s.Rollups)) // a chart of readings needs their rollups
 	if err := s.Keyspace.Expire(ctx, blocks.UnixNano(), rollups.UnixNano()); err != nil {
 		s.Logger.Warn("what is old cannot be dropped yet", "error", err)
 		s.expireAt = now.Add(failedRest)

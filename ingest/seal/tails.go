@@ -79,7 +79,7 @@ func (s *Sealer) sealTails(ctx context.Context) error {
 func (s *Sealer) endTails(ctx context.Context) error {
 	if t := &s.tails; t.running && len(t.names) == 0 {
 		s.pending = append(s.pending, written{receipt: s.last, trim: t.upTo})
-		t.end(s.Now())
+		t.end(s.Steady())
 	}
 	return s.settle(ctx)
 }

@@ -58,7 +58,8 @@ type world struct {
 	head     *head.Head
 	sealer   *seal.Sealer
 	budget   int64
-	clock    time.Time
+	clock    time.Time     // the steady one
+	jump     time.Duration // the wall clock is so far from it
 	aside    []*seal.Refused
 	asideErr error                           // what setting aside returns, if it cannot be done
 	keep     time.Duration                   // retention of readings; 0: for ever
@@ -107,10 +108,10 @@ func (w *world) begin() {
 	w.check(err)
 	claim := w.log.claim(position.Sequence, w.encoder.Encode(nil, &batch.Header{Kind: batch.Claim, Claim: "c", Created: w.clock.UnixNano()}))
 	first, _ := w.log.bounds()
-	now := func() time.Time { return w.clock }
+	now, steady := func() time.Time { return w.clock.Add(w.jump) }, func() time.Time { return w.clock }
 	w.head = head.New(head.Options{Budget: w.budget, Now: now}, first, claim)
 	o := seal.Options{
-		Head: w.head, Keyspace: w.keyspace, Trim: w.log.trim, Now: now, Logger: slog.New(slog.DiscardHandler),
+		Head: w.head, Keyspace: w.keyspace, Trim: w.log.trim, Now: now, Steady: steady, Logger: slog.New(slog.DiscardHandler),
 		Aside: func(_ context.Context, r *seal.Refused) error {
 			if w.asideErr == nil {
 				w.aside = append(w.aside, r)

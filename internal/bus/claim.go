@@ -31,10 +31,10 @@ type permanent struct{ error }
 
 // Claim makes the caller the log's one writer: it publishes a claim behind everything in the log, after which the log
 // takes batches only from the returned Writer, until the next claim. id must never have been used before. above is the
-// highest sequence that the keyspace knows: a log that begins anew begins above it. payload returns the claim's data; it
-// is given that of the log's last message, nil if there is none, and may be called several times. The claim's sequence
-// is the end mark for reading what came before. Claim tries until ctx ends; Unavailable if the log is so full that not
-// even a claim fits.
+// highest sequence that the keyspace knows: a log that begins anew, empty, begins above it. payload returns the claim's
+// data; it is given that of the log's last message, nil if there is none, and may be called several times. The claim's
+// sequence is the end mark for reading what came before. Claim tries until ctx ends; Unavailable if the log is so full
+// that not even a claim fits, *OlderLogError if it holds messages and ends before above.
 func (l *Log) Claim(
 	ctx context.Context, id string, above uint64, payload func(prev []byte) ([]byte, error),
 ) (*Writer, uint64, error) {
@@ -123,18 +123,38 @@ func (c *claimant) publish(ctx context.Context, last message, fence bool) (seque
 	return ack.Sequence, nil
 }
 
-// begin moves the end of a log that is behind the keyspace, so that its next message has the given sequence. Such a log
-// was made anew, and is empty, or was restored from a copy older than the keyspace.
+// OlderLogError says that a log holds messages and yet ends before what the keyspace knows: it was restored from an older
+// copy, or is not the keyspace's log at all.
+type OlderLogError struct {
+	LogState
+	Above uint64 // the highest sequence that the keyspace knows
+}
+
+func (e *OlderLogError) Error() string {
+	return fmt.Sprintf("the log ends at message %d, and the keyspace already has what came up to %d", e.Last, e.Above)
+}
+
+// begin moves the end of an empty log that is behind the keyspace, so that its next message has the given sequence.
 func (l *Log) begin(ctx context.Context, sequence uint64) error {
 	s, err := l.State(ctx)
 	if err != nil {
 		return err
 	}
 	if s.Messages > 0 {
-		l.conn.log.Warn("the log is older than the keyspace and begins anew above it", "first", s.First, "last", s.Last,
-			"begins_at", sequence)
+		return &permanent{&OlderLogError{s, sequence - 1}}
 	}
 	return failed("move the log's end", l.stream.Purge(ctx, jetstream.WithPurgeSequence(sequence)))
+}
+
+// Abandon gives up what the log holds, if it ends at last: a log that an [OlderLogError] told of and that nobody wants.
+// It is empty then, and begins anew with the next claim.
+func (l *Log) Abandon(ctx context.Context, last uint64) error {
+	s, err := l.State(ctx)
+	if err != nil || s.Messages == 0 || s.Last != last {
+		return err
+	}
+	l.conn.log.Warn("what the log holds is given up, as ordered", "first", s.First, "last", s.Last, "messages", s.Messages)
+	return failed("empty the log", l.stream.Purge(ctx))
 }
 
 // lookPast returns the newest message that is no fence, from m backwards; m when there is none.

@@ -155,8 +155,41 @@ func TestLogBeginsAboveTheKeyspace(t *testing.T) {
 		t.Errorf("a log as far as the keyspace: the claim is %d", seq)
 	}
 	w.Close()
-	if _, seq = claim(t, l, "three", 10_000); seq != 10_001 {
-		t.Errorf("a log behind the keyspace: the claim is %d", seq)
+}
+
+// TestOlderLogIsRefusedUntilItIsAbandoned has a log hold messages and yet end before what the keyspace knows.
+func TestOlderLogIsRefusedUntilItIsAbandoned(t *testing.T) {
+	h := newHouse(t)
+	l := openLog(h, LogOptions{})
+	w, _ := claim(t, l, "one", 500)
+	w.Close()
+	older := func() *OlderLogError {
+		t.Helper()
+		_, _, err := l.Claim(t.Context(), "two", 10_000, func([]byte) ([]byte, error) { return []byte("two"), nil })
+		e, ok := errors.AsType[*OlderLogError](err)
+		if !ok {
+			t.Fatalf("a log behind the keyspace: %v", err)
+		}
+		return e
+	}
+	if e := older(); e.Messages != 1 || e.Last != 501 || e.Above != 10_000 {
+		t.Errorf("the refusal says %+v", e)
+	}
+	if err := l.Abandon(t.Context(), 500); err != nil {
+		t.Fatal(err)
+	}
+	older() // another log was meant
+	if first, data := contents(t, l); first != 501 || len(data) != 1 {
+		t.Errorf("the refused log begins at %d with %q", first, data)
+	}
+	if err := l.Abandon(t.Context(), 501); err != nil {
+		t.Fatal(err)
+	}
+	if _, seq := claim(t, l, "three", 10_000); seq != 10_001 {
+		t.Errorf("after it was abandoned the log begins at %d", seq)
+	}
+	if err := l.Abandon(t.Context(), 501); err != nil { // the order stands, the log is another
+		t.Fatal(err)
 	}
 	if first, data := contents(t, l); first != 10_001 || len(data) != 1 {
 		t.Errorf("the log begins at %d with %q", first, data)

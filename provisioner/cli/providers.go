@@ -300,6 +300,7 @@ func (a *app) set() *cobra.Command {
 	var (
 		tag, retention, timezone string
 		attributes               []string
+		dropLog                  uint64
 	)
 	cmd := &cobra.Command{
 		Use: "set <provider>", Short: "Change a provider's settings; they are live within a second", Args: args(1), ValidArgsFunction: a.names,
@@ -317,6 +318,9 @@ func (a *app) set() *cobra.Command {
 			}
 			if given("timezone") {
 				change.Timezone = &timezone
+			}
+			if given("drop-log") {
+				change.DropLog = &dropLog
 			}
 			answer, err := c.Set(cmd.Context(), args[0], change)
 			if err != nil {
@@ -338,5 +342,6 @@ func (a *app) set() *cobra.Command {
 	f.StringSliceVar(&attributes, "attribute-tags", nil, "tags that are kept with the gateway, such as site,model")
 	f.StringVar(&retention, "retention", "", "how long readings are kept, such as 400d")
 	f.StringVar(&timezone, "timezone", "", "IANA name, such as Europe/Berlin")
+	f.Uint64Var(&dropLog, "drop-log", 0, "give up what a log holds that ends at this message, before what the keyspace has")
 	return cmd
 }

@@ -256,6 +256,9 @@ func (c SettingsChange) apply(s *record.Settings) error {
 	if c.Timezone != nil {
 		s.Timezone = *c.Timezone
 	}
+	if c.DropLog != nil {
+		s.DropLog = *c.DropLog
+	}
 	return s.Validate()
 }
 

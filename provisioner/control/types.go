@@ -95,6 +95,7 @@ type SettingsChange struct {
 	AttributeTags *[]string `json:"attribute_tags,omitempty"`
 	Retention     *string   `json:"retention,omitempty"`
 	Timezone      *string   `json:"timezone,omitempty"`
+	DropLog       *uint64   `json:"drop_log,omitempty"`
 }
 
 // SettingsChanged are the settings after a change.

@@ -69,6 +69,7 @@ type Settings struct {
 	Future        time.Duration `json:"future"`                   // how far ahead of now a reading's time may lie, ns
 	Timezone      string        `json:"timezone"`                 // IANA name
 	Limits        Limits        `json:"limits"`
+	DropLog       uint64        `json:"drop_log,omitempty"` // a log that ends here, before what the keyspace has, may be given up
 }
 
 // MostSensors is the highest limit of a gateway's sensors: so many with the longest names fit the row of a gateway, a

@@ -109,7 +109,8 @@ type Options struct {
 	Logger    *slog.Logger
 	Keys      *Keys
 	Limits    Limits
-	Memory    int64 // bytes that payloads in the making may take together; 64 MB if 0
+	Memory    int64            // bytes that payloads in the making may take together; 64 MB if 0
+	Now       func() time.Time // the wall clock, for readings without a time and for the window of times; time.Now if nil
 }
 
 // Intake takes payloads in. It is safe for concurrent use.
@@ -120,6 +121,7 @@ type Intake struct {
 
 	ctx      context.Context
 	cancel   context.CancelFunc
+	now      func() time.Time
 	keys     atomic.Pointer[Keys]
 	ready    func() bool
 	decoders *format.Decoders
@@ -135,10 +137,13 @@ func New(o Options) *Intake {
 	if o.Memory == 0 {
 		o.Memory = DefaultMemory
 	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	in := &Intake{
 		Limits: o.Limits.withDefaults(), Log: o.Logger, Committer: o.Committer,
-		ctx: ctx, cancel: cancel, ready: o.Ready, decoders: o.Decoders, memory: budget.New(o.Memory),
+		ctx: ctx, cancel: cancel, now: o.Now, ready: o.Ready, decoders: o.Decoders, memory: budget.New(o.Memory),
 	}
 	in.keys.Store(o.Keys)
 	in.rejects.start(o.Rejects, o.Logger)
@@ -185,7 +190,7 @@ type Payload struct {
 // Decode appends the readings of a payload to rows. The error is that the payload as a whole is refused: nothing was
 // taken of it.
 func (in *Intake) Decode(k *Keys, id Identity, p *Payload, rows *batch.Rows) (format.Report, error) {
-	request := format.Request{Sender: k.Sender(id), Precision: p.Precision, Now: time.Now().UnixNano(), Settings: &k.Settings}
+	request := format.Request{Sender: k.Sender(id), Precision: p.Precision, Now: in.now().UnixNano(), Settings: &k.Settings}
 	report, err := in.decoders.Decode(p.Format, p.Data, &request, rows)
 	if err != nil {
 		reason := format.ReasonSyntax
