@@ -32,7 +32,7 @@ import (
 	"berth/schema/record"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func verify(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const enrolmentKey = "bk_0123456789abcdefghijklmnop"
 
@@ -143,8 +143,8 @@ func (h *house) books() (b api.Books) {
 	return b
 }
 
-// readings returns how many readings of a gateway the head and the keyspace have together.
-func (h *house) readings(gateway string, withHead bool) int {
+// readings returns how many readings of crane-1 the head and the keyspace have together.
+func (h *house) readings(withHead bool) int {
 	h.t.Helper()
 	var sources []block.Source
 	take := func(data []byte) error {
@@ -153,7 +153,7 @@ func (h *house) readings(gateway string, withHead bool) int {
 		return err
 	}
 	if withHead {
-		request, err := json.Marshal(headapi.PartsRequest{Gateway: gateway, From: math.MinInt64 / 2, To: math.MaxInt64 / 2})
+		request, err := json.Marshal(headapi.PartsRequest{Gateway: "crane-1", From: math.MinInt64 / 2, To: math.MaxInt64 / 2})
 		h.check(err)
 		for header := (headapi.Header{}); !header.Complete; { // it is still reading what the log holds
 			n := 0
@@ -172,7 +172,7 @@ func (h *house) readings(gateway string, withHead bool) int {
 	reader, err := backend.Reader(h.t.Context(), "harbor")
 	h.check(err)
 	defer reader.Close()
-	row, err := reader.Gateway(h.t.Context(), gateway)
+	row, err := reader.Gateway(h.t.Context(), "crane-1")
 	if err == nil && len(row.Tail) > 0 {
 		blocks, err := catalog.DecodeTail(row.Tail)
 		h.check(err)
@@ -199,7 +199,7 @@ func TestAcknowledgedReadingsAreAnsweredAndKept(t *testing.T) {
 		if got, want := g.put(fmt.Sprintf("hoist load=%d,height=2.5\n", n)), fmt.Sprintf("ACK %d", n+1); got != want {
 			t.Fatalf("a frame is answered by %q, want %q", got, want)
 		}
-		if got, want := h.readings("crane-1", true), 2*(n+1); got != want {
+		if got, want := h.readings(true), 2*(n+1); got != want {
 			t.Errorf("right after the acknowledgement %d readings are found, want %d", got, want)
 		}
 	}
@@ -208,7 +208,7 @@ func TestAcknowledgedReadingsAreAnsweredAndKept(t *testing.T) {
 		t.Errorf("the books say %+v", b)
 	}
 	h.stop(i)
-	if got := h.readings("crane-1", false); got != 6 {
+	if got := h.readings(false); got != 6 {
 		t.Errorf("after a stop the keyspace has %d readings, want 6", got)
 	}
 	i = h.start()
@@ -220,7 +220,7 @@ func TestAcknowledgedReadingsAreAnsweredAndKept(t *testing.T) {
 	if got := g.put("hoist load=9,height=2.5\n"); got != "ACK 1" {
 		t.Errorf("a frame after a start is answered by %q", got)
 	}
-	if got := h.readings("crane-1", true); got != 8 {
+	if got := h.readings(true); got != 8 {
 		t.Errorf("%d readings are found, want 8", got)
 	}
 }
@@ -264,6 +264,74 @@ func TestTakenOverInstanceStops(t *testing.T) {
 	_ = i.Stop(context.Background()) // says the same
 	if _, err := net.Dial("tcp", i.Addr().String()); err == nil {
 		t.Error("the port is still open")
+	}
+}
+
+// A newer instance claims the log before it waits for the keyspace's lock: so one that is at work, and idle, learns of it
+// within seconds, stops, and gives the lock back.
+func TestNewerInstanceEndsOneThatHoldsTheLock(t *testing.T) {
+	h := newHouse(t, bus.LogOptions{})
+	old := h.start()
+	if got := h.dial(old).put("hoist load=1\n"); got != "ACK 1" {
+		t.Fatalf("a frame is answered by %q", got)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		<-old.Done()
+		err := old.Err()
+		_ = old.Stop(context.Background()) // says the same
+		ended <- err
+	}()
+	newer := h.start()
+	defer h.stop(newer)
+	if err := <-ended; !errors.Is(err, bus.ErrTakenOver) {
+		t.Errorf("the older instance stops because of %v", err)
+	}
+	if got := h.dial(newer).put("hoist load=2\n"); got != "ACK 1" {
+		t.Errorf("a frame is answered by %q", got)
+	}
+	if got := h.readings(true); got != 2 {
+		t.Errorf("%d readings are found, want 2", got)
+	}
+}
+
+// A log that was restored from an older copy is refused, until it is ordered to give up what it holds.
+func TestOlderLogIsRefused(t *testing.T) {
+	h := newHouse(t, bus.LogOptions{})
+	i := h.start()
+	g := h.dial(i)
+	for n := range 5 {
+		if got := g.put(fmt.Sprintf("hoist load=%d\n", n)); !strings.HasPrefix(got, "ACK") {
+			t.Fatalf("a frame is answered by %q", got)
+		}
+	}
+	h.stop(i)
+	h.check(h.provisioner.Remove(t.Context()))
+	h.check(h.provisioner.Prepare(t.Context(), bus.LogOptions{}))
+	log, err := h.pipeline.OpenLog(t.Context())
+	h.check(err)
+	writer, last, err := log.Claim(t.Context(), "a year ago", 0, func([]byte) ([]byte, error) { return []byte("old"), nil })
+	h.check(err)
+	writer.Close()
+	for _, order := range []uint64{0, last + 1} {
+		h.record.Settings.DropLog = order
+		h.put()
+		i, err = ingest.New(h.options)
+		h.check(err)
+		err = i.Start(t.Context())
+		if !schema.Is(err, schema.Conflict) || !strings.Contains(err.Error(), fmt.Sprintf("provisioner set harbor --drop-log %d", last)) {
+			t.Fatalf("with the order to drop %d an older log is answered by %v", order, err)
+		}
+	}
+	h.record.Settings.DropLog = last
+	h.put()
+	i = h.start()
+	defer h.stop(i)
+	if got := h.dial(i).put("hoist load=9\n"); got != "ACK 1" {
+		t.Errorf("a frame is answered by %q", got)
+	}
+	if got := h.readings(true); got != 6 {
+		t.Errorf("%d readings are found, want 6", got)
 	}
 }
 

@@ -13,6 +13,8 @@
 //	a tail whose readings are in a block too        reads the tail back; the next block and row hold it, readers merge
 //	rollups not computed                            finds them by their marks
 //
+// The whole way of a reading has a table of that kind in ingest/crash_test.go.
+//
 // Its one invariant: the log is trimmed only up to a sequence of which every reading is durably in a block or a tail.
 package seal
 
