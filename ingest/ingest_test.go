@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,6 +26,7 @@ import (
 	"berth/internal/bus/bustest"
 	"berth/internal/credentials"
 	"berth/internal/headapi"
+	"berth/internal/houseapi"
 	"berth/internal/keyspace/open"
 	"berth/schema"
 	"berth/schema/block"
@@ -414,6 +416,50 @@ func TestGatewaysWaitWhileTheLogIsNearlyFull(t *testing.T) {
 	}
 	if !slices.ContainsFunc(b.Episodes, func(e api.Episode) bool { return e.State == headapi.StateFull && e.To != nil }) {
 		t.Errorf("of what happened the books say %+v", b.Episodes)
+	}
+}
+
+// A disk that is nearly full is the provisioner's to see; gateways wait then, and go on by themselves.
+func TestGatewaysWaitWhileADiskIsNearlyFull(t *testing.T) {
+	h := newHouse(t, bus.LogOptions{})
+	var low atomic.Bool
+	stop, err := h.provisioner.Answer(houseapi.DiskSubject, func(_ context.Context, _ []byte, reply func([]byte) error) error {
+		data, err := json.Marshal(houseapi.Disk{Low: low.Load(), Detail: "1 MiB is free"})
+		if err != nil {
+			return err
+		}
+		return reply(data)
+	})
+	h.check(err)
+	defer stop()
+	i := h.start()
+	defer h.stop(i)
+	g := h.dial(i)
+	low.Store(true)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	b := h.books()
+	for ; b.State != headapi.StateDisk; b = h.books() {
+		if got := g.put("crane a=1"); got != fmt.Sprint("ACK ", g.seq) {
+			t.Fatalf("a frame is answered %q", got)
+		}
+		<-tick.C
+	}
+	if !strings.Contains(b.Detail, "1 MiB is free") || b.Since == nil {
+		t.Errorf("the books say %q since %v", b.Detail, b.Since)
+	}
+	g.seq++
+	_, err = fmt.Fprintf(g.conn, "PUT %d line 9\ncrane a=1", g.seq)
+	h.check(err)
+	for b.Frames.InHand != 1 {
+		b = h.books()
+		<-tick.C
+	}
+	low.Store(false)
+	line, err := g.in.ReadString('\n')
+	h.check(err)
+	if strings.TrimSpace(line) != fmt.Sprint("ACK ", g.seq) {
+		t.Errorf("the frame that waited is answered %q", line)
 	}
 }
 

@@ -145,10 +145,3 @@ func (p *Provisioner) WebReady(ctx context.Context) error {
 		}
 	}
 }
-
-// room reports whether the disk has enough room for NATS to work.
-func (p *Provisioner) room() bool {
-	const enough = 256 << 20
-	var s syscall.Statfs_t
-	return syscall.Statfs(p.o.Data, &s) == nil && s.Bavail*uint64(s.Bsize) > enough
-}

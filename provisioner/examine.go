@@ -15,7 +15,7 @@ import (
 
 // examine checks what only the daemon can: NATS, the keyspaces, ports, instances, and the address that people open.
 func (p *Provisioner) examine(ctx context.Context) []doctor.Check {
-	checks := []doctor.Check{p.examineNATS(ctx), p.examineKeyspaces()}
+	checks := []doctor.Check{p.examineNATS(ctx), p.examineKeyspaces(), p.examineReserve()}
 	steps, actual, err := p.loop.Plan(ctx)
 	if err != nil {
 		return append(checks, doctor.Bad(doctor.Fail, "instances", "look at the daemon's own log", "they cannot be looked at: %s", schema.Show(err)))
@@ -30,7 +30,7 @@ func (p *Provisioner) examine(ctx context.Context) []doctor.Check {
 func (p *Provisioner) examineNATS(ctx context.Context) doctor.Check {
 	const name = "nats"
 	if err := p.server.Healthy(); err != nil {
-		return doctor.Bad(doctor.Fail, name, "free disk space, then start the provisioner again", "%s", schema.Show(err))
+		return doctor.Bad(doctor.Fail, name, "free disk space: it heals by itself within half a minute; if not, start the provisioner again", "%s", schema.Show(err))
 	}
 	if _, err := p.house.Providers(ctx); err != nil {
 		return doctor.Bad(doctor.Fail, name, "look at the daemon's own log", "the records cannot be read: %s", schema.Show(err))
@@ -51,6 +51,15 @@ func (p *Provisioner) examineKeyspaces() doctor.Check {
 	_ = f.Close()
 	_ = os.Remove(f.Name())
 	return doctor.Good(name, "%s can be written", p.backend)
+}
+
+func (p *Provisioner) examineReserve() doctor.Check {
+	const name = "disk reserve"
+	if d := p.disk.Look(); d.Low {
+		return doctor.Bad(doctor.Fail, name, "free some, or keep less: provisioner set <provider> --retention 90d; gateways go on by themselves",
+			"gateways wait: %s", d.Detail)
+	}
+	return doctor.Good(name, "gateways need not wait for the disks")
 }
 
 func (p *Provisioner) examinePorts(actual plan.World) doctor.Check {

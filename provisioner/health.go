@@ -20,7 +20,8 @@ type healer struct {
 	after   func(ctx context.Context) error // what must be made again: streams in memory are gone
 	log     *slog.Logger
 
-	sick bool // it was so at the last look, and that was said
+	sick  bool // it was so at the last look, and that was said
+	empty bool // it was revived, and what must be made again is not there yet
 }
 
 // run looks until ctx ends.
@@ -45,6 +46,7 @@ func (h *healer) look(ctx context.Context) {
 			h.log.Info("nats is well again")
 		}
 		h.sick = false
+		h.prepare(ctx)
 		return
 	}
 	if !h.sick {
@@ -60,7 +62,18 @@ func (h *healer) look(ctx context.Context) {
 		h.log.Error("jetstream cannot be revived, it is tried again", "error", err)
 		return
 	}
+	h.empty = true
+	h.prepare(ctx)
+}
+
+// prepare makes again what was in memory, after nats was revived.
+func (h *healer) prepare(ctx context.Context) {
+	if !h.empty {
+		return
+	}
 	if err := h.after(ctx); err != nil {
 		h.log.Error("the records cannot be prepared anew, it is tried again", "error", err)
+		return
 	}
+	h.empty = false
 }

@@ -13,8 +13,13 @@ func TestNATSIsRevivedOnceItsDiskHasRoom(t *testing.T) {
 		healthy: func() error { return sick },
 		room:    func() bool { return room },
 		revive:  func() error { revived++; sick = nil; return nil },
-		after:   func(context.Context) error { prepared++; return nil },
-		log:     slog.New(slog.DiscardHandler),
+		after: func(context.Context) error {
+			if prepared++; prepared == 1 {
+				return errors.New("not yet")
+			}
+			return nil
+		},
+		log: slog.New(slog.DiscardHandler),
 	}
 	for range 3 {
 		h.look(t.Context())
@@ -27,9 +32,11 @@ func TestNATSIsRevivedOnceItsDiskHasRoom(t *testing.T) {
 	if revived != 1 || prepared != 1 {
 		t.Errorf("revived %d times, prepared %d times, want once", revived, prepared)
 	}
-	h.look(t.Context())
-	if h.sick || revived != 1 {
-		t.Errorf("after it is well: sick %v, revived %d times", h.sick, revived)
+	for range 2 {
+		h.look(t.Context())
+	}
+	if h.sick || revived != 1 || prepared != 2 {
+		t.Errorf("after it is well: sick %v, revived %d times, prepared %d times, want until it is", h.sick, revived, prepared)
 	}
 	sick = errors.New("a hiccup")
 	h.look(t.Context())

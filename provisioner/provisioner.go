@@ -31,6 +31,7 @@ import (
 	"berth/internal/keyspace/open"
 	"berth/internal/lifecycle"
 	"berth/provisioner/control"
+	"berth/provisioner/disk"
 	"berth/provisioner/house"
 	"berth/provisioner/loop"
 	"berth/provisioner/plan"
@@ -48,6 +49,7 @@ type Options struct {
 	Host     string       // where providers' ports listen
 	PortBase int          // slot n listens on PortBase+n
 	NATSPort int          // of the embedded server; 0: any
+	Reserve  string       // what is kept free on the disks of the data, as disk.ParseReserve reads it
 	Programs string       // the folder of the programs that are run
 	Env      []string     // the instances' environment, beside what they are told
 	Version  string       // of the programs
@@ -67,6 +69,9 @@ func (o *Options) Validate() error {
 		return schema.Errorf(schema.Invalid, "the NATS port %d is not between 0 and 65535", o.NATSPort)
 	case o.Host == "":
 		return schema.Errorf(schema.Invalid, "no host is given").WithNext("give --host, such as 127.0.0.1 or 0.0.0.0")
+	}
+	if _, err := disk.ParseReserve(o.Reserve); err != nil {
+		return err
 	}
 	if o.Web == "" {
 		return nil
@@ -95,6 +100,7 @@ type Provisioner struct {
 	runtime runtime.Runtime
 	site    plan.Site
 	healer  *healer
+	disk    *disk.Watch
 }
 
 // New returns a daemon that does nothing yet.
@@ -107,7 +113,12 @@ func New(o Options) (*Provisioner, error) {
 		return nil, fmt.Errorf("find the data directory: %w", err)
 	}
 	o.Data = data
-	return &Provisioner{o: o, stack: lifecycle.New(o.Logger)}, nil
+	reserve, err := disk.ParseReserve(o.Reserve)
+	if err != nil {
+		return nil, err
+	}
+	watch := disk.New(reserve, o.Logger, filepath.Join(data, "nats"), filepath.Join(data, "keyspaces"))
+	return &Provisioner{o: o, stack: lifecycle.New(o.Logger), disk: watch}, nil
 }
 
 // Status returns what the daemon says of itself, once it has started.
@@ -179,7 +190,7 @@ func (p *Provisioner) startBus(ctx context.Context, secret []byte) (*bus.Authori
 	if p.house, err = house.Open(ctx, conn, secret); err != nil {
 		return nil, err
 	}
-	p.healer = &healer{healthy: p.server.Healthy, room: p.room, revive: p.server.Revive, log: p.o.Logger, after: func(ctx context.Context) error {
+	p.healer = &healer{healthy: p.server.Healthy, room: p.disk.Room, revive: p.server.Revive, log: p.o.Logger, after: func(ctx context.Context) error {
 		p.world.Doubt()
 		return conn.PrepareHouse(ctx)
 	}}
@@ -205,7 +216,7 @@ func (p *Provisioner) startWorld(authority *bus.Authority, secretPath string) er
 	}
 	p.world = world.New(world.Options{
 		Site: p.site, NATS: p.server.URL(), Authority: authority, House: p.house, Backend: backend, Keyspaces: p.backend,
-		Secret: secretPath, Runtime: p.runtime, Logger: p.o.Logger,
+		Secret: secretPath, Runtime: p.runtime, Disk: p.disk.Look, Logger: p.o.Logger,
 	})
 	p.stack.Push("accounts' connections", 10*time.Second, func(context.Context) error { p.world.Close(); return nil })
 	p.stack.Push("runtime", 30*time.Second, p.runtime.Close)

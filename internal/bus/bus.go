@@ -46,6 +46,7 @@ const (
 	rejectsStream  = "REJECTS"
 	rejectsSubject = "rejects"
 	headSubjects   = "head.>"
+	houseSubjects  = "house.>" // what the provisioner answers
 )
 
 // Errors of a [Writer].

@@ -55,7 +55,7 @@ func providerSpec(name string) accountSpec {
 			userProvisioner: {},
 			userPipeline: allow(
 				[]string{
-					logSubject, rejectsSubject, headSubjects,
+					logSubject, rejectsSubject, headSubjects, houseSubjects,
 					"$JS.API.STREAM.INFO." + logStream,
 					"$JS.API.STREAM.PURGE." + logStream,
 					"$JS.API.STREAM.MSG.GET." + logStream,

@@ -18,6 +18,7 @@ var parses = regexp.MustCompile(`^(Parse|parse|Decode|decode|Open|Unmarshal|scan
 var fuzzedElsewhere = map[string]string{
 	"internal/bus":           "subjects of its own inbox, and the operator's own files",
 	"internal/keyspace/open": "a flag of ours: a scheme, and a folder",
+	"provisioner/disk":       "a flag of ours: a share, a size",
 	"provisioner/house":      "records as JSON: FuzzRecords of schema/record",
 }
 

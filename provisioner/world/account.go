@@ -7,8 +7,10 @@ import (
 	"time"
 
 	"berth/internal/bus"
+	"berth/internal/houseapi"
 	"berth/provisioner/plan"
 	"berth/provisioner/runtime"
+	"berth/schema"
 	"berth/schema/record"
 )
 
@@ -33,6 +35,18 @@ func (w *World) createLog(ctx context.Context, p *record.Provider) error {
 	return nil
 }
 
+// answerDisk answers a provider's instances whether there is room on the disks.
+func (w *World) answerDisk(_ context.Context, _ []byte, reply func([]byte) error) error {
+	if w.o.Disk == nil {
+		return schema.Errorf(schema.Unavailable, "nobody watches the disks")
+	}
+	data, err := json.Marshal(w.o.Disk())
+	if err != nil {
+		return fmt.Errorf("write what is free on the disks: %w", err)
+	}
+	return reply(data)
+}
+
 // connect returns the connection to the provider's account, which is made when there is none.
 func (w *World) connect(ctx context.Context, name string) (*bus.Conn, string, error) {
 	creds, _, account, err := w.o.Authority.Provider(name) //nolint:contextcheck // it has a limit of its own
@@ -48,7 +62,18 @@ func (w *World) connect(ctx context.Context, name string) (*bus.Conn, string, er
 	if err != nil {
 		return nil, "", err
 	}
-	w.set(name, func(p *provider) { p.conn, p.stop = conn, conn.Close })
+	stop, err := conn.Answer(houseapi.DiskSubject, w.answerDisk)
+	if err != nil {
+		conn.Close()
+		return nil, "", err
+	}
+	w.set(name, func(p *provider) {
+		p.conn = conn
+		p.stop = func() {
+			stop()
+			conn.Close()
+		}
+	})
 	return conn, account, nil
 }
 
@@ -72,10 +97,11 @@ func (w *World) follow(ctx context.Context, name string, conn *bus.Conn) error {
 	}()
 	w.set(name, func(p *provider) {
 		p.services, p.registry = map[string]record.Service{}, bucket
+		stop := p.stop
 		p.stop = func() {
 			cancel()
 			<-done
-			conn.Close()
+			stop()
 		}
 	})
 	return nil

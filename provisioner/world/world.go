@@ -14,6 +14,7 @@ import (
 
 	"berth/internal/bus"
 	"berth/internal/credentials"
+	"berth/internal/houseapi"
 	"berth/internal/keyspace"
 	"berth/provisioner/house"
 	"berth/provisioner/plan"
@@ -26,7 +27,7 @@ import (
 // stepLimit bounds one step.
 const stepLimit = 45 * time.Second
 
-// Options are what a World observes and acts with. All are needed.
+// Options are what a World observes and acts with. All but Disk are needed.
 type Options struct {
 	Site      plan.Site
 	NATS      string // its URL, for the instances too
@@ -36,6 +37,7 @@ type Options struct {
 	Keyspaces string // the backend's URL, for the instances
 	Secret    string // path of the house's secret, for web
 	Runtime   runtime.Runtime
+	Disk      func() houseapi.Disk // whether there is room on the disks; nil: nobody knows
 	Logger    *slog.Logger
 }
 

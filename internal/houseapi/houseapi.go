@@ -1,0 +1,16 @@
+// Package houseapi is what the provisioner answers to a provider's instances, as types. A question is a JSON request on a
+// subject of the provider's account; the answer is one chunk of JSON.
+//
+//	subject      request   answer
+//	house.disk   {}        Disk
+package houseapi
+
+// DiskSubject is the subject of the question whether there is room on the disks.
+const DiskSubject = "house.disk"
+
+// Disk says whether a disk that the log, the records or the keyspaces lie on is nearly full: then gateways are to wait,
+// so that what is left is there for what was accepted already.
+type Disk struct {
+	Low    bool   `json:"low"`
+	Detail string `json:"detail,omitempty"` // which, and how much is free
+}

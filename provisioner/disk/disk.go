@@ -1,0 +1,94 @@
+// Package disk watches how much room there is on the disks that an installation's data lie on.
+//
+// It says when gateways should wait and when they may go on; making them wait is left to each provider's ingest, which
+// asks. Its one invariant: what is low stays low until a quarter more than the reserve is free, so that nobody is stopped
+// and started by turns.
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+
+	"berth/internal/houseapi"
+)
+
+// room is what is free beyond which NATS can work, whatever the reserve is.
+const room = 256 << 20
+
+// Space is what is free on a disk, and how large it is, in bytes.
+type Space struct{ Free, Size uint64 }
+
+// Watch watches the disks of some folders. It is safe for concurrent use.
+type Watch struct {
+	folders []string
+	reserve Reserve
+	log     *slog.Logger
+	space   func(dir string) (Space, error) // Of
+
+	mu  sync.Mutex // guards low
+	low bool
+}
+
+// New returns a watch of the disks that the folders lie on, or will.
+func New(reserve Reserve, log *slog.Logger, folders ...string) *Watch {
+	return &Watch{folders: folders, reserve: reserve, log: log, space: Of}
+}
+
+// Look looks at the disks. What cannot be looked at is taken to have room.
+func (w *Watch) Look() houseapi.Disk {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var full []string
+	for _, dir := range w.folders {
+		s, err := w.space(dir)
+		if err != nil {
+			continue
+		}
+		if reserve := w.reserve.Of(s.Size); s.Free < reserve || w.low && s.Free < reserve+reserve/4 {
+			full = append(full, fmt.Sprintf("%s of %s are free where %s lies, and %s are kept free", Size(s.Free), Size(s.Size), dir, Size(reserve)))
+		}
+	}
+	detail := strings.Join(full, "; ")
+	if low := len(full) > 0; low != w.low {
+		w.low = low
+		if low {
+			w.log.Warn("a disk is nearly full: gateways wait", "detail", detail)
+		} else {
+			w.log.Info("the disks have room again")
+		}
+	}
+	return houseapi.Disk{Low: w.low, Detail: detail}
+}
+
+// Room reports whether NATS can work with what is free: it can with less than what is kept free from gateways, so that
+// the log can be trimmed, which frees more.
+func (w *Watch) Room() bool {
+	for _, dir := range w.folders {
+		if s, err := w.space(dir); err == nil && s.Free < min(room, w.reserve.Of(s.Size)/2) {
+			return false
+		}
+	}
+	return true
+}
+
+// Of returns what is free on the disk that a folder lies on, or will.
+func Of(dir string) (Space, error) {
+	var s syscall.Statfs_t
+	for {
+		err := syscall.Statfs(dir, &s)
+		if err == nil {
+			return Space{Free: s.Bavail * uint64(s.Bsize), Size: s.Blocks * uint64(s.Bsize)}, nil
+		}
+		up := filepath.Dir(dir)
+		if !errors.Is(err, fs.ErrNotExist) || up == dir {
+			return Space{}, fmt.Errorf("look at the disk of %s: %w", dir, err)
+		}
+		dir = up
+	}
+}
