@@ -29,6 +29,8 @@ import (
 	"berth/internal/bus"
 	"berth/internal/keyspace"
 	"berth/internal/lifecycle"
+	"berth/internal/metrics"
+	"berth/internal/version"
 	"berth/schema"
 	"berth/schema/batch"
 )
@@ -106,6 +108,7 @@ type Ingest struct {
 	shapes    *batch.Interner
 	pressure  pressure
 	episodes  episode.Keeper
+	metrics   *metrics.Set
 
 	mu       sync.Mutex // guards logState
 	logState bus.LogState
@@ -128,7 +131,7 @@ func New(o Options) (*Ingest, error) {
 	log := o.Logger.With("provider", o.Provider)
 	return &Ingest{
 		o: o, log: log, started: time.Now(), stack: lifecycle.New(log),
-		done: make(chan struct{}), shapes: batch.NewInterner(maxShapes),
+		done: make(chan struct{}), shapes: batch.NewInterner(maxShapes), metrics: metrics.New(version.Version),
 	}, nil
 }
 
@@ -173,6 +176,9 @@ func (i *Ingest) start(ctx context.Context) error {
 	i.catchUp(ctx)
 	i.pushCommitter()
 	if err := i.openGate(ctx); err != nil {
+		return err
+	}
+	if err := i.watched(); err != nil {
 		return err
 	}
 	i.announce(ctx)
@@ -326,7 +332,7 @@ func (i *Ingest) follow(c *claim) {
 
 // commit starts the committer.
 func (i *Ingest) commit(writer *bus.Writer, c *claim) {
-	i.committer = commit.New(commit.Options{Writer: writer, Claim: c.id, Totals: c.totals, Logger: i.log, Now: i.o.Now, Follow: i.head.Follow})
+	i.committer = commit.New(commit.Options{Writer: writer, Claim: c.id, Totals: c.totals, Metrics: i.metrics, Logger: i.log, Now: i.o.Now, Follow: i.head.Follow})
 }
 
 func (i *Ingest) pushCommitter() { i.push("committer", commitStop, i.committer.Close) }
@@ -334,7 +340,7 @@ func (i *Ingest) pushCommitter() { i.push("committer", commitStop, i.committer.C
 // seal starts the sealer; stopping, it stores what the head holds, unless another instance has taken over.
 func (i *Ingest) seal(ctx context.Context) {
 	i.sealer = seal.New(seal.Options{
-		Head: i.head, Keyspace: i.keyspace, Aside: i.setBlockAside, Now: i.o.Now, Logger: i.log,
+		Head: i.head, Keyspace: i.keyspace, Aside: i.setBlockAside, Metrics: i.metrics, Now: i.o.Now, Logger: i.log,
 		Retention: func() time.Duration { return i.settings.pipeline().Settings.Retention },
 		Trim: func(ctx context.Context, upTo uint64) error {
 			err := i.journal.Trim(ctx, upTo)

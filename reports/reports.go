@@ -22,6 +22,7 @@ import (
 	"berth/internal/keyspace"
 	"berth/internal/keyspace/open"
 	"berth/internal/lifecycle"
+	"berth/internal/metrics"
 	"berth/internal/version"
 	"berth/reports/query"
 	"berth/schema"
@@ -62,6 +63,7 @@ type Reports struct {
 	http    *httpserver.Server
 	store   keyspace.Reader
 	engine  *query.Engine
+	metrics *metrics.Set
 
 	current atomic.Pointer[record.Pipeline]
 	keys    atomic.Pointer[[]string]
@@ -72,7 +74,8 @@ func New(o Options) (*Reports, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	r := &Reports{options: o, stops: lifecycle.New(o.Logger), http: httpserver.New(httpserver.Options{Logger: o.Logger})}
+	r := &Reports{options: o, stops: lifecycle.New(o.Logger), metrics: metrics.New(version.Version)}
+	r.http = httpserver.New(httpserver.Options{Logger: o.Logger, Answered: r.answered})
 	r.current.Store(&record.Pipeline{})
 	r.keys.Store(&[]string{})
 	return r, nil
@@ -114,6 +117,9 @@ func (r *Reports) Start(ctx context.Context) (err error) {
 		return err
 	}
 	r.stops.Push("http", stepLimit, r.http.Stop)
+	if err := r.watched(); err != nil {
+		return err
+	}
 	r.announce(ctx)
 	r.options.Logger.Info("reports is ready", "provider", r.options.Provider, "address", r.Addr())
 	return nil

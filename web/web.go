@@ -23,6 +23,7 @@ import (
 	"berth/internal/credentials"
 	"berth/internal/httpserver"
 	"berth/internal/lifecycle"
+	"berth/internal/metrics"
 	"berth/internal/version"
 	"berth/schema"
 	"berth/schema/record"
@@ -76,6 +77,7 @@ type Web struct {
 	recheck  time.Duration // how often a request that goes on must show again that it may
 	now      func() time.Time
 	started  time.Time
+	metrics  *metrics.Set
 }
 
 // New returns a front door that does nothing yet. It fails when the pages' files were not built.
@@ -102,7 +104,8 @@ func New(o Options) (*Web, error) {
 	}
 	w.dir = newDirectory(o.Logger)
 	w.up = newUpstream(w.dir)
-	w.http = httpserver.New(httpserver.Options{Logger: o.Logger, Headers: securityHeaders, Fail: w.failPage, MaxBody: 64 << 10})
+	w.metrics = metrics.New(version.Version)
+	w.http = httpserver.New(httpserver.Options{Logger: o.Logger, Answered: w.answered, Headers: securityHeaders, Fail: w.failPage, MaxBody: 64 << 10})
 	for _, r := range w.routes() {
 		w.http.Handle(r.method, r.path, r.handler, w.guard(r))
 	}
@@ -146,6 +149,9 @@ func (w *Web) start(ctx context.Context) error {
 		return listenError(err, w.o.Listen)
 	}
 	w.stack.Push("http", 5*time.Second, w.http.Stop)
+	if err := w.watched(buckets["sessions"]); err != nil {
+		return err
+	}
 	w.background(ctx, "announce", func(ctx context.Context) { _ = conn.Announce(ctx, w.service, announceEvery) }) // ctx's error alone
 	w.o.Logger.Info("web serves", "address", w.Addr(), "version", version.Version)
 	return nil

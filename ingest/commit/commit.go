@@ -19,6 +19,7 @@ import (
 
 	"berth/ingest/budget"
 	"berth/internal/bus"
+	"berth/internal/metrics"
 	"berth/schema"
 	"berth/schema/batch"
 )
@@ -49,6 +50,9 @@ type Submission struct {
 	Counts Counts      // what it adds to the running totals
 	Waiter Waiter
 	Token  uint64
+	// Received is when its first frame had come in whole; zero: when it was submitted. What passes from then until its
+	// waiter has been told is the time of the acknowledgement.
+	Received time.Time
 }
 
 // Options say how a Committer works. Writer, Claim and Logger are needed.
@@ -57,6 +61,8 @@ type Options struct {
 	Claim  string       // the id of the claim that the batches are chained to
 	Totals batch.Totals // where the running totals begin: those of the log's last message
 	Logger *slog.Logger
+	// Metrics is where batches and the times of acknowledgements are counted; nil: nowhere.
+	Metrics *metrics.Set
 	// Follow takes each batch that the log has confirmed, in log order, from one goroutine, after its frames were
 	// acknowledged. It owns rows. While it blocks, a few batches more are acknowledged, then none.
 	Follow func(sequence uint64, header *batch.Header, rows *batch.Rows)
@@ -102,6 +108,7 @@ type Committer struct {
 	cancel context.CancelFunc
 	queue  *budget.Budget // bytes of submissions in pending and taken
 	books  books
+	watch  watched
 
 	sequence atomic.Uint64 // of the last confirmed batch
 	full     atomic.Bool   // the log refused a batch for lack of room
@@ -143,6 +150,7 @@ func New(o Options) *Committer {
 	}
 	c.wake.L = &c.mu
 	c.books.begin(o.Totals)
+	c.watch.begin(o.Metrics)
 	go c.run()
 	return c
 }

@@ -72,12 +72,14 @@ func (c *Committer) awaitRoom() bool {
 func (c *Committer) confirmed(b *cut) {
 	c.sequence.Store(b.seq)
 	c.books.committed(&b.counts)
+	size := len(b.data)
 	giveBuffer(b.data)
 	b.data = nil
 	c.landed() // the next batch is on its way while this one is answered
 	for _, a := range b.answers {
 		a.waiter.Committed(a.token, nil)
 	}
+	c.watch.confirmed(b, size)
 	c.follow <- b
 }
 

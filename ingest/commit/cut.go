@@ -1,6 +1,8 @@
 package commit
 
 import (
+	"time"
+
 	"berth/schema/batch"
 )
 
@@ -20,8 +22,9 @@ type cut struct {
 
 // answer is owed when the batch is confirmed.
 type answer struct {
-	waiter Waiter
-	token  uint64
+	waiter   Waiter
+	token    uint64
+	received time.Time
 }
 
 // cutter is what the cutting goroutine works on.
@@ -114,7 +117,10 @@ func (c *Committer) cut() *cut {
 			b.rows.Append(q.Rows)
 		}
 		b.counts.add(&q.Counts)
-		b.answers = append(b.answers, answer{q.Waiter, q.Token})
+		if q.Counts.Frames == 0 {
+			q.Received = time.Time{}
+		}
+		b.answers = append(b.answers, answer{q.Waiter, q.Token, q.Received})
 		c.queue.Give(q.memory)
 		GiveRows(q.Rows)
 		k.left -= q.size

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"berth/ingest/budget"
 	"berth/schema"
@@ -29,6 +30,9 @@ type queued struct {
 // rows stay the caller's, and its frames count as given up.
 func (c *Committer) Submit(ctx context.Context, s *Submission) error {
 	q := queued{Submission: *s}
+	if q.Received.IsZero() {
+		q.Received = time.Now()
+	}
 	q.memory = int64(submissionMemory + rowMemory*len(s.Rows.Rows) + valueMemory*len(s.Rows.Bits) + len(s.Rows.Text))
 	q.size = s.Rows.Size()
 	c.books.received(s.Counts.Frames)

@@ -30,6 +30,7 @@ import (
 	"berth/ingest/head"
 	"berth/internal/headapi"
 	"berth/internal/keyspace"
+	"berth/internal/metrics"
 	"berth/schema"
 )
 
@@ -72,6 +73,7 @@ type Options struct {
 	Aside     func(ctx context.Context, r *Refused) error
 	Retention func() time.Duration // of readings; nil: for ever
 	Rollups   time.Duration        // retention of rollups, at least that of readings; 0: five years
+	Metrics   *metrics.Set         // where what is written is counted; nil: nowhere
 	Now       func() time.Time     // the wall clock, which may jump: it says what has ended, or is too old. nil: time.Now
 	Steady    func() time.Time     // a clock that never jumps: by it rests are measured. nil: time.Now, of which Go compares the monotonic part
 	Logger    *slog.Logger         // nil: none
@@ -82,6 +84,7 @@ type Options struct {
 type Sealer struct {
 	Options
 	encoder head.Encoder
+	counts  counts
 
 	hand    *write    // what is being written: a write that failed is tried again before anything else
 	pending []written // in order of receipts
@@ -99,6 +102,19 @@ type Sealer struct {
 	state error      // why the keyspace or the log does not take what it is given
 }
 
+// counts are what was written, for operators.
+type counts struct{ blocks, bytes, tails, rollups, errors *metrics.Count }
+
+// add counts what was written.
+func (c *counts) add(w *keyspace.Changes) {
+	c.blocks.Add(len(w.Blocks))
+	for i := range w.Blocks {
+		c.bytes.Add(len(w.Blocks[i].Data))
+	}
+	c.tails.Add(len(w.Gateways))
+	c.rollups.Add(len(w.Rollups))
+}
+
 // New returns a sealer.
 func New(o Options) *Sealer {
 	if o.Rollups == 0 {
@@ -113,7 +129,11 @@ func New(o Options) *Sealer {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Sealer{Options: o, rush: make(chan struct{}, 1)}
+	return &Sealer{Options: o, rush: make(chan struct{}, 1), counts: counts{
+		blocks: o.Metrics.Count(metrics.BlocksWritten), bytes: o.Metrics.Count(metrics.BlockBytes),
+		tails: o.Metrics.Count(metrics.TailsWritten), rollups: o.Metrics.Count(metrics.RollupsWritten),
+		errors: o.Metrics.Count(metrics.KeyspaceErrors),
+	}}
 }
 
 // Hurry has what is in the head written as soon as may be, so that the log is trimmed. It may be called by anyone.
@@ -161,6 +181,7 @@ func (s *Sealer) Run(ctx context.Context) {
 		}
 		s.setState(err)
 		if err != nil {
+			s.counts.errors.Add(1)
 			rest, wait = wait, min(2*wait, maxBackOff)
 		} else {
 			wait = backOff

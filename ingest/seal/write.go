@@ -44,6 +44,7 @@ func (s *Sealer) put(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("write to keyspace: %w", err)
 	}
+	s.counts.add(c)
 	s.rollups.marked(s.Steady(), s.Now(), c.Marks)
 	s.last = max(s.last, receipt)
 	s.pending = append(s.pending, written{receipt: s.last, parts: w.parts, rows: c.Gateways})

@@ -97,6 +97,15 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 	return failed("delete "+b.name+"/"+key, b.kv.Purge(ctx, key, jetstream.PurgeTTL(markerLife)))
 }
 
+// Count returns how many keys there are, those included that were deleted a short while ago.
+func (b *Bucket) Count(ctx context.Context) (uint64, error) {
+	status, err := b.kv.Status(ctx)
+	if err != nil {
+		return 0, failed("count "+b.name, err)
+	}
+	return status.Values(), nil
+}
+
 // List returns all keys.
 func (b *Bucket) List(ctx context.Context) (map[string]Entry, error) {
 	w, err := b.kv.WatchAll(ctx)

@@ -7,6 +7,7 @@
 //	$KV.pipeline   stream KV_pipeline        what the pipeline may know; the provisioner writes it
 //	$KV.services   stream KV_services        the registry: memory only, entries expire
 //	head.>                                   questions to ingest
+//	metrics.>                                the provisioner's questions to every instance, the house's too
 //
 // What the messages mean is left to others (schema/batch, schema/record, internal/headapi). The package's one
 // invariant: a batch that [Writer.Next] has confirmed is in the log, synced to disk, exactly once, and directly behind
@@ -47,6 +48,8 @@ const (
 	rejectsSubject = "rejects"
 	headSubjects   = "head.>"
 	houseSubjects  = "house.>" // what the provisioner answers
+
+	metricsSubjects = "metrics.>"
 )
 
 // Errors of a [Writer].

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -39,6 +40,8 @@ type Log struct {
 
 	bytes atomic.Int64 // what the log holds, estimated from above between looks at it
 	quota atomic.Int64
+
+	trimmed atomic.Uint64 // up to where the last Trim went; the last message stays all the same
 }
 
 // LogState is what a log holds.
@@ -90,6 +93,30 @@ func (l *Log) note(info *jetstream.StreamInfo) LogState {
 	return s
 }
 
+// Oldest returns when the oldest message came that no Trim has covered; zero when there is none. After a start it may
+// be one that an instance before has stored, and left since it was the last, until the first Trim.
+func (l *Log) Oldest(ctx context.Context) (time.Time, error) {
+	info, err := l.stream.Info(ctx)
+	if err != nil {
+		return time.Time{}, failed("look at the log", err)
+	}
+	s, trimmed := l.note(info), l.trimmed.Load()
+	switch {
+	case s.Messages == 0 || s.Last <= trimmed:
+		return time.Time{}, nil
+	case s.First > trimmed:
+		return info.State.FirstTime, nil
+	}
+	msg, err := l.stream.GetMsg(ctx, trimmed+1) // the first was kept because it was the last
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return time.Time{}, nil // trimmed meanwhile
+	}
+	if err != nil {
+		return time.Time{}, failed("look at the log", err)
+	}
+	return msg.Time, nil
+}
+
 // room reports whether a batch of so many bytes fits, with so many under way, and a claim after it.
 func (l *Log) room(underWay, size int) bool {
 	quota := l.quota.Load()
@@ -103,7 +130,8 @@ func (l *Log) Trim(ctx context.Context, upTo uint64) error {
 	if err != nil {
 		return err
 	}
-	first := min(upTo+1, s.Last) // beyond the last a purge would move the log's end
+	defer l.trimmed.Store(min(upTo, s.Last)) // one that fails is tried again by its caller
+	first := min(upTo+1, s.Last)             // beyond the last a purge would move the log's end
 	if s.Messages < 2 || first <= s.First {
 		return nil
 	}

@@ -103,6 +103,47 @@ func TestAppendAndRead(t *testing.T) {
 	}
 }
 
+// TestOldestKnowsWhatWasTrimmed looks at the age of what is not stored: the last message stays in the log, and is not
+// mistaken for work that is left.
+func TestOldestKnowsWhatWasTrimmed(t *testing.T) {
+	h := newHouse(t)
+	l := openLog(h, LogOptions{})
+	w, _ := claim(t, l, "one", 0)
+	put := func(text string) uint64 {
+		t.Helper()
+		if err := w.Append([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		return must(w.Next(t.Context()))(t).Sequence
+	}
+	oldest := func() time.Time { return must(l.Oldest(t.Context()))(t) }
+	begun := oldest()
+	if begun.IsZero() {
+		t.Error("the claim has no age")
+	}
+	last := put("a")
+	if !oldest().Equal(begun) {
+		t.Error("the oldest message is no longer the claim")
+	}
+	if err := l.Trim(t.Context(), last); err != nil {
+		t.Fatal(err)
+	}
+	if at := oldest(); !at.IsZero() {
+		t.Errorf("everything is stored, and the oldest that is not came at %v", at)
+	}
+	put("b")
+	if at := oldest(); !at.After(begun) {
+		t.Errorf("the oldest that is not stored came at %v, before what is stored", at)
+	}
+	put("c")
+	if err := l.Trim(t.Context(), last+1); err != nil {
+		t.Fatal(err)
+	}
+	if at := oldest(); at.IsZero() || !at.After(begun) {
+		t.Errorf("one message is left, and the oldest came at %v", at)
+	}
+}
+
 func TestTrimKeepsTheLast(t *testing.T) {
 	h := newHouse(t)
 	l := openLog(h, LogOptions{})

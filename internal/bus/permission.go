@@ -78,7 +78,7 @@ func allow(subjects ...[]string) jwt.Permissions {
 	}
 	return jwt.Permissions{
 		Pub: jwt.Permission{Allow: publish},
-		Sub: jwt.Permission{Allow: jwt.StringList{"_INBOX.>", headSubjects}},
+		Sub: jwt.Permission{Allow: jwt.StringList{"_INBOX.>", headSubjects, metricsSubjects}},
 	}
 }
 

@@ -13,6 +13,16 @@ func (c *Conn) PutReject(ctx context.Context, data []byte) error {
 	return failed("keep a reject", err)
 }
 
+// RejectsState returns how many rejects are kept, their bytes, and how many bytes may be.
+func (c *Conn) RejectsState(ctx context.Context) (kept, bytes, quota uint64, err error) {
+	stream, err := c.js.Stream(ctx, rejectsStream)
+	if err != nil {
+		return 0, 0, 0, failed("look at the rejects", err)
+	}
+	info := stream.CachedInfo()
+	return info.State.Msgs, info.State.Bytes, uint64(max(info.Config.MaxBytes, 0)), nil
+}
+
 // Rejects returns the newest rejects, at most limit, newest first, and how many are kept.
 func (c *Conn) Rejects(ctx context.Context, limit int) (newest [][]byte, kept uint64, err error) {
 	stream, err := c.js.Stream(ctx, rejectsStream)

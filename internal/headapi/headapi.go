@@ -46,6 +46,11 @@ const (
 	StateStalled   = "stalled"   // the log does not confirm batches: gateways wait
 )
 
+// States returns all of them. An ingest that is as it should be is ready; of the others several may hold at once.
+func States() []string {
+	return []string{StateReady, StateReplaying, StateSlow, StateFull, StateDisk, StateStalled}
+}
+
 // Header is the first chunk of an answer.
 type Header struct {
 	Followed  uint64 `json:"followed"`           // the head holds, or has seen stored, every batch up to this sequence

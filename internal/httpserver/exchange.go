@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -66,6 +67,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	s.o.Logger.Debug("request", "request_id", x.id, "method", r.Method, "path", r.URL.Path, "status", x.w.status,
 		"bytes", x.w.bytes, "took", time.Since(begun), "remote", r.RemoteAddr)
+	status := strconv.Itoa(x.w.status)
+	if x.w.cut {
+		status = "cut"
+	}
+	s.o.Answered(x.route, status, time.Since(begun))
 	if x.err != nil && x.w.cut {
 		panic(http.ErrAbortHandler) // half an answer must not look whole
 	}

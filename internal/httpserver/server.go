@@ -44,6 +44,10 @@ type Options struct {
 	// Fail answers a request with err in another way than as a problem, as a page for instance; false: it did not.
 	Fail func(w http.ResponseWriter, r *http.Request, err error) bool
 
+	// Answered is told of each request when it has been answered, for counting; status "cut" is of an answer that was not
+	// finished, an empty route of a request that matched none.
+	Answered func(route, status string, took time.Duration)
+
 	MaxHeader     int           // bytes of a request's head; 32 KiB
 	MaxBody       int64         // bytes of a request's body; 1 MiB
 	HeaderTimeout time.Duration // for a request's head; 5 s
@@ -61,6 +65,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Fail == nil {
 		o.Fail = func(http.ResponseWriter, *http.Request, error) bool { return false }
+	}
+	if o.Answered == nil {
+		o.Answered = func(string, string, time.Duration) {}
 	}
 	setDefault(&o.MaxHeader, 32<<10)
 	setDefault(&o.MaxBody, 1<<20)

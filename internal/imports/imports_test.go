@@ -36,6 +36,7 @@ var wrapped = map[string]string{
 	"github.com/eclipse/":     "ingest/gate/mqtt",
 	"github.com/plgd-dev/":    "ingest/gate/coap",
 	"github.com/alexedwards/": "web",
+	"github.com/prometheus/":  "internal/metrics/expose",
 }
 
 func TestImportTable(t *testing.T) {

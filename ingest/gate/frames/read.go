@@ -151,7 +151,7 @@ func (s *session) tooLarge(in *input, p put, n int) error {
 // take decodes a frame into the burst.
 func (s *session) take(b *burst, p put, payload []byte) error {
 	if b.rows == nil {
-		b.rows = commit.TakeRows()
+		b.rows, b.begun = commit.TakeRows(), time.Now()
 	}
 	load := intake.Payload{Format: p.format, Data: payload}
 	report, err := s.in.Decode(s.keys, s.id, &load, b.rows)

@@ -187,7 +187,8 @@ func (s *session) Committed(token uint64, err error) {
 type burst struct {
 	rows   *batch.Rows
 	counts commit.Counts
-	last   uint64 // the last frame that was taken whole
+	last   uint64    // the last frame that was taken whole
+	begun  time.Time // when its first frame was there
 }
 
 // submit hands the burst over, if there is one.
@@ -201,7 +202,7 @@ func (s *session) submit(b *burst, token uint64) error {
 	}
 	s.inHand++
 	s.mu.Unlock()
-	sub := commit.Submission{Rows: b.rows, Counts: b.counts, Waiter: s, Token: token}
+	sub := commit.Submission{Rows: b.rows, Counts: b.counts, Waiter: s, Token: token, Received: b.begun}
 	*b = burst{}
 	err := s.in.Committer.Submit(s.in.Context(), &sub)
 	if err != nil {

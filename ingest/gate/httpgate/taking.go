@@ -25,6 +25,7 @@ type taking struct {
 	address   string
 
 	rows    *batch.Rows   // of the piece before
+	came    time.Time     // when the piece that came last was there
 	counts  commit.Counts // of all pieces
 	code    schema.Code   // of the first refusal
 	reason  string
@@ -73,7 +74,7 @@ func (t *taking) piece(ctx context.Context, data []byte) error {
 			return err
 		}
 	}
-	t.rows = commit.TakeRows()
+	t.rows, t.came = commit.TakeRows(), time.Now()
 	load := intake.Payload{Format: t.format, Precision: t.precision, Data: data}
 	report, err := t.l.in.Decode(t.keys, t.id, &load, t.rows)
 	t.counts.Accepted += uint64(report.Accepted)
@@ -145,7 +146,7 @@ func (t *taking) submit(ctx context.Context, counts commit.Counts, token uint64)
 	case <-ctx.Done():
 		return schema.Errorf(schema.Unavailable, "the log cannot keep up").WithNext("send it again in a few seconds").WithCause(ctx.Err())
 	}
-	err := t.l.in.Committer.Submit(ctx, &commit.Submission{Rows: t.rows, Counts: counts, Waiter: t.waiter, Token: token})
+	err := t.l.in.Committer.Submit(ctx, &commit.Submission{Rows: t.rows, Counts: counts, Waiter: t.waiter, Token: token, Received: t.came})
 	if err != nil {
 		<-t.waiter.free
 		t.done = counts.Frames > 0 // it was counted as given up
