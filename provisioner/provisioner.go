@@ -28,8 +28,10 @@ import (
 
 	"berth/internal/bus"
 	"berth/internal/credentials"
+	"berth/internal/httpserver"
 	"berth/internal/keyspace/open"
 	"berth/internal/lifecycle"
+	"berth/internal/metrics"
 	"berth/provisioner/control"
 	"berth/provisioner/disk"
 	"berth/provisioner/house"
@@ -37,6 +39,7 @@ import (
 	"berth/provisioner/plan"
 	"berth/provisioner/runtime"
 	"berth/provisioner/runtime/process"
+	"berth/provisioner/survey"
 	"berth/provisioner/world"
 	"berth/schema"
 	"berth/schema/record"
@@ -45,6 +48,7 @@ import (
 // Options are what the daemon is told.
 type Options struct {
 	Data     string       // the data directory
+	Metrics  string       // where metrics are served to Prometheus, host:port; empty: nowhere
 	Web      string       // where web listens, host:port; port 0 is any; empty: no web is run
 	Host     string       // where providers' ports listen
 	PortBase int          // slot n listens on PortBase+n
@@ -73,6 +77,9 @@ func (o *Options) Validate() error {
 	if _, err := disk.ParseReserve(o.Reserve); err != nil {
 		return err
 	}
+	if _, port, err := net.SplitHostPort(o.Metrics); o.Metrics != "" && (err != nil || !isPort(port)) {
+		return schema.Errorf(schema.Invalid, "%q is no address for metrics", o.Metrics).WithNext("give --metrics a host and a port, such as 127.0.0.1:9600")
+	}
 	if o.Web == "" {
 		return nil
 	}
@@ -93,6 +100,7 @@ type Provisioner struct {
 	stack   *lifecycle.Stack
 	status  control.Status
 	server  *bus.Server
+	conn    *bus.Conn // of the house's account
 	house   *house.House
 	backend string
 	world   *world.World
@@ -101,6 +109,9 @@ type Provisioner struct {
 	site    plan.Site
 	healer  *healer
 	disk    *disk.Watch
+	survey  *survey.Surveyor
+	metrics *metrics.Set
+	watch   *httpserver.Server // of metrics; nil: none
 }
 
 // New returns a daemon that does nothing yet.
@@ -118,7 +129,7 @@ func New(o Options) (*Provisioner, error) {
 		return nil, err
 	}
 	watch := disk.New(reserve, o.Logger, filepath.Join(data, "nats"), filepath.Join(data, "keyspaces"))
-	return &Provisioner{o: o, stack: lifecycle.New(o.Logger), disk: watch}, nil
+	return &Provisioner{o: o, stack: lifecycle.New(o.Logger), disk: watch, metrics: metrics.New(o.Version)}, nil
 }
 
 // Status returns what the daemon says of itself, once it has started.
@@ -165,6 +176,9 @@ func (p *Provisioner) start(ctx context.Context) error {
 		Host: p.o.Host, PortBase: p.o.PortBase, NATS: p.server.URL(), Keyspaces: p.backend,
 	}
 	p.startLoop(ctx)
+	if err := p.startMetrics(ctx); err != nil {
+		return err
+	}
 	return p.startControl(ctx)
 }
 
@@ -186,6 +200,7 @@ func (p *Provisioner) startBus(ctx context.Context, secret []byte) (*bus.Authori
 	if err != nil {
 		return nil, err
 	}
+	p.conn = conn
 	p.stack.Push("house connection", 5*time.Second, func(context.Context) error { conn.Close(); return nil })
 	if p.house, err = house.Open(ctx, conn, secret); err != nil {
 		return nil, err

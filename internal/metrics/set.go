@@ -20,6 +20,23 @@ type Sample struct {
 	Sum    float64  `json:"sum,omitempty"`
 }
 
+// Answer is what one instance answered, or what is known of it.
+type Answer struct {
+	Provider string // empty: the house's own
+	Role     string
+	Samples  []Sample
+}
+
+// Value returns the value of a counter or gauge with these values of its own labels; false when it was not answered.
+func (a *Answer) Value(m *Metric, labels ...string) (float64, bool) {
+	for i := range a.Samples {
+		if s := &a.Samples[i]; s.Name == m.Name && slices.Equal(s.Labels, labels) {
+			return s.Value, true
+		}
+	}
+	return 0, false
+}
+
 // Count counts. A nil one counts nothing.
 type Count struct{ n atomic.Uint64 }
 

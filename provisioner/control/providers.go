@@ -73,17 +73,23 @@ func (s *Server) view(p *record.Provider, steps []plan.Step, actual plan.World) 
 		}
 		v.Instances = append(v.Instances, shown)
 	}
+	v.State, v.Detail = StateOf(p, steps, actual)
+	if p.Wanted == record.Removed {
+		v.Removed, v.DataKept = &p.Removed, !p.Purge
+	}
+	return v
+}
+
+// StateOf returns a provider's state in one word, and what it waits for or what is wrong, by the steps of the plan for all
+// and the world they were planned for.
+func StateOf(p *record.Provider, steps []plan.Step, actual plan.World) (word, detail string) {
 	var own []plan.Step
 	for _, step := range steps {
 		if step.Provider == p.Name {
 			own = append(own, step)
 		}
 	}
-	v.State, v.Detail = stateOf(p, state, own)
-	if p.Wanted == record.Removed {
-		v.Removed, v.DataKept = &p.Removed, !p.Purge
-	}
-	return v
+	return stateOf(p, actual.Providers[p.Name], own)
 }
 
 // stateOf returns a provider's state in one word, and what it waits for.

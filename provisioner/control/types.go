@@ -71,6 +71,9 @@ const (
 	Resting  = "resting" // its data are gone; its slot is not given yet
 )
 
+// States returns all of them.
+func States() []string { return []string{Ready, Starting, Degraded, Removing, Removed, Resting} }
+
 // Instance is a running instance: what the runtime knows, and what it says of itself.
 type Instance struct {
 	runtime.Instance

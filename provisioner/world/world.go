@@ -48,9 +48,10 @@ type World struct {
 
 	mu        sync.Mutex // guards what follows, and what the providers hold
 	providers map[string]*provider
-	hearing   hearing   // of the house's own instances
-	looked    time.Time // last
-	awake     time.Time // when the provisioner looked again after a pause that was too long
+	hearing   hearing        // of the house's own instances
+	looked    time.Time      // last
+	awake     time.Time      // when the provisioner looked again after a pause that was too long
+	starts    map[string]int // of instances, by name
 }
 
 // provider is what is known of a provider; a new provisioner knows nothing.
@@ -70,7 +71,7 @@ type provider struct {
 
 // New returns a world of which nothing is known.
 func New(o Options) *World {
-	return &World{o: o, changes: make(chan struct{}, 1), providers: map[string]*provider{}}
+	return &World{o: o, changes: make(chan struct{}, 1), providers: map[string]*provider{}, starts: map[string]int{}}
 }
 
 // Changes receives when an instance has said something new of itself.
@@ -184,6 +185,9 @@ func (w *World) Apply(ctx context.Context, s plan.Step) error {
 		}
 		w.mu.Lock()
 		delete(w.providers, s.Provider)
+		for _, role := range plan.Roles() {
+			delete(w.starts, plan.Unit{Provider: s.Provider, Role: role}.Name())
+		}
 		w.mu.Unlock()
 		return nil
 	case plan.Wait:
@@ -233,7 +237,31 @@ func (w *World) start(ctx context.Context, u *plan.Unit) error {
 		spec.Env["BERTH_PROVIDER"], spec.Env["BERTH_KEYSPACES"] = u.Provider, w.o.Keyspaces
 	}
 	spec.Files = map[string][]byte{"BERTH_CREDENTIALS": creds}
-	return w.o.Runtime.Start(ctx, spec)
+	if err := w.o.Runtime.Start(ctx, spec); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.starts[spec.Name]++
+	return nil
+}
+
+// Starts returns how often an instance has been started since the provisioner's own start.
+func (w *World) Starts(provider, role string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.starts[plan.Unit{Provider: provider, Role: role}.Name()]
+}
+
+// Ask puts a question on the provider's account and returns the last chunk of the answer. Errors: Unavailable when
+// nobody answers before ctx ends.
+func (w *World) Ask(ctx context.Context, provider, subject string) (data []byte, err error) {
+	conn, err := w.connected(provider)
+	if err != nil {
+		return nil, err
+	}
+	err = conn.Ask(ctx, subject, nil, func(chunk []byte) error { data = chunk; return nil })
+	return data, err
 }
 
 // Close disconnects from all providers' accounts.

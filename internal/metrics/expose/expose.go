@@ -13,13 +13,6 @@ import (
 	"berth/internal/metrics"
 )
 
-// Answer is what one instance answered.
-type Answer struct {
-	Provider string // empty: the house's own
-	Role     string
-	Samples  []metrics.Sample
-}
-
 // collectLimit bounds the collecting of all answers for one scrape, and scrapesMost how many scrapes run at once.
 const (
 	collectLimit = 5 * time.Second
@@ -27,7 +20,7 @@ const (
 )
 
 // Handler answers scrapes with what collect returns.
-func Handler(collect func(ctx context.Context) []Answer, log *slog.Logger) http.Handler {
+func Handler(collect func(ctx context.Context) []metrics.Answer, log *slog.Logger) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collector(collect))
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{
@@ -36,7 +29,7 @@ func Handler(collect func(ctx context.Context) []Answer, log *slog.Logger) http.
 }
 
 // collector is a prometheus.Collector whose metrics are not known beforehand.
-type collector func(ctx context.Context) []Answer
+type collector func(ctx context.Context) []metrics.Answer
 
 // Describe describes nothing: the table of metrics says what there is.
 func (collector) Describe(chan<- *prometheus.Desc) {}
