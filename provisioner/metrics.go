@@ -5,12 +5,14 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"path/filepath"
 	"time"
 
 	"berth/internal/api"
 	"berth/internal/httpserver"
 	"berth/internal/metrics"
 	"berth/internal/metrics/expose"
+	"berth/provisioner/disk"
 	"berth/provisioner/doctor"
 	"berth/provisioner/survey"
 	"berth/schema"
@@ -69,10 +71,13 @@ func (p *Provisioner) collect(ctx context.Context) []metrics.Answer {
 	var known metrics.Sink
 	known.Put(metrics.Up, 1)
 	known.Put(metrics.NATSHealthy, one(p.server.Healthy() == nil))
-	if free, size, err := doctor.Disk(p.o.Data); err == nil {
-		known.Put(metrics.DiskFree, float64(free))
-		known.Put(metrics.DiskSize, float64(size))
+	for _, holds := range []string{"nats", "keyspaces"} {
+		if space, err := disk.Of(filepath.Join(p.o.Data, holds)); err == nil {
+			known.Put(metrics.DiskFree, float64(space.Free), holds)
+			known.Put(metrics.DiskSize, float64(space.Size), holds)
+		}
 	}
+	known.Put(metrics.DiskLow, one(p.disk.Look().Low))
 	known.Put(metrics.ClockSynced, one(doctor.Synchronized()))
 	answers := []metrics.Answer{own}
 	v, err := p.survey.Take(ctx)

@@ -41,23 +41,29 @@ type Install struct {
 	Base int       // the port base
 	Log  io.Writer // what serve prints
 
+	Metrics string // host:port of the metrics
+
 	serve *exec.Cmd
 	ended chan struct{} // closed when serve has ended
 }
 
 // New returns an installation on free ports that is not started.
 func New(ctx context.Context, bin, data string, log io.Writer) (*Install, error) {
+	var free [2]string
 	var config net.ListenConfig
-	listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, fmt.Errorf("find a free port: %w", err)
+	for i := range free {
+		listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, fmt.Errorf("find a free port: %w", err)
+		}
+		defer listener.Close() //nolint:errcheck // it only told a port
+		free[i] = listener.Addr().String()
 	}
-	defer listener.Close() //nolint:errcheck // it only told a port
 	base, err := freeBase(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &Install{Bin: bin, Data: data, Web: listener.Addr().String(), Base: base, Log: log}, nil
+	return &Install{Bin: bin, Data: data, Web: free[0], Metrics: free[1], Base: base, Log: log}, nil
 }
 
 // freeBase finds a port base above which the first ports are free.
@@ -81,7 +87,7 @@ func freeBase(ctx context.Context) (int, error) {
 // Start starts the provisioner, which starts all else, and waits until it prints its sign-in link, which it returns.
 func (i *Install) Start(ctx context.Context) (link string, err error) {
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), filepath.Join(i.Bin, "provisioner"), "serve",
-		"--data", i.Data, "--web", i.Web, "--host", "127.0.0.1", "--port-base", strconv.Itoa(i.Base))
+		"--data", i.Data, "--web", i.Web, "--metrics", i.Metrics, "--host", "127.0.0.1", "--port-base", strconv.Itoa(i.Base))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Stderr = i.Log
 	out, err := cmd.StdoutPipe()

@@ -9,9 +9,10 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
-	"path/filepath"
 	"syscall"
 	"time"
+
+	watch "berth/provisioner/disk"
 )
 
 // State is what a check found.
@@ -75,32 +76,17 @@ func dataDir(data string) Check {
 	return Good(name, "%s can be written", data)
 }
 
-// Disk returns how many bytes of the disk are free that a directory is on, or will be, and how large it is.
-func Disk(data string) (free, all uint64, err error) {
-	var s syscall.Statfs_t
-	for dir := data; ; {
-		err := syscall.Statfs(dir, &s)
-		if err == nil {
-			return s.Bavail * uint64(s.Bsize), s.Blocks * uint64(s.Bsize), nil
-		}
-		up := filepath.Dir(dir)
-		if !errors.Is(err, fs.ErrNotExist) || up == dir {
-			return 0, 0, err
-		}
-		dir = up
-	}
-}
-
 // Synchronized reports whether the kernel holds its clock for synchronized.
 func Synchronized() bool { return !unsynchronized() }
 
 func disk(data string) Check {
 	const name = "disk"
-	free, all, err := Disk(data)
+	space, err := watch.Of(data)
 	if err != nil {
 		return Bad(Warn, name, "", "the disk of %s cannot be looked at: %v", data, err)
 	}
-	share := float64(free) / float64(max(all, 1)) * 100
+	free := space.Free
+	share := float64(free) / float64(max(space.Size, 1)) * 100
 	next := "free some, or shorten what is kept: provisioner set <provider> --retention 90d"
 	switch {
 	case free < diskFail || share < 2:
