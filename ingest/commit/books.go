@@ -8,7 +8,8 @@ import (
 	"berth/schema/batch"
 )
 
-// Counts are what happened, to be added to the running totals. Of a submission only Frames and what follows it count.
+// Counts are what happened, to be added to the running totals. Of a submission only Frames, Rejected and Reasons count:
+// what was accepted is counted of the rows themselves, message by message.
 type Counts struct {
 	Frames   uint64         // whole frames: those whose last piece this is
 	Accepted uint64         // readings
@@ -24,9 +25,7 @@ type Counts struct {
 // add adds what a submission counts.
 func (c *Counts) add(o *Counts) {
 	c.Frames += o.Frames
-	c.Accepted += o.Accepted
 	c.Rejected += o.Rejected
-	c.Timeless += o.Timeless
 	if len(o.Reasons) == 0 {
 		return
 	}
@@ -125,7 +124,7 @@ func (b *books) count(c *Counts) bool {
 		addReasons(t, c.Reasons)
 	}
 	b.dirty = true
-	if b.scheduled || c.FramesRejected+c.FramesGivenUp == 0 {
+	if b.scheduled || c.FramesRejected+c.FramesGivenUp == 0 && len(c.Reasons) == 0 {
 		return false
 	}
 	b.scheduled = true

@@ -222,8 +222,8 @@ func TestABatchThatNamesMakeTooLongIsCutInTwo(t *testing.T) {
 		if err != nil || len(m) > 1<<20 {
 			t.Fatalf("message %d of %d bytes: %v", i+1, len(m), err)
 		}
-		if last := i == len(log.Messages())-1; h.Totals.Accepted != 0 != last {
-			t.Errorf("message %d carries %d accepted", i+1, h.Totals.Accepted)
+		if last := i == len(log.Messages())-1; h.Totals.FramesCommitted != 0 != last || h.Totals.Accepted != uint64(next+rows.Readings()) {
+			t.Errorf("message %d carries %d frames and %d readings after %d", i+1, h.Totals.FramesCommitted, h.Totals.Accepted, next)
 		}
 		for _, row := range rows.Rows {
 			if row.Time != int64(next) || rows.Bits[row.First] != uint64(next) {

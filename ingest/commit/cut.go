@@ -141,8 +141,11 @@ func (c *Committer) split(dst, src *batch.Rows) bool {
 	return k.row == src.Len()
 }
 
-// encode finishes b, in as many messages as it takes, and appends them to dst. The last one answers the frames.
+// encode finishes b, in as many messages as it takes, and appends them to dst. The last one answers the frames. Each
+// message counts as accepted exactly the readings that it holds, whatever frame they are of, so that every message of the
+// log can be audited against the one before it.
 func (c *Committer) encode(dst []*cut, b *cut) []*cut {
+	b.counts.Accepted, b.counts.Timeless = uint64(b.rows.Readings()), timeless(b.rows)
 	before, after := c.books.cut(&b.counts)
 	b.header = batch.Header{Kind: batch.Data, Claim: c.o.Claim, Created: c.o.Now().UnixNano(), Totals: after}
 	return c.halve(dst, b, before)
@@ -157,10 +160,26 @@ func (c *Committer) halve(dst []*cut, b *cut, before batch.Totals) []*cut {
 	giveBuffer(b.data)
 	whole, half := b.rows, b.rows.Len()/2
 	first := &cut{header: b.header, rows: TakeRows()}
-	first.header.Totals = before
 	first.rows.AppendRange(whole, 0, half)
+	first.counts.Accepted, first.counts.Timeless = uint64(first.rows.Readings()), timeless(first.rows)
+	b.counts.Accepted -= first.counts.Accepted
+	b.counts.Timeless -= first.counts.Timeless
+	between := before
+	between.Accepted += first.counts.Accepted
+	between.Timeless += first.counts.Timeless
+	first.header.Totals = between
 	b.rows = TakeRows()
 	b.rows.AppendRange(whole, half, whole.Len())
 	GiveRows(whole)
-	return c.halve(c.halve(dst, first, before), b, before)
+	return c.halve(c.halve(dst, first, before), b, between)
+}
+
+// timeless returns how many readings came without a time.
+func timeless(rows *batch.Rows) (n uint64) {
+	for i := range rows.Rows {
+		if r := &rows.Rows[i]; r.Arrival {
+			n += uint64(len(r.Shape.Kinds))
+		}
+	}
+	return n
 }

@@ -204,6 +204,20 @@ func (r *run) checkBooks(t *testing.T, committed uint64) (wrong []string) {
 	if r.inHand != 0 || b.FramesReceived != b.FramesCommitted+b.FramesRejected+b.FramesGivenUp || b.FramesCommitted != committed {
 		say("the books: %+v, %d in hand, %d acknowledged", b, r.inHand, committed)
 	}
+	var before batch.Totals
+	for i, m := range r.log.Messages() {
+		h, rows, err := batch.Decode(m, interner)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h.Totals.Accepted-before.Accepted != uint64(rows.Readings()) {
+			say("message %d holds %d readings and counts %d", i+1, rows.Readings(), h.Totals.Accepted-before.Accepted)
+		}
+		if n := h.Totals; n.FramesReceived != n.FramesCommitted+n.FramesRejected+n.FramesGivenUp {
+			say("message %d carries %+v", i+1, n)
+		}
+		before = h.Totals
+	}
 	if messages := r.log.Messages(); r.closed == nil && len(messages) > 0 {
 		last := lastTotals(t, messages)
 		if last.FramesCommitted != b.FramesCommitted || last.FramesReceived != b.FramesReceived || last.Accepted != b.Accepted ||
