@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"berth/ingest/gate/intake"
 	"berth/internal/api"
 	"berth/internal/headapi"
 	"berth/internal/version"
@@ -64,6 +65,9 @@ func (i *Ingest) books(ctx context.Context) *api.Books {
 	b.Frames.Rejected, b.Frames.GivenUp, b.Frames.InHand = totals.FramesRejected, totals.FramesGivenUp, inHand
 	b.Readings.Accepted, b.Readings.Rejected, b.Readings.Timeless = totals.Accepted, totals.Rejected, totals.Timeless
 	b.Strangers, b.Reasons = totals.Strangers, totals.Reasons
+	b.NotKept, b.SetAside = b.Reasons[intake.ReasonNotKept], b.Reasons[reasonAside]
+	delete(b.Reasons, intake.ReasonNotKept)
+	delete(b.Reasons, reasonAside)
 
 	state, err := i.journal.State(ctx)
 	i.mu.Lock()

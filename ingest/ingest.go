@@ -109,6 +109,7 @@ type Ingest struct {
 	pressure  pressure
 	episodes  episode.Keeper
 	metrics   *metrics.Set
+	feeding   sync.Mutex // one thing is fed at a time
 
 	mu       sync.Mutex // guards logState
 	logState bus.LogState
@@ -179,6 +180,9 @@ func (i *Ingest) start(ctx context.Context) error {
 		return err
 	}
 	if err := i.watched(); err != nil {
+		return err
+	}
+	if err := i.answerFeed(); err != nil {
 		return err
 	}
 	i.announce(ctx)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"berth/ingest/gate/intake"
+	"berth/internal/bus"
 	"berth/internal/headapi"
 	"berth/internal/metrics"
 	"berth/schema/record"
@@ -55,15 +57,17 @@ func (i *Ingest) measure(ctx context.Context, s *metrics.Sink) {
 	for reason, n := range b.Reasons {
 		s.Put(metrics.Rejected, float64(n), reason)
 	}
+	s.Put(metrics.Rejected, float64(b.NotKept), intake.ReasonNotKept)
+	s.Put(metrics.Rejected, float64(b.SetAside), reasonAside)
 	states := []string{b.State}
 	for _, e := range i.episodes.Lasting() {
 		states = append(states, e.State)
 	}
 	s.PutStates(metrics.IngestState, states, headapi.States()...)
-	if kept, bytes, quota, err := i.conn.RejectsState(ctx); err == nil {
-		s.Put(metrics.RejectsKept, float64(kept))
-		s.Put(metrics.RejectsBytes, float64(bytes))
-		s.Put(metrics.RejectsQuota, float64(quota))
+	if state, err := i.conn.ShelfState(ctx, bus.Rejects); err == nil {
+		s.Put(metrics.RejectsKept, float64(state.Entries))
+		s.Put(metrics.RejectsBytes, float64(state.Bytes))
+		s.Put(metrics.RejectsQuota, float64(state.Quota))
 	}
 	if stats, err := i.keyspace.Stats(ctx); err == nil {
 		s.Put(metrics.KeyspaceBytes, float64(stats.Bytes))

@@ -8,59 +8,68 @@ import (
 
 	"berth/ingest/commit"
 	"berth/ingest/seal"
-	"berth/internal/api"
+	"berth/internal/bus"
 	"berth/schema"
+	"berth/schema/block"
+	"berth/schema/record"
 )
 
-// rejectLimit is how long keeping one reject may take, and maxRaw how much of what is set aside is kept.
-const (
-	rejectLimit = 5 * time.Second
-	maxRaw      = 1 << 20
-)
+// keepLimit is how long keeping one reject, or setting one thing aside, may take.
+const keepLimit = 5 * time.Second
 
-// reasonAside counts readings that were acknowledged and that the keyspace can never take.
+// reasonAside counts readings that were acknowledged and can never be stored.
 const reasonAside = "set_aside"
 
-// putReject keeps a reject durably.
-func (i *Ingest) putReject(ctx context.Context, r *api.Reject) error {
-	data, err := json.Marshal(r)
+// keep puts bytes on a shelf with what is known of them.
+func (i *Ingest) keep(ctx context.Context, shelf bus.Shelf, known any, raw []byte) (kept bool, err error) {
+	about, err := json.Marshal(known)
 	if err != nil {
-		return fmt.Errorf("write reject: %w", err)
+		return false, fmt.Errorf("write what is known of a reject: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, rejectLimit)
+	ctx, cancel := context.WithTimeout(ctx, keepLimit)
 	defer cancel()
-	return i.conn.PutReject(ctx, data)
+	return i.conn.Keep(ctx, shelf, about, raw)
 }
 
-// keepReject keeps a reject of the gate. It was answered and counted already, so one that cannot be kept is only noted.
-func (i *Ingest) keepReject(r api.Reject) {
-	if err := i.putReject(context.Background(), &r); err != nil {
-		i.log.Warn("a reject was not kept", "gateway", r.Gateway, "reason", r.Reason, "error", err)
+// keepReject keeps a reject of the gate, which was answered and counted already.
+func (i *Ingest) keepReject(r *record.Reject, raw []byte) error {
+	_, err := i.keep(context.Background(), bus.Rejects, r, raw)
+	return err
+}
+
+// setAside keeps what was acknowledged and can never be stored, and counts it once.
+func (i *Ingest) setAside(ctx context.Context, a *record.Aside, why error, raw []byte) error {
+	a.Version, a.Time, a.Code, a.Reason, a.Size = record.Version, i.o.Now(), schema.CodeOf(why), schema.Show(why), len(raw)
+	kept, err := i.keep(ctx, bus.Aside, a, raw)
+	if err != nil || !kept {
+		return err
 	}
+	i.committer.Count(commit.Counts{Reasons: map[string]int{reasonAside: int(max(a.Readings, 1))}})
+	return nil
 }
 
-// setBlockAside keeps what the keyspace can never take among the rejects.
+// setBlockAside sets aside what the keyspace can never take.
 func (i *Ingest) setBlockAside(ctx context.Context, r *seal.Refused) error {
-	err := i.putReject(ctx, &api.Reject{
-		Time: i.o.Now(), Gateway: r.Gateway, Protocol: "keyspace", Format: r.What, Code: schema.CodeOf(r.Why),
-		Reason: schema.Show(r.Why), Readings: uint64(max(r.Readings, 0)), Size: len(r.Data), Raw: r.Data[:min(len(r.Data), maxRaw)],
-	})
-	if err != nil {
-		return err
+	readings := r.Readings
+	if r.Form == record.FormBlock {
+		readings = readingsOf(r.Data)
 	}
-	i.committer.Count(commit.Counts{Reasons: map[string]int{reasonAside: max(r.Readings, 1)}})
-	return nil
+	return i.setAside(ctx, &record.Aside{Gateway: r.Gateway, What: r.What, Form: r.Form, Readings: uint64(max(readings, 0))}, r.Why, r.Data)
 }
 
-// setMessageAside keeps a message of the log that cannot be read among the rejects.
-func (i *Ingest) setMessageAside(ctx context.Context, sequence uint64, data []byte, why error) error {
-	err := i.putReject(ctx, &api.Reject{
-		Time: i.o.Now(), Protocol: "log", Format: fmt.Sprintf("message %d", sequence), Code: schema.CodeOf(why),
-		Reason: schema.Show(why), Size: len(data), Raw: data[:min(len(data), maxRaw)],
-	})
+func readingsOf(data []byte) int {
+	reader, err := block.Open(data)
 	if err != nil {
-		return err
+		return 0
 	}
-	i.committer.Count(commit.Counts{Reasons: map[string]int{reasonAside: 1}})
-	return nil
+	content, err := reader.Content()
+	if err != nil {
+		return 0
+	}
+	return content.Readings()
+}
+
+// setMessageAside sets aside a message of the log that cannot be read.
+func (i *Ingest) setMessageAside(ctx context.Context, sequence uint64, data []byte, why error) error {
+	return i.setAside(ctx, &record.Aside{What: "log", Form: record.FormMessage, Sequence: sequence}, why, data)
 }

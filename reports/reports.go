@@ -2,7 +2,7 @@
 // are signed with the provider's token. It keeps nothing: what it answers comes from the keyspace and from the head of
 // the provider's ingest (reports/query). Who may ask what is left to web, which signs.
 //
-// Its one invariant: it only ever reads.
+// Its one invariant: it only ever reads. What is to be fed again, or removed, it asks of ingest.
 package reports
 
 import (

@@ -31,7 +31,13 @@ func (r *Reports) routes() {
 	r.http.Get(prefix+"/gateways/:gateway/readings", r.readings)
 	r.http.Get(prefix+"/gateways/:gateway/live", r.live)
 	r.http.Get(prefix+"/books", r.books)
-	r.http.Get(prefix+"/rejects", r.rejects)
+	for _, of := range []shelf{{name: "rejects"}, {name: "aside", aside: true}} {
+		r.http.Get(prefix+"/"+of.name, r.list(of))
+		r.http.Get(prefix+"/"+of.name+"/:id", r.one(of))
+		r.http.Get(prefix+"/"+of.name+"/:id/raw", r.raw(of))
+		r.http.Post(prefix+"/"+of.name+"/:id/feed", r.feed(of, false))
+		r.http.Handle(http.MethodDelete, prefix+"/"+of.name+"/:id", r.feed(of, true))
+	}
 }
 
 // lacks returns what reports cannot do its work without. Without NATS the newest readings cannot be asked for.
@@ -177,37 +183,4 @@ func (r *Reports) books(w http.ResponseWriter, req *http.Request) error {
 			WithNext("try again in a moment").WithCause(err)
 	}
 	return writeJSON(w, &books)
-}
-
-// What a list of rejects may ask for.
-const (
-	defaultRejects = 50
-	mostRejects    = 1000
-)
-
-func (r *Reports) rejects(w http.ResponseWriter, req *http.Request) error {
-	limit, err := number(req, "limit")
-	if err != nil {
-		return err
-	}
-	if limit == 0 {
-		limit = defaultRejects
-	}
-	if limit > mostRejects {
-		return schema.Errorf(schema.Invalid, "%d rejects are more than %d", limit, mostRejects)
-	}
-	kept, total, err := r.bus.Rejects(req.Context(), limit)
-	if err != nil {
-		return err
-	}
-	answer := api.Rejects{Rejects: make([]api.Reject, 0, len(kept)), Kept: total}
-	for _, data := range kept {
-		var reject api.Reject
-		if err := json.Unmarshal(data, &reject); err != nil {
-			r.options.Logger.Error("a kept reject cannot be read", "error", err)
-			continue
-		}
-		answer.Rejects = append(answer.Rejects, reject)
-	}
-	return writeJSON(w, &answer)
 }

@@ -56,6 +56,28 @@ func (c *Committer) Submit(ctx context.Context, s *Submission) error {
 	return nil
 }
 
+// Put submits rows of frames that nobody on a connection waits for, and returns when the log has them. When it returns an
+// error, it is unknown whether it has.
+func (c *Committer) Put(ctx context.Context, rows *batch.Rows, counts Counts) error {
+	w := make(putWaiter, 1)
+	if err := c.Submit(ctx, &Submission{Rows: rows, Counts: counts, Waiter: w}); err != nil {
+		GiveRows(rows)
+		return err
+	}
+	select {
+	case err := <-w:
+		return err
+	case <-ctx.Done():
+		return schema.Errorf(schema.Unavailable, "the log did not confirm it in time").WithNext("do it again: repeats change nothing").WithCause(ctx.Err())
+	}
+}
+
+// putWaiter is told once.
+type putWaiter chan error
+
+// Committed passes on what became of the submission.
+func (w putWaiter) Committed(_ uint64, err error) { w <- err }
+
 // refusal returns what a sender is told whose submission was not taken.
 func (c *Committer) refusal(err error) error {
 	if errors.Is(err, budget.ErrClosed) {

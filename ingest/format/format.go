@@ -16,7 +16,6 @@ import (
 	"sync"
 	"time"
 
-	"berth/internal/api"
 	"berth/schema"
 	"berth/schema/batch"
 	"berth/schema/record"
@@ -26,6 +25,8 @@ import (
 // as a whole cannot be read; then nothing of it is taken. It is for concurrent use.
 type decoder interface {
 	decode(t *task, payload []byte) error
+	// pick returns a payload of some of the payload's lines or elements alone.
+	pick(payload []byte, spans []Span) []byte
 }
 
 // formats is the table of the formats.
@@ -56,7 +57,8 @@ type Sender struct {
 type Request struct {
 	Sender    Sender
 	Precision time.Duration // the unit of times in the line format; 0 is nanoseconds
-	Now       int64         // nanoseconds: the arrival time
+	Now       int64         // nanoseconds: the window of times is around it
+	Arrival   int64         // of the payload, nanoseconds; 0: Now
 	Settings  *record.Settings
 }
 
@@ -69,8 +71,20 @@ type Report struct {
 	Code   schema.Code
 	Reason string
 	// Lines are the first refusals: of the line format the line's number from 1, of JSON that of the array's element.
-	Lines   []api.RejectLine
+	Lines   []record.RejectLine
+	Refused []Span         // the lines or elements refused, as bytes of the payload, in order
 	Reasons map[string]int // readings refused by reason (ReasonSyntax, ...); nil when none were
+}
+
+// Span is a run of bytes of a payload.
+type Span struct{ From, To int }
+
+// Refusals returns what of the payload was refused, as a payload of the same format: all of it when nothing was accepted.
+func (r *Report) Refusals(format string, payload []byte) []byte {
+	if r.Accepted == 0 || len(r.Refused) == 0 || formats[format] == nil {
+		return payload
+	}
+	return formats[format].pick(payload, r.Refused)
 }
 
 // MaxLines is the most refusals that a report names one by one.

@@ -50,6 +50,17 @@ func (jsonDecoder) decode(t *task, payload []byte) error {
 	return r.err
 }
 
+func (jsonDecoder) pick(payload []byte, spans []Span) []byte {
+	out := []byte{'['}
+	for i, s := range spans {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = append(out, payload[s.From:s.To]...)
+	}
+	return append(out, ']')
+}
+
 // end reads the payload's end.
 func (r *jsonReader) end() {
 	r.skip()
@@ -62,15 +73,17 @@ func (r *jsonReader) end() {
 type jsonReader struct {
 	*task
 	scanner
-	hash   uint64 // of the sender
-	listed bool   // the elements are those of an array
-	proven bool   // the rest of the payload is JSON
-	el     element
+	hash    uint64 // of the sender
+	listed  bool   // the elements are those of an array
+	refused int    // the number of the last element refused
+	proven  bool   // the rest of the payload is JSON
+	el      element
 }
 
 // element reads an element of the array.
 func (r *jsonReader) element(number int) {
-	r.el = element{at: r.request.Now, arrival: true}
+	start := r.i
+	r.el = element{at: r.arrived, arrival: true}
 	r.begin()
 	r.names = r.names[:0]
 	if r.peek() != '{' {
@@ -94,7 +107,8 @@ func (r *jsonReader) element(number int) {
 	if r.el.bad != nil {
 		r.el.bad.readings = r.values()
 		r.drop()
-		r.report.add("element", number, r.el.bad)
+		r.report.add("element", number, r.el.bad, Span{start, r.i}, number > 1 && number == r.refused+1)
+		r.refused = number
 	}
 }
 
@@ -334,7 +348,7 @@ func (r *jsonReader) timestamp(depth int) {
 	switch c := r.peek(); {
 	case c == 'n':
 		r.literal(c)
-		r.el.at, r.el.arrival = r.request.Now, true
+		r.el.at, r.el.arrival = r.arrived, true
 		return
 	case c == '"':
 		text, _ := r.str()

@@ -21,6 +21,14 @@ import (
 // like a line in there may be part of the text.
 type lineDecoder struct{}
 
+func (lineDecoder) pick(payload []byte, spans []Span) []byte {
+	var out []byte
+	for _, s := range spans {
+		out = append(out, payload[s.From:s.To]...)
+	}
+	return out
+}
+
 // lineReader reads the lines of one payload.
 type lineReader struct {
 	*task
@@ -41,8 +49,9 @@ func (lineDecoder) decode(t *task, payload []byte) error {
 		if r != nil {
 			number += bytes.Count(payload[counted:i], []byte("\n"))
 			counted = i
-			t.report.add("line", number, r)
 			next = lineEnd(payload, i)
+			n := len(t.report.Refused)
+			t.report.add("line", number, r, Span{i, next}, n > 0 && t.report.Refused[n-1].To == i)
 		}
 		i = next
 	}
@@ -187,7 +196,7 @@ func (l *lineReader) timestamp(i int) (next int, at int64, arrival bool, r *refu
 	p := l.p
 	i = blanks(p, i)
 	if i == len(p) || p[i] == '\n' {
-		return min(i+1, len(p)), l.request.Now, true, nil
+		return min(i+1, len(p)), l.arrived, true, nil
 	}
 	d, end := scanDecimal(p, i)
 	if d.digits == 0 || !d.integer || end < len(p) && !ends(p[end]) || p[i] == '+' {

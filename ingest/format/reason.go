@@ -6,8 +6,8 @@ import (
 	"strconv"
 	"time"
 
-	"berth/internal/api"
 	"berth/schema"
+	"berth/schema/record"
 )
 
 // The reasons under which refused readings are counted. They are kept with the running totals and shown to the
@@ -66,8 +66,14 @@ func named(reason string, err error) *refusal {
 	return refuse(schema.CodeOf(err), reason, "%s", schema.Show(err))
 }
 
-// add counts a refusal of the line or element of this number.
-func (r *Report) add(what string, number int, f *refusal) {
+// add counts a refusal of the line or element of this number, which is these bytes of the payload. When it follows the one
+// refused before it, the bytes between are taken to be refused too.
+func (r *Report) add(what string, number int, f *refusal, at Span, follows bool) {
+	if n := len(r.Refused); follows && n > 0 {
+		r.Refused[n-1].To = at.To
+	} else {
+		r.Refused = append(r.Refused, at)
+	}
 	if r.Reasons == nil {
 		r.Reasons = make(map[string]int)
 		r.Code, r.Reason = f.code, fmt.Sprintf("%s %d: %s", what, number, f.text())
@@ -76,7 +82,7 @@ func (r *Report) add(what string, number int, f *refusal) {
 	r.Rejected += readings
 	r.Reasons[f.reason] += readings
 	if len(r.Lines) < MaxLines {
-		r.Lines = append(r.Lines, api.RejectLine{Line: number, Reason: f.text()})
+		r.Lines = append(r.Lines, record.RejectLine{Line: number, Reason: f.text()})
 	}
 }
 

@@ -15,7 +15,8 @@ type task struct {
 	request  *Request
 	rules    *rules
 	limits   *record.Limits
-	from, to int64   // the window of times
+	from, to int64 // the window of times
+	arrived  int64
 	allowed  *series // the series whose gateway the sender was last found to speak for
 	out      *batch.Rows
 	report   Report
@@ -39,6 +40,9 @@ func (t *task) start(r *Request, out *batch.Rows) {
 	t.request, t.out, t.limits = r, out, &r.Settings.Limits
 	t.rules = t.table.rulesOf(r.Settings)
 	t.from, t.to = r.Now-int64(r.Settings.Retention), r.Now+int64(r.Settings.Future)
+	if t.arrived = r.Arrival; t.arrived == 0 {
+		t.arrived = r.Now
+	}
 }
 
 // end forgets what belongs to the payload and returns the report.

@@ -18,7 +18,6 @@ import (
 	"berth/ingest/commit"
 	"berth/ingest/format"
 	"berth/ingest/gate/intake"
-	"berth/internal/api"
 	"berth/schema"
 	"berth/schema/record"
 )
@@ -29,9 +28,9 @@ type Options struct {
 	Committer *commit.Committer
 	Decoders  *format.Decoders
 	Pipeline  *record.Pipeline
-	Keys      map[string]record.GatewayKey // by anything
-	Rejects   func(api.Reject)             // keeps a reject of an authenticated sender; called by one goroutine
-	Ready     func() bool                  // whether frames can be taken now; nil: while the log takes them
+	Keys      map[string]record.GatewayKey             // by anything
+	Rejects   func(r *record.Reject, raw []byte) error // keeps a reject of an authenticated sender; called by one goroutine
+	Ready     func() bool                              // whether frames can be taken now; nil: while the log takes them
 	Logger    *slog.Logger
 	Memory    int64 // bytes that payloads in the making may take together; intake.DefaultMemory if 0
 	Limits    intake.Limits
@@ -92,6 +91,11 @@ func (g *Gate) Set(p *record.Pipeline, own map[string]record.GatewayKey) {
 	keys := intake.NewKeys(p, own)
 	g.in.SetKeys(keys)
 	g.conns.recheck(keys)
+}
+
+// Feed takes in again what was refused before; see [intake.Intake.Feed].
+func (g *Gate) Feed(ctx context.Context, a *intake.Again) (format.Report, error) {
+	return g.in.Feed(ctx, a)
 }
 
 // accept accepts connections until the listener is closed.

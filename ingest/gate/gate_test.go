@@ -2,6 +2,7 @@ package gate
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -36,7 +37,7 @@ type fixture struct {
 	interner  *batch.Interner
 
 	mu      sync.Mutex
-	rejects []api.Reject
+	rejects []api.Reject // with all their bytes
 }
 
 // ownKeys are keys of single gateways, named after them.
@@ -63,10 +64,11 @@ func start(t testing.TB, change func(f *fixture, o *Options)) *fixture {
 	o := Options{
 		Address: "127.0.0.1:0", Committer: f.committer, Pipeline: f.pipeline, Keys: ownKeys(), Logger: quiet,
 		Decoders: format.New(format.NewTable(format.TableOptions{Interner: f.interner})),
-		Rejects: func(r api.Reject) {
+		Rejects: func(r *record.Reject, raw []byte) error {
 			f.mu.Lock()
 			defer f.mu.Unlock()
-			f.rejects = append(f.rejects, r)
+			f.rejects = append(f.rejects, api.Reject{Reject: *r, Kept: len(raw), Raw: bytes.Clone(raw)})
+			return nil
 		},
 	}
 	if change != nil {

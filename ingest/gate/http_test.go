@@ -197,7 +197,8 @@ func TestBadLinesOfALargeBodyAreNamedByTheirPlace(t *testing.T) {
 		t.Errorf("answered %d %s", status, answer)
 	}
 	f.stop(t)
-	if len(f.rejects) != 1 || f.rejects[0].Readings != 2 || f.rejects[0].Gateway != "own" || f.rejects[0].Protocol != "http" || len(f.rejects[0].Raw) != 4<<10 {
+	if len(f.rejects) != 1 || f.rejects[0].Readings != 2 || f.rejects[0].Gateway != "own" || f.rejects[0].Protocol != "http" || !f.rejects[0].Whole() ||
+		strings.Count(string(f.rejects[0].Raw), "\n") != 2 || strings.Count(string(f.rejects[0].Raw), " broken\n") != 2 {
 		t.Errorf("rejects %+v", f.rejects)
 	}
 }

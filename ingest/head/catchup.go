@@ -38,6 +38,9 @@ func (h *Head) CatchUp(ctx context.Context, read ReadLog, shapes *batch.Interner
 		if wait == backOff {
 			h.log.Error("reading the log", "error", err)
 		}
+		h.mu.Lock()
+		h.reason = "the log cannot be read on: " + schema.Show(err)
+		h.mu.Unlock()
 		select {
 		case <-ctx.Done():
 			return

@@ -59,6 +59,7 @@ type Trim func(ctx context.Context, upTo uint64) error
 type Refused struct {
 	Gateway  string
 	What     string // "block", "row", ...
+	Form     string // of Data: record.FormMessage, ...
 	Readings int
 	Data     []byte
 	Why      error
@@ -151,6 +152,9 @@ func (s *Sealer) State() (state, detail string) {
 	defer s.mu.Unlock()
 	if s.state == nil {
 		return "", ""
+	}
+	if schema.Is(s.state, schema.Limited) {
+		return headapi.StateSlow, "what the keyspace can never take has to wait: " + schema.Show(s.state)
 	}
 	return headapi.StateSlow, "the keyspace does not take what the head has: " + schema.Show(s.state)
 }

@@ -7,6 +7,7 @@ import (
 	"berth/ingest/head"
 	"berth/internal/keyspace"
 	"berth/schema"
+	"berth/schema/record"
 )
 
 // write is one keyspace.Changes and what it is made of.
@@ -65,7 +66,7 @@ func (s *Sealer) fill(ctx context.Context, w *write) error {
 		block, marks, ok, err := s.encoder.Block(p)
 		switch {
 		case err != nil:
-			r := &Refused{Gateway: p.Gateway(), What: "block", Readings: p.Readings(), Data: p.Message(), Why: err}
+			r := &Refused{Gateway: p.Gateway(), What: "block", Form: record.FormMessage, Readings: p.Readings(), Data: p.Message(), Why: err}
 			if err := s.aside(ctx, r); err != nil {
 				return err
 			}
@@ -78,7 +79,7 @@ func (s *Sealer) fill(ctx context.Context, w *write) error {
 		row := w.rows[w.encoded-len(w.parts)]
 		tail, refused := s.encoder.Tail(row)
 		for _, r := range refused {
-			if err := s.aside(ctx, &Refused{Gateway: row.Name, What: "tail", Readings: r.Readings, Data: r.Message, Why: r.Why}); err != nil {
+			if err := s.aside(ctx, &Refused{Gateway: row.Name, What: "tail", Form: record.FormMessage, Readings: r.Readings, Data: r.Message, Why: r.Why}); err != nil {
 				return err
 			}
 		}
@@ -97,7 +98,7 @@ func (s *Sealer) load(ctx context.Context, name string) error {
 		return fmt.Errorf("read row of gateway %q: %w", name, err)
 	}
 	return s.Head.Load(name, &row, func(why error) error {
-		return s.aside(ctx, &Refused{Gateway: name, What: "row", Data: row.Tail, Why: why})
+		return s.aside(ctx, &Refused{Gateway: name, What: "row", Form: record.FormTail, Data: row.Tail, Why: why})
 	})
 }
 
@@ -120,20 +121,20 @@ func (s *Sealer) putSingly(ctx context.Context, w *write) (last keyspace.Receipt
 				one.Marks = append(one.Marks, m)
 			}
 		}
-		r := &Refused{Gateway: b.Gateway, What: "block", Data: b.Data}
+		r := &Refused{Gateway: b.Gateway, What: "block", Form: record.FormBlock, Data: b.Data}
 		if last, err = s.putOne(ctx, one, r, last); err != nil {
 			return 0, err
 		}
 	}
 	for i := range c.Gateways {
 		g := &c.Gateways[i]
-		r := &Refused{Gateway: g.Name, What: "row", Data: g.Tail}
+		r := &Refused{Gateway: g.Name, What: "row", Form: record.FormTail, Data: g.Tail}
 		if last, err = s.putOne(ctx, &keyspace.Changes{Gateways: c.Gateways[i : i+1]}, r, last); err != nil {
 			return 0, err
 		}
 	}
 	for i := range c.Rollups {
-		r := &Refused{Gateway: c.Rollups[i].Gateway, What: "rollup", Data: c.Rollups[i].Data}
+		r := &Refused{Gateway: c.Rollups[i].Gateway, What: "rollup", Form: record.FormRollup, Data: c.Rollups[i].Data}
 		if last, err = s.putOne(ctx, &keyspace.Changes{Rollups: c.Rollups[i : i+1]}, r, last); err != nil {
 			return 0, err
 		}

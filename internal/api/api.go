@@ -9,7 +9,12 @@
 //	GET /api/v1/providers/{p}/gateways/{g}/readings         a stream     ?sensor=… &from= &to= &format=json|csv
 //	GET /api/v1/providers/{p}/gateways/{g}/live             server-sent events ?sensor=…: one LiveEvent a second at most
 //	GET /api/v1/providers/{p}/books                         Books
-//	GET /api/v1/providers/{p}/rejects                       Rejects     ?limit= (default 50, most 1000)
+//	GET /api/v1/providers/{p}/rejects                       Rejects      ?before= &limit= (default 50, most 1000)
+//	GET /api/v1/providers/{p}/rejects/{id}                  Reject
+//	GET /api/v1/providers/{p}/rejects/{id}/raw              its bytes as they came
+//	POST /api/v1/providers/{p}/rejects/{id}/feed            Fed: it is taken in again, by the settings of now
+//	DELETE /api/v1/providers/{p}/rejects/{id}               it is removed
+//	… /aside, /aside/{id}, /aside/{id}/raw, /aside/{id}/feed  Asides, Aside: the same of what was set aside
 //
 // Times in requests are RFC 3339, epoch milliseconds, "now", or "now-6h" (units s, m, h, d, w). Ranges are [from, to).
 // Errors are problems of RFC 9457 (application/problem+json).
@@ -22,6 +27,7 @@ import (
 	"time"
 
 	"berth/schema"
+	"berth/schema/record"
 )
 
 // State is a gateway's state by the rule of [StateOf].
@@ -142,7 +148,8 @@ type LiveEvent struct {
 }
 
 // Books are a provider's running totals; they survive every restart. Frames.Received = Committed + Rejected + GivenUp +
-// InHand; the readings of committed frames = Accepted + Rejected.
+// InHand; the readings of committed frames = Accepted + Rejected. Accepted are exactly the readings that were put into the
+// log: those that came again count again, and so do those of a body that broke off after some of it was stored.
 type Books struct {
 	Frames struct {
 		Received  uint64 `json:"received"`
@@ -158,6 +165,8 @@ type Books struct {
 	} `json:"readings"`
 	Strangers uint64            `json:"strangers"` // connections that ended without a valid key
 	Reasons   map[string]uint64 `json:"reasons"`   // rejected readings and frames by reason
+	NotKept   uint64            `json:"not_kept"`  // rejects that were answered and counted, but not kept
+	SetAside  uint64            `json:"set_aside"` // readings that were accepted and could never be stored: see Asides
 	Log       struct {
 		Messages uint64 `json:"messages"`
 		Bytes    uint64 `json:"bytes"`
@@ -187,31 +196,51 @@ type Episode struct {
 	Times  int        `json:"times,omitempty"` // how often it ended and began again at once
 }
 
-// Reject is a frame, or lines of one, that was refused.
+// Reject is a frame, or lines of one, that was refused and is kept.
 type Reject struct {
-	Time     time.Time    `json:"time"`
-	Gateway  string       `json:"gateway"`
-	Protocol string       `json:"protocol"` // berth, http
-	Format   string       `json:"format"`   // line, json
-	Address  string       `json:"address"`  // of the sender
-	Code     schema.Code  `json:"code"`
-	Reason   string       `json:"reason"`
-	Lines    []RejectLine `json:"lines,omitempty"` // the first lines refused, when others were stored
-	Readings uint64       `json:"readings"`        // how many were refused
-	Size     int          `json:"size"`            // of the whole payload
-	Raw      []byte       `json:"raw"`             // base64; its first 4 KB
+	ID uint64 `json:"id"`
+	record.Reject
+	Kept int    `json:"kept"` // bytes; fewer than Refused: it was cut short
+	Raw  []byte `json:"raw"`  // base64; the first 4 KB of them
 }
 
+// Whole reports whether all that was refused is kept.
+func (r *Reject) Whole() bool { return r.Kept >= r.Refused }
+
 // RejectLine is a line that was refused, from 1, and why.
-type RejectLine struct {
-	Line   int    `json:"line"`
-	Reason string `json:"reason"`
-}
+type RejectLine = record.RejectLine
 
 // Rejects are the newest rejects, newest first.
 type Rejects struct {
 	Rejects []Reject `json:"rejects"`
-	Kept    uint64   `json:"kept"` // how many are kept in all
+	Kept    uint64   `json:"kept"`           // how many are kept in all
+	Next    uint64   `json:"next,omitempty"` // the value of before for the next page; 0: this was the last
+}
+
+// Aside is what was acknowledged and can never be stored, as it is kept.
+type Aside struct {
+	ID uint64 `json:"id"`
+	record.Aside
+	Kept int `json:"kept"` // bytes
+}
+
+// Asides are what is set aside, newest first.
+type Asides struct {
+	Aside []Aside `json:"aside"`
+	Kept  uint64  `json:"kept"`        // entries in all
+	Bytes uint64  `json:"bytes"`       // of them
+	Quota uint64  `json:"quota_bytes"` // when it is reached, what would have to be set aside waits, and the log with it
+	Next  uint64  `json:"next,omitempty"`
+}
+
+// Fed is what became of something that was fed again.
+type Fed struct {
+	ID       uint64      `json:"id"`
+	Accepted uint64      `json:"accepted"` // readings that are in the log now
+	Rejected uint64      `json:"rejected"` // readings that are refused still
+	Code     schema.Code `json:"code,omitempty"`
+	Reason   string      `json:"reason,omitempty"` // of the first of them
+	Removed  bool        `json:"removed"`          // it is no longer kept under this ID; what is refused still is kept under a new one
 }
 
 // Value is a reading's value in JSON: a number, true or false, text; NaN and infinities are the texts "NaN", "+Inf" and

@@ -4,6 +4,7 @@
 //	subject or stream (provider's account)   holds
 //	log            stream LOG                claims and batches, one writer, discard new
 //	rejects        stream REJECTS            what was refused, discard old
+//	aside.<hash>   stream ASIDE              what was acknowledged and can never be stored, discard new
 //	$KV.pipeline   stream KV_pipeline        what the pipeline may know; the provisioner writes it
 //	$KV.services   stream KV_services        the registry: memory only, entries expire
 //	head.>                                   questions to ingest
@@ -29,12 +30,12 @@ import (
 const (
 	// MaxBatch is the longest data of one message of the log.
 	MaxBatch = 3 << 20
-	// MaxReject is the longest data of one reject.
-	MaxReject = 2 << 20
 	// DefaultQuota is what a provider's log may hold unless set otherwise.
 	DefaultQuota = 1 << 30
 	// DefaultRejectsQuota is what a provider's rejects may hold unless set otherwise.
-	DefaultRejectsQuota = 16 << 20
+	DefaultRejectsQuota = 64 << 20
+	// DefaultAsideQuota is what may be set aside of a provider unless set otherwise.
+	DefaultAsideQuota = 64 << 20
 
 	// maxPayload is the longest message that the server takes, headers included.
 	maxPayload = 4 << 20
@@ -46,6 +47,8 @@ const (
 	logSubject     = "log"
 	rejectsStream  = "REJECTS"
 	rejectsSubject = "rejects"
+	asideStream    = "ASIDE"
+	asideSubject   = "aside"
 	headSubjects   = "head.>"
 	houseSubjects  = "house.>" // what the provisioner answers
 

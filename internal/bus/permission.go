@@ -55,13 +55,17 @@ func providerSpec(name string) accountSpec {
 			userProvisioner: {},
 			userPipeline: allow(
 				[]string{
-					logSubject, rejectsSubject, headSubjects, houseSubjects,
+					logSubject, rejectsSubject, asideSubject + ".*", headSubjects, houseSubjects,
 					"$JS.API.STREAM.INFO." + logStream,
 					"$JS.API.STREAM.PURGE." + logStream,
 					"$JS.API.STREAM.MSG.GET." + logStream,
 					"$JS.API.DIRECT.GET." + logStream,
 					"$JS.API.STREAM.INFO." + rejectsStream,
 					"$JS.API.DIRECT.GET." + rejectsStream,
+					"$JS.API.STREAM.MSG.DELETE." + rejectsStream,
+					"$JS.API.STREAM.INFO." + asideStream,
+					"$JS.API.DIRECT.GET." + asideStream,
+					"$JS.API.STREAM.MSG.DELETE." + asideStream,
 				},
 				readBucket("pipeline"), readBucket("services"), writeBucket("services"),
 				readBucket("episodes"), writeBucket("episodes"),

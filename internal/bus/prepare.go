@@ -26,6 +26,7 @@ const (
 type LogOptions struct {
 	Quota        int64
 	RejectsQuota int64
+	AsideQuota   int64
 }
 
 // providerBuckets and houseBuckets are the buckets of each kind of account.
@@ -49,6 +50,9 @@ func (c *Conn) Prepare(ctx context.Context, o LogOptions) error {
 	if o.RejectsQuota <= 0 {
 		o.RejectsQuota = DefaultRejectsQuota
 	}
+	if o.AsideQuota <= 0 {
+		o.AsideQuota = DefaultAsideQuota
+	}
 	streams := []jetstream.StreamConfig{
 		{
 			Name: logStream, Subjects: []string{logSubject}, MaxBytes: o.Quota, Discard: jetstream.DiscardNew,
@@ -57,6 +61,10 @@ func (c *Conn) Prepare(ctx context.Context, o LogOptions) error {
 		{
 			Name: rejectsStream, Subjects: []string{rejectsSubject}, MaxBytes: o.RejectsQuota, Discard: jetstream.DiscardOld,
 			Duplicates: time.Minute, AllowDirect: true,
+		},
+		{
+			Name: asideStream, Subjects: []string{asideSubject + ".*"}, MaxBytes: o.AsideQuota, Discard: jetstream.DiscardNew,
+			MaxMsgsPerSubject: 1, DiscardNewPerSubject: true, Duplicates: time.Minute, AllowDirect: true,
 		},
 	}
 	for _, s := range streams {
@@ -106,7 +114,7 @@ func (c *Conn) prepareStream(ctx context.Context, want jetstream.StreamConfig) e
 
 // Remove removes a provider's streams and buckets with all that they hold, or finds them gone.
 func (c *Conn) Remove(ctx context.Context) error {
-	names := []string{logStream, rejectsStream}
+	names := []string{logStream, rejectsStream, asideStream}
 	for _, b := range providerBuckets {
 		names = append(names, bucketStream(b.Name))
 	}

@@ -12,6 +12,7 @@
 //	head.gateways  GatewaysRequest  an entry per gateway that is newer than its row in the keyspace, in order of names
 //	head.books     BooksRequest     the one chunk is api.Books as JSON; there is no Header
 //	head.records   RecordsRequest   none, and no Header: it ends when ingest goes by the records as they were written
+//	head.feed      FeedRequest      the one chunk is api.Fed as JSON; there is no Header
 //
 // An entry of the head knows only what has come since the gateway's row was read: merge it into the row's entry
 // with Observe, take the earlier first and the later last seen, and the row's interval where the head's
@@ -34,6 +35,7 @@ const (
 	Gateways = "head.gateways"
 	Books    = "head.books"
 	Records  = "head.records"
+	Feed     = "head.feed"
 )
 
 // The states of an ingest, as its service record and its books show them.
@@ -95,6 +97,13 @@ type BooksRequest struct{}
 // The asker sets the limit of the wait.
 type RecordsRequest struct {
 	Revision uint64 `json:"revision"`
+}
+
+// FeedRequest asks to take in again something that is kept, or to remove it.
+type FeedRequest struct {
+	Aside  bool   `json:"aside,omitempty"` // of what was set aside; else of the rejects
+	ID     uint64 `json:"id"`
+	Remove bool   `json:"remove,omitempty"`
 }
 
 // FormatPosition returns a position as questions and answers write it, "sequence/ordinal".

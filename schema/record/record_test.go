@@ -57,3 +57,22 @@ func TestRecordsKeepTheirNames(t *testing.T) {
 		t.Errorf("the service's key is %s", key)
 	}
 }
+
+func TestWhatIsKeptKeepsItsNames(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
+	for want, v := range map[string]any{
+		`{"version":1,"time":"2026-01-02T03:04:05.000000006Z","gateway":"g1","relay":true,"protocol":"http","format":"line","precision":1000000,` +
+			`"address":"127.0.0.1:5","code":"invalid","reason":"why","lines":[{"line":2,"reason":"why"}],"readings":3,"size":40,"refused":20,"part":true}`: Reject{
+			Version: 1, Time: at, Gateway: "g1", Relay: true, Protocol: "http", Format: "line", Precision: time.Millisecond, Address: "127.0.0.1:5",
+			Code: schema.Invalid, Reason: "why", Lines: []RejectLine{{2, "why"}}, Readings: 3, Size: 40, Refused: 20, Part: true,
+		},
+		`{"version":1,"time":"2026-01-02T03:04:05.000000006Z","gateway":"g1","what":"log","form":"message","sequence":7,"readings":3,` +
+			`"code":"invalid","reason":"why","size":40}`: Aside{
+			Version: 1, Time: at, Gateway: "g1", What: "log", Form: FormMessage, Sequence: 7, Readings: 3, Code: schema.Invalid, Reason: "why", Size: 40,
+		},
+	} {
+		if got, err := json.Marshal(v); err != nil || string(got) != want {
+			t.Errorf("written\n%s\nwant\n%s (%v)", got, want, err)
+		}
+	}
+}

@@ -6,8 +6,8 @@ import (
 	"berth/ingest/commit"
 	"berth/ingest/format"
 	"berth/ingest/gate/intake"
-	"berth/internal/api"
 	"berth/schema"
+	"berth/schema/record"
 )
 
 // maxBurst is the size of rows beyond which a burst is handed over before everything that was read is decoded.
@@ -85,8 +85,8 @@ func (s *session) consume(in *input) (missing int, err error) {
 				return missing, s.handOver(&b, err)
 			}
 		default:
-			s.refuseFrame(intake.ReasonFrame)
 			err = schema.Errorf(schema.Invalid, "%q is no command", line).WithNext(usage)
+			s.refuseFrame(intake.ReasonFrame, line, err)
 		}
 	}
 	return missing, s.handOver(&b, err)
@@ -100,23 +100,26 @@ func (s *session) handOver(b *burst, err error) error {
 	return err
 }
 
-// refuseFrame counts a frame that ends the session.
-func (s *session) refuseFrame(reason string) {
-	s.in.Committer.Count(commit.Counts{FramesRejected: 1, Reasons: map[string]int{reason: 1}})
+// refuseFrame counts and keeps a frame that ends the session, which is told why.
+func (s *session) refuseFrame(reason string, line []byte, why error) {
+	report := format.Report{Code: schema.CodeOf(why), Reason: schema.Show(why), Reasons: map[string]int{reason: 1}}
+	s.in.Committer.Count(commit.Counts{FramesRejected: 1, Reasons: report.Reasons})
+	s.keepReject(put{length: len(line)}, line, &report)
 }
 
 // put takes the frame whose line, n bytes long with its end, was read, or returns how many bytes it lacks.
 func (s *session) put(in *input, b *burst, line []byte, n int) (missing int, err error) {
 	p, err := parsePut(line)
 	if err != nil {
-		s.refuseFrame(intake.ReasonFrame)
+		s.refuseFrame(intake.ReasonFrame, line, err)
 		in.consume(n)
 		return 0, err
 	}
 	if p.seq != s.seq+1 {
-		s.refuseFrame(intake.ReasonSequence)
+		err = schema.Errorf(schema.Invalid, "PUT %d does not follow %d: numbers rise from 1 by 1", p.seq, s.seq)
+		s.refuseFrame(intake.ReasonSequence, line, err)
 		in.consume(n)
-		return 0, schema.Errorf(schema.Invalid, "PUT %d does not follow %d: numbers rise from 1 by 1", p.seq, s.seq)
+		return 0, err
 	}
 	if p.length > schema.MaxFrame {
 		return 0, s.tooLarge(in, p, n)
@@ -187,8 +190,15 @@ func (s *session) refuse(p put, payload []byte, report *format.Report) {
 }
 
 func (s *session) keepReject(p put, payload []byte, report *format.Report) {
-	s.in.Reject(api.Reject{
-		Time: time.Now(), Gateway: s.id.Gateway, Protocol: "berth", Format: p.format, Address: s.conn.Address.String(),
+	refused := s.in.Refused()
+	refused.Add(report.Refusals(p.format, payload), p.format == "line")
+	known := record.Reject{
+		Time: time.Now(), Gateway: s.id.Gateway, Relay: s.id.Relay, Protocol: "berth", Format: p.format, Address: s.conn.Address.String(),
 		Code: report.Code, Reason: report.Reason, Lines: report.Lines, Readings: uint64(report.Rejected), Size: p.length,
-	}, payload)
+		Part: report.Accepted > 0,
+	}
+	if payload == nil { // it was skipped
+		known.Refused = p.length
+	}
+	s.in.Reject(known, refused)
 }

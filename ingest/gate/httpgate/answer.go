@@ -8,6 +8,7 @@ import (
 
 	"berth/internal/api"
 	"berth/schema"
+	"berth/schema/record"
 )
 
 // retryAfter is when a sender may come back who was told to, in seconds.
@@ -23,12 +24,12 @@ const (
 
 // problem is the body of a refusal, in either style.
 type problem struct {
-	Error    string           `json:"error,omitempty"`
-	Code     schema.Code      `json:"code,omitempty"`
-	Message  string           `json:"message,omitempty"`
-	Accepted uint64           `json:"accepted,omitempty"` // readings
-	Rejected uint64           `json:"rejected,omitempty"` // readings
-	Lines    []api.RejectLine `json:"lines,omitempty"`    // the first that were refused
+	Error    string              `json:"error,omitempty"`
+	Code     schema.Code         `json:"code,omitempty"`
+	Message  string              `json:"message,omitempty"`
+	Accepted uint64              `json:"accepted,omitempty"` // readings
+	Rejected uint64              `json:"rejected,omitempty"` // readings
+	Lines    []record.RejectLine `json:"lines,omitempty"`    // the first that were refused
 }
 
 // body returns the body of a refusal; t is what was taken and what was not, if that is known.
@@ -38,7 +39,7 @@ func (s style) body(code schema.Code, text string, t *taking) problem {
 		p = problem{Error: text}
 	}
 	if t != nil {
-		p.Accepted, p.Rejected, p.Lines = t.counts.Accepted, t.counts.Rejected, t.refused
+		p.Accepted, p.Rejected, p.Lines = t.counts.Accepted, t.counts.Rejected, t.shown
 	}
 	return p
 }

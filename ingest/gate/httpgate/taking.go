@@ -9,9 +9,9 @@ import (
 	"berth/ingest/commit"
 	"berth/ingest/format"
 	"berth/ingest/gate/intake"
-	"berth/internal/api"
 	"berth/schema"
 	"berth/schema/batch"
+	"berth/schema/record"
 )
 
 // taking is a body that is being taken, piece by piece. The rows of a piece are handed over when the next one comes, so
@@ -23,16 +23,18 @@ type taking struct {
 	format    string
 	precision time.Duration
 	address   string
+	length    int // of the body, as announced; 0: unknown
+	unread    int // at least so many bytes were refused, if any were refused unread
 
 	rows    *batch.Rows   // of the piece before
 	came    time.Time     // when the piece that came last was there
 	counts  commit.Counts // of all pieces
 	code    schema.Code   // of the first refusal
 	reason  string
-	refused []api.RejectLine
-	before  int    // lines in the pieces before
-	size    int    // of the pieces
-	raw     []byte // the beginning of the first piece that was refused in part, at most intake.MaxRaw
+	shown   []record.RejectLine // the first lines refused
+	before  int                 // lines in the pieces before
+	size    int                 // of the pieces
+	refused *intake.Refused     // what was refused of all pieces; nil: nothing
 	waiter  *waiter
 	stopped bool // the rest of the body was refused unread
 	done    bool // the last piece was handed over
@@ -82,18 +84,18 @@ func (t *taking) piece(ctx context.Context, data []byte) error {
 	t.size += len(data)
 	switch {
 	case err != nil:
-		t.refuse(report.Code, report.Reason, data)
+		t.refuse(report.Code, report.Reason, data, nil)
 	case report.Rejected > 0:
 		reason := report.Reason
 		if t.before > 0 && len(report.Lines) > 0 { // the report counts from the beginning of the piece
 			reason = fmt.Sprintf("line %d: %s", t.before+report.Lines[0].Line, report.Lines[0].Reason)
 		}
 		t.counts.Rejected += uint64(report.Rejected)
-		t.refuse(report.Code, reason, data)
+		t.refuse(report.Code, reason, data, &report)
 	}
 	for _, line := range report.Lines {
-		if len(t.refused) < format.MaxLines {
-			t.refused = append(t.refused, api.RejectLine{Line: t.before + line.Line, Reason: line.Reason})
+		if len(t.shown) < format.MaxLines {
+			t.shown = append(t.shown, record.RejectLine{Line: t.before + line.Line, Reason: line.Reason})
 		}
 	}
 	t.addReasons(report.Reasons)
@@ -105,21 +107,25 @@ func (t *taking) piece(ctx context.Context, data []byte) error {
 
 // stop refuses the rest of the body, of which data is the beginning.
 func (t *taking) stop(why error, data []byte) error {
-	t.refuse(schema.CodeOf(why), schema.Show(why), data)
+	t.refuse(schema.CodeOf(why), schema.Show(why), data, nil)
 	t.stopped = true
 	t.counts.Rejected++
 	t.addReasons(map[string]int{intake.ReasonFrameSize: 1})
 	t.size += len(data)
+	t.unread = max(t.length, t.size+1)
 	return nil
 }
 
-// refuse notes a refusal.
-func (t *taking) refuse(code schema.Code, reason string, data []byte) {
-	if t.code != "" {
-		return
+// refuse notes a refusal: of all of a piece, or of what the report says.
+func (t *taking) refuse(code schema.Code, reason string, data []byte, report *format.Report) {
+	if t.code == "" {
+		t.code, t.reason = code, reason
+		t.refused = t.l.in.Refused()
 	}
-	t.code, t.reason = code, reason
-	t.raw = bytes.Clone(data[:min(len(data), intake.MaxRaw)])
+	if report != nil {
+		data = report.Refusals(t.format, data)
+	}
+	t.refused.Add(data, t.format == "line")
 }
 
 func (t *taking) addReasons(reasons map[string]int) {
@@ -165,12 +171,18 @@ func (t *taking) giveUp() {
 		commit.GiveRows(t.rows)
 		t.rows = nil
 	}
+	if t.refused != nil {
+		t.refused.Drop()
+		t.refused = nil
+	}
 }
 
 // keepReject keeps what was refused, to look at.
 func (t *taking) keepReject() {
-	t.l.in.Reject(api.Reject{
-		Time: time.Now(), Gateway: t.id.Gateway, Protocol: "http", Format: t.format, Address: t.address,
-		Code: t.code, Reason: t.reason, Lines: t.refused, Readings: t.counts.Rejected, Size: t.size,
-	}, t.raw)
+	t.l.in.Reject(record.Reject{
+		Time: time.Now(), Gateway: t.id.Gateway, Relay: t.id.Relay, Protocol: "http", Format: t.format, Precision: t.precision,
+		Address: t.address, Code: t.code, Reason: t.reason, Lines: t.shown, Readings: t.counts.Rejected, Size: t.size,
+		Refused: t.unread, Part: t.counts.Accepted > 0,
+	}, t.refused)
+	t.refused = nil
 }

@@ -21,12 +21,13 @@ func (l *Listener) write(w http.ResponseWriter, r *http.Request, at route) {
 		l.fail(w, at.style, schema.Errorf(schema.Invalid, "the query cannot be read").WithCause(err))
 		return
 	}
-	t := taking{l: l, format: at.format, address: r.RemoteAddr}
+	t := taking{l: l, format: at.format, address: r.RemoteAddr, length: int(max(r.ContentLength, 0))}
 	if t.keys, t.id, err = l.authenticate(r, query); err != nil {
 		l.fail(w, at.style, err)
 		return
 	}
 	if t.precision, err = format.Precision(query.Get("precision")); err != nil {
+		t.refuseUnread(err)
 		l.fail(w, at.style, err)
 		return
 	}
@@ -36,7 +37,7 @@ func (l *Listener) write(w http.ResponseWriter, r *http.Request, at route) {
 	}
 	body, err := l.openBody(w, r)
 	if err != nil {
-		l.in.Committer.Count(refusedFrame(err))
+		t.refuseUnread(err)
 		l.fail(w, at.style, err)
 		return
 	}
@@ -53,13 +54,16 @@ func (l *Listener) write(w http.ResponseWriter, r *http.Request, at route) {
 	l.conclude(ctx, w, at.style, &t, err)
 }
 
-// refusedFrame counts a body of which nothing was taken.
-func refusedFrame(err error) commit.Counts {
+// refuseUnread counts and keeps a request whose body was not read.
+func (t *taking) refuseUnread(err error) {
 	reason := intake.ReasonFrame
 	if schema.Is(err, schema.TooLarge) {
 		reason = intake.ReasonFrameSize
 	}
-	return commit.Counts{FramesRejected: 1, Reasons: map[string]int{reason: 1}}
+	t.l.in.Committer.Count(commit.Counts{FramesRejected: 1, Reasons: map[string]int{reason: 1}})
+	t.refuse(schema.CodeOf(err), schema.Show(err), nil, nil)
+	t.size, t.unread = t.length, t.length
+	t.keepReject()
 }
 
 // conclude waits until what was taken is in the log, and answers.

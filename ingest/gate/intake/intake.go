@@ -15,9 +15,9 @@ import (
 	"berth/ingest/budget"
 	"berth/ingest/commit"
 	"berth/ingest/format"
-	"berth/internal/api"
 	"berth/schema"
 	"berth/schema/batch"
+	"berth/schema/record"
 )
 
 // Listener speaks one protocol on the provider's port. Adding one is a package with a Listener and a line in the gate's
@@ -104,8 +104,8 @@ func (l Limits) FrameTime(n int) time.Duration {
 type Options struct {
 	Committer *commit.Committer
 	Decoders  *format.Decoders
-	Rejects   func(api.Reject) // keeps a reject; called by one goroutine, and may take its time
-	Ready     func() bool      // whether frames can be taken now; nil: while the log takes them
+	Rejects   func(r *record.Reject, raw []byte) error // keeps a reject; called by one goroutine, and may take its time
+	Ready     func() bool                              // whether frames can be taken now; nil: while the log takes them
 	Logger    *slog.Logger
 	Keys      *Keys
 	Limits    Limits
@@ -146,7 +146,7 @@ func New(o Options) *Intake {
 		ctx: ctx, cancel: cancel, now: o.Now, ready: o.Ready, decoders: o.Decoders, memory: budget.New(o.Memory),
 	}
 	in.keys.Store(o.Keys)
-	in.rejects.start(o.Rejects, o.Logger)
+	in.rejects.start(&o)
 	return in
 }
 
@@ -190,7 +190,14 @@ type Payload struct {
 // Decode appends the readings of a payload to rows. The error is that the payload as a whole is refused: nothing was
 // taken of it.
 func (in *Intake) Decode(k *Keys, id Identity, p *Payload, rows *batch.Rows) (format.Report, error) {
-	request := format.Request{Sender: k.Sender(id), Precision: p.Precision, Now: in.now().UnixNano(), Settings: &k.Settings}
+	return in.decode(k, id, p, 0, rows)
+}
+
+// decode is Decode of a payload that arrived before; 0 is now.
+func (in *Intake) decode(k *Keys, id Identity, p *Payload, arrived int64, rows *batch.Rows) (format.Report, error) {
+	request := format.Request{
+		Sender: k.Sender(id), Precision: p.Precision, Now: in.now().UnixNano(), Arrival: arrived, Settings: &k.Settings,
+	}
 	report, err := in.decoders.Decode(p.Format, p.Data, &request, rows)
 	if err != nil {
 		reason := format.ReasonSyntax

@@ -4,44 +4,119 @@ import (
 	"bytes"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 
-	"berth/internal/api"
+	"berth/ingest/budget"
+	"berth/ingest/commit"
+	"berth/schema"
+	"berth/schema/record"
 )
 
 const (
-	// MaxRaw is how much of a refused payload is kept, in bytes.
-	MaxRaw = 4 << 10
-	// waitingRejects is how many rejects wait to be kept. What comes when they do is answered and counted, but not kept.
+	// MaxRaw is how much of what was refused of one frame is kept, in bytes: a whole frame.
+	MaxRaw = schema.MaxFrame
+	// shortRaw is how much is kept of it where there is no room for more.
+	shortRaw = 4 << 10
+	// waitingRejects is how many rejects wait to be kept, and rejectsMemory is how many bytes of them.
 	waitingRejects = 256
+	rejectsMemory  = 16 << 20
 )
+
+// ReasonNotKept counts rejects that were answered and counted under their reasons, but not kept: they came faster than
+// they could be, their sender has had more kept than its share, or the stream did not take them.
+const ReasonNotKept = "reject_not_kept"
+
+// Refused is what of one frame was refused, in bytes, as far as there is memory for it.
+type Refused struct {
+	in    *Intake
+	raw   []byte
+	taken int64 // of the memory for rejects
+	size  int   // of all that was added
+	cut   bool  // raw is not all of it
+}
+
+// Refused returns what was refused of a frame, which is nothing yet. It goes to Reject in the end.
+func (in *Intake) Refused() *Refused { return &Refused{in: in} }
+
+// Add adds a copy of bytes that were refused; of lines, only whole ones when there is no room for all.
+func (r *Refused) Add(data []byte, lines bool) {
+	r.size += len(data)
+	if r.cut {
+		return
+	}
+	room := MaxRaw - len(r.raw)
+	if len(data)+len(r.raw) > shortRaw { // what is short costs little more than the reject itself
+		if need := int64(min(len(data), room)); r.in.rejects.memory.TryTake(need) {
+			r.taken += need
+		} else {
+			room = max(shortRaw-len(r.raw), 0)
+		}
+	}
+	if r.cut = len(data) > room; r.cut {
+		data = data[:room]
+		if lines {
+			data = data[:bytes.LastIndexByte(data, '\n')+1]
+		}
+	}
+	r.raw = append(r.raw, data...)
+}
+
+// shorten keeps only the beginning.
+func (r *Refused) shorten() {
+	if len(r.raw) > shortRaw {
+		r.raw = bytes.Clone(r.raw[:shortRaw])
+		r.Drop()
+	}
+}
+
+// Drop gives the memory back, of what does not go to Reject.
+func (r *Refused) Drop() {
+	r.in.rejects.memory.Give(r.taken)
+	r.taken = 0
+}
+
+// reject is one that waits to be kept.
+type reject struct {
+	record.Reject
+	refused *Refused
+}
 
 // rejects hands rejects on, one after the other, beside the connections that they came from.
 type rejects struct {
-	keep   func(api.Reject)
+	keep   func(r *record.Reject, raw []byte) error
 	log    *slog.Logger
-	queue  chan api.Reject
-	missed atomic.Uint64
+	count  func(commit.Counts)
+	memory *budget.Budget
+	shares shares
+	queue  chan reject
 	mu     sync.RWMutex // guards closed, so that nothing is sent to a closed queue
 	closed bool
 	done   chan struct{}
 }
 
-func (r *rejects) start(keep func(api.Reject), log *slog.Logger) {
-	r.keep, r.log, r.queue, r.done = keep, log, make(chan api.Reject, waitingRejects), make(chan struct{})
+func (r *rejects) start(o *Options) {
+	r.keep, r.log, r.count = o.Rejects, o.Logger, o.Committer.Count
+	r.memory, r.queue, r.done = budget.New(rejectsMemory), make(chan reject, waitingRejects), make(chan struct{})
 	go func() {
 		defer close(r.done)
-		for reject := range r.queue {
-			if r.keep != nil {
-				r.keep(reject)
-			}
-			if n := r.missed.Load(); n > 0 && len(r.queue) == 0 {
-				r.missed.Store(0)
-				r.log.Warn("rejects came faster than they could be kept", "not_kept", n)
-			}
+		for next := range r.queue {
+			r.handOn(&next)
 		}
 	}()
 }
+
+func (r *rejects) handOn(next *reject) {
+	defer next.refused.Drop()
+	if r.keep == nil {
+		return
+	}
+	if err := r.keep(&next.Reject, next.refused.raw); err != nil {
+		r.log.Warn("a reject was not kept", "gateway", next.Gateway, "reason", next.Reason, "error", err)
+		r.missed()
+	}
+}
+
+// missed counts a reject that is not kept.
+func (r *rejects) missed() { r.count(commit.Counts{Reasons: map[string]int{ReasonNotKept: 1}}) }
 
 func (r *rejects) stop() {
 	r.mu.Lock()
@@ -53,20 +128,28 @@ func (r *rejects) stop() {
 	<-r.done
 }
 
-// Reject has a reject of an authenticated sender kept, beside the caller; data is the payload, of which a copy of the
-// beginning is kept.
-func (in *Intake) Reject(reject api.Reject, data []byte) {
+// Reject has a reject of an authenticated sender kept, beside the caller. One that cannot be is counted.
+func (in *Intake) Reject(known record.Reject, refused *Refused) {
 	r := &in.rejects
+	known.Version, known.Refused = record.Version, max(known.Refused, refused.size)
+	switch r.shares.take(known.Gateway, len(refused.raw)) {
+	case shareShort:
+		refused.shorten()
+	case shareNone:
+		refused.Drop()
+		r.missed()
+		return
+	case shareWhole:
+	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	if r.closed || len(r.queue) == cap(r.queue) {
-		r.missed.Add(1)
-		return
+	if !r.closed {
+		select {
+		case r.queue <- reject{known, refused}:
+			return
+		default:
+		}
 	}
-	reject.Raw = bytes.Clone(data[:min(len(data), MaxRaw)])
-	select {
-	case r.queue <- reject:
-	default:
-		r.missed.Add(1)
-	}
+	refused.Drop()
+	r.missed()
 }
