@@ -15,7 +15,7 @@ import (
 
 // fill puts a provider and a gateway into a route's pattern.
 func fillRoute(pattern, provider string) string {
-	path := strings.NewReplacer(":provider", provider, ":gateway", "crane", ":hash", "0", ":name", "x").Replace(pattern)
+	path := strings.NewReplacer(":provider", provider, ":gateway", "crane", ":hash", "0", ":name", "x", ":id", "7").Replace(pattern)
 	if strings.HasSuffix(path, "/first") {
 		path += "?since=0"
 	}
@@ -52,15 +52,16 @@ func TestNobodySeesAnotherProvider(t *testing.T) {
 			continue
 		}
 		tried++
-		if a := ask(nobody, "north"); isAPI && a.status != 401 || !isAPI && (a.status != 303 || !strings.HasPrefix(a.header.Get("Location"), "/sign-in?next=")) {
+		page := !isAPI && r.Method == http.MethodGet // sends who is not signed in to sign in
+		if a := ask(nobody, "north"); !page && a.status != 401 || page && (a.status != 303 || !strings.HasPrefix(a.header.Get("Location"), "/sign-in?next=")) {
 			t.Errorf("%s: status %d for nobody", name, a.status)
 		}
-		if a := ask(stranger, "north"); isAPI && a.status != 401 || !isAPI && a.status != 303 {
+		if a := ask(stranger, "north"); !page && a.status != 401 || page && a.status != 303 {
 			t.Errorf("%s: status %d for a wrong token", name, a.status)
 		}
 		for who, b := range map[string]*browser{"session": foreign, "token": foreignToken} {
 			if who == "token" && !isAPI {
-				if a := ask(b, "south"); a.status != 303 {
+				if a := ask(b, "south"); a.status != 303 && a.status != 401 {
 					t.Errorf("%s: status %d for an API token, which opens no page", name, a.status)
 				}
 				continue
@@ -78,8 +79,13 @@ func TestNobodySeesAnotherProvider(t *testing.T) {
 		}
 		for who, b := range map[string]*browser{"own session": own, "own token": ownToken, "operator": operator} {
 			want := http.StatusOK
-			if who == "own token" && !isAPI {
+			switch {
+			case who == "own token" && page:
 				want = http.StatusSeeOther
+			case who == "own token" && !isAPI:
+				want = http.StatusUnauthorized
+			case who != "own token" && r.Method != http.MethodGet: // without the session's form
+				want = http.StatusForbidden
 			}
 			if a := ask(b, "north"); a.status != want {
 				t.Errorf("%s: status %d for the %s: %s", name, a.status, who, a.body)
@@ -282,3 +288,41 @@ func TestEveryAnswerIsGuardedAgainstScripts(t *testing.T) {
 
 // inline finds what the policy forbids.
 var inline = regexp.MustCompile(`(?i)<style|<script(?:\s+defer)?>|\sstyle=|\son[a-z]+=|javascript:|<b>fine`)
+
+// What is kept is fed or removed only by a form of the session, and only what the form may name.
+func TestRejectsAreFedByAFormOfTheSession(t *testing.T) {
+	h := newHouse(t)
+	r := h.reports["north"]
+	r.answer("/rejects", `{"rejects":[{"id":7,"time":"2026-11-21T10:00:00Z","gateway":"g1","format":"line","reason":"why","kept":3,"refused":9,"raw":"bSBh"}],"kept":1}`)
+	b := h.signedIn(record.Admin, "north")
+	page := b.get("/providers/north/rejects")
+	form := regexp.MustCompile(`name="form" value="([a-z2-7]+)"`).FindStringSubmatch(page.body)
+	if form == nil || !strings.Contains(page.body, `href="/api/v1/providers/north/rejects/7/raw"`) || !strings.Contains(page.body, "only 3 bytes are kept") {
+		t.Fatal(page.body)
+	}
+	r.asked()
+	fields := url.Values{"form": {form[1]}, "shelf": {"rejects"}, "id": {"7"}, "act": {"feed"}}
+	if a := b.post("/providers/north/rejects", fields, nil); a.status != 200 || !strings.Contains(a.body, "7 was fed again: 3 readings were stored.") {
+		t.Errorf("status %d: %s", a.status, a.body)
+	}
+	if asked := r.asked(); len(asked) == 0 || asked[0].Method != http.MethodPost || asked[0].URL.Path != "/api/v1/providers/north/rejects/7/feed" {
+		t.Errorf("asked %v", asked)
+	}
+	for name, wrong := range map[string]string{"form": "x", "shelf": "../books", "id": "7/feed", "act": "burn"} {
+		bad := url.Values{"form": {form[1]}, "shelf": {"rejects"}, "id": {"7"}, "act": {"feed"}}
+		bad.Set(name, wrong)
+		if a := b.post("/providers/north/rejects", bad, nil); a.status != 403 && a.status != 400 {
+			t.Errorf("%s=%s: status %d", name, wrong, a.status)
+		}
+	}
+	if a := b.post("/providers/north/rejects", fields, map[string]string{"Origin": "https://elsewhere.example", "Sec-Fetch-Site": "cross-site"}); a.status != 403 {
+		t.Errorf("from another site: status %d", a.status)
+	}
+	if asked := r.asked(); len(asked) > 0 {
+		t.Errorf("what was refused reached reports: %s", asked[0].URL)
+	}
+	fields.Set("act", "remove")
+	if a := b.post("/providers/north/rejects", fields, nil); a.status != 200 || !strings.Contains(a.body, "7 was removed.") {
+		t.Errorf("status %d: %s", a.status, a.body)
+	}
+}

@@ -41,14 +41,21 @@ func (w *Web) routes() []route {
 		get(homePrefix+"/first", provided, w.firstPanel),
 		get(homePrefix+"/gateways/:gateway", provided, w.gatewayPage),
 		get(homePrefix+"/rejects", provided, w.rejectsPage),
+		post(homePrefix+"/rejects", provided, w.rejectsPost),
 		get(homePrefix+"/books", provided, w.booksPage),
 		get(homePrefix+"/troubles", provided, w.troublesPart),
 	}
 	for _, path := range []string{
 		"/gateways", "/gateways/:gateway", "/gateways/:gateway/sensors", "/gateways/:gateway/latest", "/gateways/:gateway/series",
-		"/gateways/:gateway/readings", "/gateways/:gateway/live", "/books", "/rejects",
+		"/gateways/:gateway/readings", "/gateways/:gateway/live", "/books",
+		"/rejects", "/rejects/:id", "/rejects/:id/raw", "/aside", "/aside/:id", "/aside/:id/raw",
 	} {
 		routes = append(routes, get(apiPrefix+path, ofAPI, w.pass))
+	}
+	for _, shelf := range []string{"/rejects", "/aside"} {
+		routes = append(routes,
+			post(apiPrefix+shelf+"/:id/feed", ofAPI, w.pass),
+			route{method: http.MethodDelete, path: apiPrefix + shelf + "/:id", access: ofAPI, handler: w.pass})
 	}
 	return routes
 }

@@ -41,7 +41,7 @@ func newUpstream(dir *directory) *upstream {
 func (u *upstream) close() { u.transport.CloseIdleConnections() }
 
 // RoundTrip signs the request and sends it to an instance of the provider that is its URL's host, trying the next one
-// when an instance cannot be reached. It is for requests that only ask.
+// when an instance cannot be reached. It is for requests that may be put twice.
 func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 	p, err := u.dir.provider(r.URL.Host)
 	if err != nil {
@@ -79,8 +79,22 @@ func apiURL(provider string, query url.Values, elements ...string) *url.URL {
 func (u *upstream) get(ctx context.Context, p *record.Provider, v any, query url.Values, elements ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, answerLimit)
 	defer cancel()
+	return u.ask(ctx, http.MethodGet, p, v, query, elements...)
+}
+
+// actLimit is how long a page waits for something to be done.
+const actLimit = 40 * time.Second
+
+// act has a provider's reports do something that may be done twice, and reads the answer into v.
+func (u *upstream) act(ctx context.Context, method string, p *record.Provider, v any, elements ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, actLimit)
+	defer cancel()
+	return u.ask(ctx, method, p, v, nil, elements...)
+}
+
+func (u *upstream) ask(ctx context.Context, method string, p *record.Provider, v any, query url.Values, elements ...string) error {
 	at := apiURL(p.Name, query, elements...)
-	r := (&http.Request{Method: http.MethodGet, URL: at, Header: http.Header{}}).WithContext(ctx)
+	r := (&http.Request{Method: method, URL: at, Header: http.Header{}}).WithContext(ctx)
 	resp, err := u.RoundTrip(r)
 	if err != nil {
 		return fmt.Errorf("ask %s: %w", at.Path, whyAway(err))
