@@ -41,6 +41,9 @@ func (i *Ingest) conditions() []episode.Condition {
 	if f := i.head.Figures(); f.State != headapi.StateReady {
 		all = append(all, episode.Condition{State: f.State, Detail: f.Detail, Brief: brief})
 	}
+	if detail := i.aside.detail(i.o.Provider); detail != "" {
+		all = append(all, episode.Condition{State: headapi.StateAside, Detail: detail})
+	}
 	return all
 }
 
@@ -58,6 +61,7 @@ func (i *Ingest) watchConditions(ctx context.Context) {
 		defer tick.Stop()
 		var bucket *bus.Bucket
 		for {
+			i.lookAside(ctx)
 			i.observe()
 			if bucket == nil {
 				bucket = i.openEpisodes(ctx)

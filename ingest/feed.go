@@ -69,6 +69,7 @@ func (i *Ingest) feed(ctx context.Context, q *headapi.FeedRequest) (*api.Fed, er
 	fed.ID = q.ID
 	if fed.Removed {
 		err = i.conn.Drop(ctx, shelf, q.ID)
+		i.aside.changed()
 	}
 	return fed, err
 }

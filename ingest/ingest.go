@@ -110,6 +110,7 @@ type Ingest struct {
 	episodes  episode.Keeper
 	metrics   *metrics.Set
 	feeding   sync.Mutex // one thing is fed at a time
+	aside     asideState
 
 	mu       sync.Mutex // guards logState
 	logState bus.LogState

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"sync"
 	"time"
 
 	"berth/ingest/commit"
@@ -14,8 +15,8 @@ import (
 	"berth/schema/record"
 )
 
-// keepLimit is how long keeping one reject, or setting one thing aside, may take.
-const keepLimit = 5 * time.Second
+// shelfLimit is how long keeping one reject, or setting one thing aside, may take.
+const shelfLimit = 5 * time.Second
 
 // reasonAside counts readings that were acknowledged and can never be stored.
 const reasonAside = "set_aside"
@@ -26,7 +27,7 @@ func (i *Ingest) keep(ctx context.Context, shelf bus.Shelf, known any, raw []byt
 	if err != nil {
 		return false, fmt.Errorf("write what is known of a reject: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, keepLimit)
+	ctx, cancel := context.WithTimeout(ctx, shelfLimit)
 	defer cancel()
 	return i.conn.Keep(ctx, shelf, about, raw)
 }
@@ -41,11 +42,58 @@ func (i *Ingest) keepReject(r *record.Reject, raw []byte) error {
 func (i *Ingest) setAside(ctx context.Context, a *record.Aside, why error, raw []byte) error {
 	a.Version, a.Time, a.Code, a.Reason, a.Size = record.Version, i.o.Now(), schema.CodeOf(why), schema.Show(why), len(raw)
 	kept, err := i.keep(ctx, bus.Aside, a, raw)
+	i.aside.changed()
 	if err != nil || !kept {
 		return err
 	}
 	i.committer.Count(commit.Counts{Reasons: map[string]int{reasonAside: int(max(a.Readings, 1))}})
 	return nil
+}
+
+// asideState is how much is set aside, as far as known.
+type asideState struct {
+	mu    sync.Mutex // guards what follows
+	known bool       // nothing was set aside, fed or removed since
+	state bus.ShelfState
+}
+
+func (a *asideState) changed() {
+	a.mu.Lock()
+	a.known = false
+	a.mu.Unlock()
+}
+
+// detail says what is set aside, nothing if that is nothing.
+func (a *asideState) detail(provider string) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.state.Entries == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d pieces of what was acknowledged cannot be stored or read and are set aside, %d of %d bytes; see provisioner aside ls %s",
+		a.state.Entries, a.state.Bytes, a.state.Quota, provider)
+}
+
+// lookAside looks at how much is set aside when that may have changed.
+func (i *Ingest) lookAside(ctx context.Context) {
+	a := &i.aside
+	a.mu.Lock()
+	known := a.known
+	a.known = true
+	a.mu.Unlock()
+	if known {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, shelfLimit)
+	defer cancel()
+	state, err := i.conn.ShelfState(ctx, bus.Aside)
+	if err != nil {
+		a.changed() // it is looked at again
+		return
+	}
+	a.mu.Lock()
+	a.state = state
+	a.mu.Unlock()
 }
 
 // setBlockAside sets aside what the keyspace can never take.

@@ -180,7 +180,7 @@ type Books struct {
 		Parts    uint64 `json:"parts"`
 		Bytes    uint64 `json:"bytes"`
 	} `json:"head"`
-	State    string     `json:"state"` // one word: ready, replaying, slow, full, disk, stalled
+	State    string     `json:"state"` // one word: ready, replaying, slow, full, disk, stalled, aside
 	Detail   string     `json:"detail,omitempty"`
 	Since    *time.Time `json:"since,omitempty"` // when the state began; absent: it is as it should be
 	Episodes []Episode  `json:"episodes"`        // those that last, the gravest first, then the newest that have ended

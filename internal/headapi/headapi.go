@@ -46,6 +46,7 @@ const (
 	StateFull      = "full"      // the log has no room: gateways wait
 	StateDisk      = "disk"      // a disk is nearly full: gateways wait
 	StateStalled   = "stalled"   // the log does not confirm batches: gateways wait
+	StateAside     = "aside"     // something that was acknowledged cannot be stored, and waits for somebody
 )
 
 // States returns all of them. An ingest that is as it should be is ready; of the others several may hold at once.

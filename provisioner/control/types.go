@@ -78,7 +78,7 @@ func States() []string { return []string{Ready, Starting, Degraded, Removing, Re
 type Instance struct {
 	runtime.Instance
 	Address string     `json:"address,omitempty"`
-	Says    string     `json:"says,omitempty"` // ready, replaying, slow, full, disk, stalled
+	Says    string     `json:"says,omitempty"` // ready, replaying, slow, full, disk, stalled, aside
 	Detail  string     `json:"detail,omitempty"`
 	Since   *time.Time `json:"since,omitempty"` // when what it says began; absent: it is as it should be
 }

@@ -240,7 +240,8 @@ func planOrphan(name string, state State) []Step {
 // readings and answers as far as it can, and says how far that is.
 func Healthy(s record.Service) bool {
 	switch s.State {
-	case headapi.StateReady, headapi.StateReplaying, headapi.StateSlow, headapi.StateFull, headapi.StateDisk, headapi.StateStalled:
+	case headapi.StateReady, headapi.StateReplaying, headapi.StateSlow, headapi.StateFull, headapi.StateDisk, headapi.StateStalled,
+		headapi.StateAside:
 		return true
 	default:
 		return false
