@@ -110,7 +110,7 @@ func (a *app) root() *cobra.Command {
 	})
 	root.AddCommand(
 		a.serve(), a.add(), a.list(), a.show(), a.remove(), a.restart(), a.logs(), a.plan(), a.set(), a.link(),
-		a.token(), a.gateway(), a.doctor(), a.version(),
+		a.token(), a.gateway(), a.rejects(), a.aside(), a.doctor(), a.version(),
 	)
 	return root
 }

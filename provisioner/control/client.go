@@ -183,6 +183,20 @@ func (c *Client) Gateway(ctx context.Context, provider, act string, req GatewayR
 	return out, c.do(ctx, http.MethodPost, of(provider, "/gateways?act="+url.QueryEscape(act)), req, &out)
 }
 
+// Reports asks the provider's reports and reads its answer into v.
+func (c *Client) Reports(ctx context.Context, method, provider, path string, v any) error {
+	return c.do(ctx, method, of(provider, "/reports/"+path), nil, v)
+}
+
+// Stream asks the provider's reports and returns its answer as it comes; the caller closes it.
+func (c *Client) Stream(ctx context.Context, provider, path string) (io.ReadCloser, error) {
+	resp, err := c.send(ctx, http.MethodGet, of(provider, "/reports/"+path), nil)
+	if err != nil {
+		return nil, err
+	}
+	return resp.Body, nil
+}
+
 // WaitReady looks at a provider until it is ready, and tells news each time that what it waits for changes.
 func (c *Client) WaitReady(ctx context.Context, name string, news func(Provider)) (Provider, error) {
 	tick := time.NewTicker(100 * time.Millisecond)

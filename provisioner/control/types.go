@@ -17,6 +17,7 @@
 //	DELETE /v1/providers/{provider}/tokens?name=      Token
 //	GET    /v1/providers/{provider}/gateways          []Gateway
 //	POST   /v1/providers/{provider}/gateways          GatewayRequest → GatewayKey   ?act=add|rotate|revoke
+//	*      /v1/providers/{provider}/reports/…         what its reports answers (internal/api)
 //
 // Errors are problems of RFC 9457 that carry a schema.Error's code, text and next command; the client makes them
 // schema.Errors again. The package's one invariant: it decides nothing about the world; it changes records and shows

@@ -8,6 +8,7 @@ import (
 
 	"berth/internal/headapi"
 	"berth/provisioner/plan"
+	"berth/schema"
 	"berth/schema/record"
 )
 
@@ -37,6 +38,24 @@ func (w *World) Written(ctx context.Context, p *record.Provider) (uint64, error)
 			return 0, fmt.Errorf("wait for the settings of %s: %w", p.Name, ctx.Err())
 		}
 	}
+}
+
+// Address returns where a running instance of the provider answers, by what it says of itself, or Unavailable.
+func (w *World) Address(name, role string) (string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if p := w.providers[name]; p != nil {
+		var newest record.Service
+		for _, s := range p.services {
+			if s.Role == role && s.Started.After(newest.Started) {
+				newest = s
+			}
+		}
+		if newest.Address != "" {
+			return newest.Address, nil
+		}
+	}
+	return "", schema.Errorf(schema.Unavailable, "%s of %s does not run", role, name).WithNext("see provisioner show %s", name)
 }
 
 // Live returns when the provider's ingest goes by its records of at least the given revision. Errors: Unavailable when
