@@ -193,7 +193,7 @@ func (s *session) keepReject(p put, payload []byte, report *format.Report) {
 	refused := s.in.Refused()
 	refused.Add(report.Refusals(p.format, payload), p.format == "line")
 	known := record.Reject{
-		Time: time.Now(), Gateway: s.id.Gateway, Relay: s.id.Relay, Protocol: "berth", Format: p.format, Address: s.conn.Address.String(),
+		Gateway: s.id.Gateway, Relay: s.id.Relay, Protocol: "berth", Format: p.format, Address: s.conn.Address.String(),
 		Code: report.Code, Reason: report.Reason, Lines: report.Lines, Readings: uint64(report.Rejected), Size: p.length,
 		Part: report.Accepted > 0,
 	}

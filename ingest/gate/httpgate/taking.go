@@ -180,7 +180,7 @@ func (t *taking) giveUp() {
 // keepReject keeps what was refused, to look at.
 func (t *taking) keepReject() {
 	t.l.in.Reject(record.Reject{
-		Time: time.Now(), Gateway: t.id.Gateway, Relay: t.id.Relay, Protocol: "http", Format: t.format, Precision: t.precision,
+		Gateway: t.id.Gateway, Relay: t.id.Relay, Protocol: "http", Format: t.format, Precision: t.precision,
 		Address: t.address, Code: t.code, Reason: t.reason, Lines: t.shown, Readings: t.counts.Rejected, Size: t.size,
 		Refused: t.unread, Part: t.counts.Accepted > 0,
 	}, t.refused)

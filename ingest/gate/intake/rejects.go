@@ -131,7 +131,7 @@ func (r *rejects) stop() {
 // Reject has a reject of an authenticated sender kept, beside the caller. One that cannot be is counted.
 func (in *Intake) Reject(known record.Reject, refused *Refused) {
 	r := &in.rejects
-	known.Version, known.Refused = record.Version, max(known.Refused, refused.size)
+	known.Version, known.Time, known.Refused = record.Version, in.now(), max(known.Refused, refused.size)
 	switch r.shares.take(known.Gateway, len(refused.raw)) {
 	case shareShort:
 		refused.shorten()
