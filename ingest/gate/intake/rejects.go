@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"log/slog"
 	"sync"
+	"time"
 
 	"berth/ingest/budget"
 	"berth/ingest/commit"
@@ -19,6 +20,8 @@ const (
 	// waitingRejects is how many rejects wait to be kept, and rejectsMemory is how many bytes of them.
 	waitingRejects = 256
 	rejectsMemory  = 16 << 20
+	// rejectWait is how long a sender waits for room among them, which holds up nobody else.
+	rejectWait = 5 * time.Second
 )
 
 // ReasonNotKept counts rejects that were answered and counted under their reasons, but not kept: they came faster than
@@ -115,6 +118,24 @@ func (r *rejects) handOn(next *reject) {
 	}
 }
 
+// put puts a reject into the queue, and reports whether there was room within rejectWait.
+func (r *rejects) put(stopping <-chan struct{}, next reject) bool {
+	select {
+	case r.queue <- next:
+		return true
+	default:
+	}
+	limit := time.NewTimer(rejectWait)
+	defer limit.Stop()
+	select {
+	case r.queue <- next:
+		return true
+	case <-limit.C:
+	case <-stopping:
+	}
+	return false
+}
+
 // missed counts a reject that is not kept.
 func (r *rejects) missed() { r.count(commit.Counts{Reasons: map[string]int{ReasonNotKept: 1}}) }
 
@@ -128,7 +149,8 @@ func (r *rejects) stop() {
 	<-r.done
 }
 
-// Reject has a reject of an authenticated sender kept, beside the caller. One that cannot be is counted.
+// Reject has a reject of an authenticated sender kept, beside the caller, who waits while many wait to be. One that cannot
+// be kept is counted.
 func (in *Intake) Reject(known record.Reject, refused *Refused) {
 	r := &in.rejects
 	known.Version, known.Time, known.Refused = record.Version, in.now(), max(known.Refused, refused.size)
@@ -143,12 +165,8 @@ func (in *Intake) Reject(known record.Reject, refused *Refused) {
 	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	if !r.closed {
-		select {
-		case r.queue <- reject{known, refused}:
-			return
-		default:
-		}
+	if !r.closed && r.put(in.ctx.Done(), reject{known, refused}) {
+		return
 	}
 	refused.Drop()
 	r.missed()
