@@ -3,7 +3,6 @@ package promises
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -211,9 +210,9 @@ func (k *kept) feedAll(frames, kills int) {
 	go func() {
 		defer close(ended)
 		for range now {
-			k.until("ingest runs and is killed", func() error {
-				return k.install.KillInstance(context.WithoutCancel(k.t.Context()), "provider1", "ingest")
-			})
+			if err := eventually(func() error { return k.install.KillInstance(k.t.Context(), "provider1", "ingest") }); err != nil {
+				k.t.Errorf("ingest does not run and cannot be killed: %v", err)
+			}
 		}
 	}()
 	tried, failed, fed := 0, 0, 0
@@ -259,16 +258,26 @@ func (k *kept) must(err error) {
 // until asks again and again until fn succeeds.
 func (k *kept) until(what string, fn func() error) {
 	k.t.Helper()
-	limit := time.Now().Add(recovery)
+	if err := eventually(fn); err != nil {
+		k.t.Fatalf("after %v still not: %s: %v", recovery, what, err)
+	}
+}
+
+// eventually calls fn until it succeeds, and returns its last error when that takes too long.
+func eventually(fn func() error) error {
+	limit := time.After(recovery)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
 	for {
 		err := fn()
 		if err == nil {
-			return
+			return nil
 		}
-		if time.Now().After(limit) {
-			k.t.Fatalf("after %v still not: %s: %v", recovery, what, err)
+		select {
+		case <-tick.C:
+		case <-limit:
+			return err
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 }
 
@@ -324,7 +333,7 @@ func (k *kept) ask(method, path string, v any) error {
 	if err != nil {
 		return err
 	}
-	defer answer.Body.Close() //nolint:errcheck // only read
+	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
 		var p struct {
 			Code   schema.Code `json:"code"`

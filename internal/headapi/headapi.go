@@ -51,7 +51,7 @@ const (
 
 // States returns all of them. An ingest that is as it should be is ready; of the others several may hold at once.
 func States() []string {
-	return []string{StateReady, StateReplaying, StateSlow, StateFull, StateDisk, StateStalled}
+	return []string{StateReady, StateReplaying, StateSlow, StateFull, StateDisk, StateStalled, StateAside}
 }
 
 // Header is the first chunk of an answer.
