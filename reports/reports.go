@@ -224,6 +224,10 @@ func (r *Reports) announce(ctx context.Context) {
 		Address: r.Addr(), Program: version.Version, Spec: r.options.Spec, Started: time.Now().UTC(), State: "ready", PID: os.Getpid(),
 	}
 	r.background(ctx, "registry", func(ctx context.Context) error {
-		return r.bus.Announce(ctx, func() record.Service { return service }, announceEvery)
+		return r.bus.Announce(ctx, func() record.Service {
+			now := service
+			now.Detail = r.engine.Damage()
+			return now
+		}, announceEvery)
 	})
 }

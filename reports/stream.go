@@ -18,13 +18,14 @@ import (
 	"berth/schema"
 )
 
-// Headers of a streamed answer. Whether it is complete is known before its first reading; how many stored blocks could
-// not be read only after its last, in a trailer.
+// Headers of a streamed answer. Whether it is complete is known before its first reading, except for what is found
+// damaged on the way: how many places could not be read, and which, is said after its last, in trailers.
 const (
 	headerComplete    = "Berth-Complete"
 	headerUpTo        = "Berth-Complete-Up-To"
 	headerReason      = "Berth-Incomplete-Reason"
 	trailerUnreadable = "Berth-Unreadable-Blocks"
+	trailerReason     = "Berth-Unreadable"
 )
 
 // columns are those of the CSV format, in order.
@@ -50,24 +51,26 @@ func (r *Reports) readings(w http.ResponseWriter, req *http.Request) error {
 
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
-	h.Set("Trailer", trailerUnreadable)
+	h.Set("Trailer", trailerUnreadable+", "+trailerReason)
 	setComplete(h, answer.Complete)
 	stream := httpserver.NewStream(w, req)
 	defer stream.Close()
 	ctx := stream.Context()
 	out := bufio.NewWriterSize(stream, 64<<10)
-	var unreadable int
 	if format == "csv" {
-		h.Set("Content-Type", "text/csv; charset=utf-8; header=present")         // RFC 4180 §3
-		unreadable, err = r.writeCSV(ctx, out, req.PathValue("gateway"), answer) //nolint:contextcheck // the stream's context is the request's
+		h.Set("Content-Type", "text/csv; charset=utf-8; header=present") // RFC 4180 §3
+		err = r.writeCSV(ctx, out, req.PathValue("gateway"), answer)     //nolint:contextcheck // the stream's context is the request's
 	} else {
 		h.Set("Content-Type", "application/json; charset=utf-8")
-		unreadable, err = r.writeReadings(ctx, out, req.PathValue("gateway"), answer) //nolint:contextcheck // the stream's context is the request's
+		err = r.writeReadings(ctx, out, req.PathValue("gateway"), answer) //nolint:contextcheck // the stream's context is the request's
 	}
 	if err != nil {
 		return err
 	}
-	h.Set(trailerUnreadable, strconv.Itoa(unreadable))
+	h.Set(trailerUnreadable, strconv.Itoa(answer.Damaged))
+	if answer.Damaged > 0 {
+		h.Set(trailerReason, answer.Complete.Reason)
+	}
 	return out.Flush()
 }
 
@@ -83,15 +86,15 @@ func setComplete(h http.Header, c api.Complete) {
 }
 
 // writeCSV writes a row per reading (RFC 4180). Times carry the offset of the provider's zone.
-func (r *Reports) writeCSV(ctx context.Context, out io.Writer, gateway string, answer *query.Readings) (int, error) {
+func (r *Reports) writeCSV(ctx context.Context, out io.Writer, gateway string, answer *query.Readings) error {
 	rows := csv.NewWriter(out)
 	if err := rows.Write(columns); err != nil {
-		return 0, err
+		return err
 	}
 	row := make([]string, len(columns))
 	row[0] = gateway
 	clock := r.engine.Clock()
-	unreadable, err := answer.Walk(ctx, func(sensor string, t int64, v schema.Value) error {
+	err := answer.Walk(ctx, func(sensor string, t int64, v schema.Value) error {
 		row[1] = sensor
 		row[2] = clock.Format(t)
 		row[3] = strconv.FormatInt(query.Millis(t), 10)
@@ -101,23 +104,23 @@ func (r *Reports) writeCSV(ctx context.Context, out io.Writer, gateway string, a
 		return rows.Write(row)
 	})
 	if err != nil {
-		return unreadable, fmt.Errorf("write CSV: %w", err)
+		return fmt.Errorf("write CSV: %w", err)
 	}
 	rows.Flush()
-	return unreadable, rows.Error()
+	return rows.Error()
 }
 
 // writeReadings writes {"gateway":…,"readings":[…],"unreadable_blocks":…,"complete":…}, a reading at a time.
-func (r *Reports) writeReadings(ctx context.Context, out io.Writer, gateway string, answer *query.Readings) (int, error) {
+func (r *Reports) writeReadings(ctx context.Context, out io.Writer, gateway string, answer *query.Readings) error {
 	name, err := json.Marshal(gateway)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	if _, err := fmt.Fprintf(out, `{"gateway":%s,"readings":[`, name); err != nil {
-		return 0, err
+		return err
 	}
 	clock, separator := r.engine.Clock(), "\n"
-	unreadable, err := answer.Walk(ctx, func(sensor string, t int64, v schema.Value) error {
+	err = answer.Walk(ctx, func(sensor string, t int64, v schema.Value) error {
 		text, err := json.Marshal(clock.Reading(sensor, t, v))
 		if err != nil {
 			return err
@@ -130,17 +133,17 @@ func (r *Reports) writeReadings(ctx context.Context, out io.Writer, gateway stri
 		return err
 	})
 	if err != nil {
-		return unreadable, fmt.Errorf("write readings: %w", err)
+		return fmt.Errorf("write readings: %w", err)
 	}
 	end, err := json.Marshal(struct {
 		Unreadable int `json:"unreadable_blocks"`
 		api.Complete
-	}{unreadable, answer.Complete})
+	}{answer.Damaged, answer.Complete})
 	if err != nil {
-		return unreadable, err
+		return err
 	}
 	_, err = fmt.Fprintf(out, "\n],%s\n", end[1:])
-	return unreadable, err
+	return err
 }
 
 const (

@@ -189,6 +189,9 @@ func (s *Sealer) compute(ctx context.Context, key keyspace.RollupKey) (*keyspace
 		readers = append(readers, r)
 		return nil
 	})
+	if errors.Is(err, keyspace.ErrDamaged) { // what could be read of it is not all there was
+		return nil, broken(err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read blocks: %w", err)
 	}

@@ -7,9 +7,14 @@ package keyspace
 
 import (
 	"context"
+	"errors"
 
 	"berth/schema"
 )
+
+// ErrDamaged is in the chain of an error that says that something stored cannot be read, and which: another try will not
+// help, and the rest can be read.
+var ErrDamaged = errors.New("what is stored is damaged")
 
 // BlockKey names exactly what a block holds: equal keys mean equal readings, so writing a block twice is writing it
 // once.
@@ -101,7 +106,9 @@ type Receipt uint64
 // or the Reader is closed; a context's own error when it ended; what comes from the yield functions is returned as it is.
 type Reader interface {
 	// Blocks yields the blocks of a gateway that hold or may hold readings in [from, to): those that do not end before
-	// from and begin before to. In order of First, then From, To and Part. Data is valid until yield returns.
+	// from and begin before to. In order of First, then From, To and Part. Data is valid until yield returns. What is
+	// damaged does not hide the rest: when all that can be read has been yielded, the error has ErrDamaged in its chain and
+	// says what is missing.
 	Blocks(ctx context.Context, gateway string, from, to int64, yield func(Block) error) error
 	// Gateway returns a gateway's row with its tail, or NotFound.
 	Gateway(ctx context.Context, name string) (Gateway, error)
@@ -112,7 +119,8 @@ type Reader interface {
 	// marked too. Data is valid until yield returns.
 	Rollups(ctx context.Context, gateway string, span Span, from, to int64, yield func(Rollup) error) error
 	// Position returns the highest position that the keyspace knows, of marks, blocks, gateways and rollups, also of
-	// those that have expired since: a log that begins anew begins above it.
+	// those that have expired since: a log that begins anew begins above it. Blocks that cannot be read are left out: what
+	// was written with them knows their position too.
 	Position(ctx context.Context) (schema.Position, error)
 	// Close releases what the Reader holds. It may be called twice.
 	Close() error

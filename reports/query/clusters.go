@@ -10,16 +10,16 @@ import (
 )
 
 // clusters walks through a gateway's readings in [from, to) in order of time and yields them merged. Blocks that overlap
-// in time are merged together; all others stand alone, so that a walk over years holds little in memory. It returns how
-// many stored blocks could not be read; they are logged and left out.
+// in time are merged together; all others stand alone, so that a walk over years holds little in memory. What cannot be
+// read is left out, and named in r.
 func (e *Engine) clusters(ctx context.Context, gateway string, r *recent, keep func(string) bool, from, to int64,
 	yield func([]block.Series) error,
-) (unreadable int, err error) {
+) error {
 	from = max(from, e.oldest())
 	if from >= to {
-		return 0, nil
+		return nil
 	}
-	c := cluster{keep: keep, from: from, to: to, yield: yield}
+	c := cluster{keep: keep, from: from, to: to, yield: yield, damage: &r.damage}
 	extras := r.readers
 	addBefore := func(first int64) error {
 		for len(extras) > 0 && extras[0].First() <= first {
@@ -30,7 +30,7 @@ func (e *Engine) clusters(ctx context.Context, gateway string, r *recent, keep f
 		}
 		return nil
 	}
-	err = e.store.Blocks(ctx, gateway, from, to, func(b keyspace.Block) error {
+	err := e.store.Blocks(ctx, gateway, from, to, func(b keyspace.Block) error {
 		if b.Last < from || b.First >= to {
 			return nil
 		}
@@ -39,19 +39,18 @@ func (e *Engine) clusters(ctx context.Context, gateway string, r *recent, keep f
 		}
 		reader, err := block.Open(slices.Clone(b.Data))
 		if err != nil {
-			unreadable++
-			e.log.Error("a stored block cannot be read", "gateway", gateway, "first", b.First, "from", b.From, "to", b.To, "error", err)
+			r.damage.add(err, "%s", blockText(gateway, b.First, b.Last, b.From, b.To))
 			return nil
 		}
 		return c.add(reader)
 	})
-	if err != nil {
-		return unreadable, fmt.Errorf("read the blocks of gateway %s: %w", gateway, err)
+	if err := r.damage.take(err); err != nil {
+		return fmt.Errorf("read the blocks of gateway %s: %w", gateway, err)
 	}
 	if err := addBefore(to); err != nil {
-		return unreadable, err
+		return err
 	}
-	return unreadable, c.flush()
+	return c.flush()
 }
 
 // cluster is a run of sources that overlap in time.
@@ -59,6 +58,7 @@ type cluster struct {
 	keep     func(string) bool
 	from, to int64
 	yield    func([]block.Series) error
+	damage   *damage
 
 	sources []block.Source
 	last    int64 // the latest time of any source
@@ -85,11 +85,30 @@ func (c *cluster) flush() error {
 		return nil
 	}
 	series, err := block.Merge(c.sources, c.keep, c.from, c.to)
+	if err != nil {
+		c.dropUnreadable()
+		series, err = block.Merge(c.sources, c.keep, c.from, c.to)
+	}
 	c.sources = c.sources[:0]
 	if err != nil {
 		return err
 	}
 	return c.yield(series)
+}
+
+// dropUnreadable leaves out, and names, the blocks whose columns cannot be read though their checksums are right.
+func (c *cluster) dropUnreadable() {
+	c.sources = slices.DeleteFunc(c.sources, func(s block.Source) bool {
+		r, ok := s.(*block.Reader)
+		if !ok {
+			return false
+		}
+		_, err := r.Content()
+		if err != nil {
+			c.damage.add(err, "%s", blockText(r.Gateway(), r.First(), r.Last(), r.From(), r.To()))
+		}
+		return err != nil
+	})
 }
 
 // keepOnly returns a filter that keeps the named sensors; none named keeps all.

@@ -48,6 +48,7 @@ type Engine struct {
 	now      func() time.Time
 	log      *slog.Logger
 	zone     atomic.Pointer[time.Location] // the provider's, as last loaded
+	damages  damages
 }
 
 // New returns an Engine.
@@ -97,15 +98,18 @@ func (e *Engine) ask(ctx context.Context, subject string, request any, chunk fun
 // recent is what of a gateway may not be in blocks: the head's parts and the stored tail.
 type recent struct {
 	readers  []*block.Reader // in order of their first time
-	entry    *catalog.Entry  // of the gateway's row; nil when it has none
 	complete api.Complete
+	damage   damage
 }
+
+// answered returns how far the answer is complete, by all that was read for it.
+func (r *recent) answered() api.Complete { return r.damage.apply(r.complete) }
 
 // recent gathers the head's parts of a gateway in [from, to), then its row with its tail. Whoever reads blocks or
 // rollups does so after it: a part leaves the head, and a tail, only when what took it is stored. NotFound for a gateway
 // that neither the head nor the keyspace knows and that has no key.
 func (e *Engine) recent(ctx context.Context, gateway string, from, to int64) (*recent, error) {
-	r := &recent{}
+	r := &recent{damage: damage{engine: e}}
 	request := headapi.PartsRequest{Gateway: gateway, From: from, To: to}
 	_, r.complete = e.ask(ctx, headapi.Parts, request, func(data []byte) error {
 		return r.add(data, from, to)
@@ -117,11 +121,11 @@ func (e *Engine) recent(ctx context.Context, gateway string, from, to int64) (*r
 			return nil, schema.Errorf(schema.NotFound, "no gateway is named %q", gateway)
 		}
 	case err != nil:
-		return nil, err
-	default:
-		if err := e.addRow(r, &row, from, to); err != nil {
+		if err := r.damage.take(err); err != nil {
 			return nil, err
 		}
+	default:
+		r.addRow(&row, from, to)
 	}
 	slices.SortFunc(r.readers, func(a, b *block.Reader) int { return cmp.Compare(a.First(), b.First()) })
 	return r, nil
@@ -139,29 +143,27 @@ func (r *recent) add(data []byte, from, to int64) error {
 	return nil
 }
 
-// addRow adds the tail of a gateway's row, and says up to when the keyspace is complete if the head is not.
-func (e *Engine) addRow(r *recent, row *keyspace.Gateway, from, to int64) error {
+// addRow adds the tail of a gateway's row, and says up to when the keyspace is complete if the head is not. What of the
+// row cannot be read is left out, and named.
+func (r *recent) addRow(row *keyspace.Gateway, from, to int64) {
 	entry, err := catalog.DecodeEntry(row.Entry)
 	if err != nil {
-		return err
-	}
-	r.entry = entry
-	if !r.complete.Complete && r.complete.UpTo == nil {
+		r.damage.add(err, "the entry of gateway %q in the catalog cannot be read", row.Name)
+	} else if !r.complete.Complete && r.complete.UpTo == nil {
 		r.complete.UpTo = new(time.Unix(0, entry.LastSeen).UTC())
 	}
 	if len(row.Tail) == 0 {
-		return nil
+		return
 	}
 	blocks, err := catalog.DecodeTail(row.Tail)
 	if err != nil {
-		return err
+		r.damage.add(err, "the tail of gateway %q, its newest stored readings, cannot be read", row.Name)
 	}
 	for _, data := range blocks {
 		if err := r.add(data, from, to); err != nil {
-			return err
+			r.damage.add(err, "a block in the tail of gateway %q cannot be read", row.Name)
 		}
 	}
-	return nil
 }
 
 // known reports whether the head has heard of the gateway or a key was made for it.

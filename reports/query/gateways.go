@@ -78,14 +78,15 @@ func (e *Engine) entries(ctx context.Context, after string, limit int) ([]*catal
 		byName[entry.Gateway] = entry
 		return nil
 	})
+	damaged := damage{engine: e}
 	rows, err := e.store.Gateways(ctx, after, limit)
-	if err != nil {
+	if err := damaged.take(err); err != nil {
 		return nil, complete, fmt.Errorf("list gateways: %w", err)
 	}
 	for _, row := range rows {
 		entry, err := catalog.DecodeEntry(row.Entry)
 		if err != nil {
-			e.log.Error("a gateway's row cannot be read", "gateway", row.Name, "error", err)
+			damaged.add(err, "the entry of gateway %q in the catalog cannot be read", row.Name)
 			entry = &catalog.Entry{Gateway: row.Name}
 		}
 		byName[row.Name] = join(entry, byName[row.Name])
@@ -102,7 +103,7 @@ func (e *Engine) entries(ctx context.Context, after string, limit int) ([]*catal
 		entries = append(entries, entry)
 	}
 	slices.SortFunc(entries, func(a, b *catalog.Entry) int { return strings.Compare(a.Gateway, b.Gateway) })
-	return entries[:min(len(entries), limit)], complete, nil
+	return entries[:min(len(entries), limit)], damaged.apply(complete), nil
 }
 
 // join merges what the head knows of a gateway, which may be nothing, into its row's entry.
@@ -158,24 +159,27 @@ func (e *Engine) entry(ctx context.Context, gateway string) (*catalog.Entry, api
 		head, err = catalog.DecodeEntry(data)
 		return err
 	})
+	damaged := damage{engine: e}
 	row, err := e.store.Gateway(ctx, gateway)
 	switch {
 	case err == nil:
 		entry, err := catalog.DecodeEntry(row.Entry)
 		if err != nil {
-			return nil, complete, fmt.Errorf("read the row of gateway %s: %w", gateway, err)
-		}
-		if !complete.Complete && complete.UpTo == nil {
+			damaged.add(err, "the entry of gateway %q in the catalog cannot be read", gateway)
+			entry = &catalog.Entry{Gateway: gateway}
+		} else if !complete.Complete && complete.UpTo == nil {
 			complete.UpTo = new(e.Clock().Time(entry.LastSeen))
 		}
-		return join(entry, head), complete, nil
-	case !schema.Is(err, schema.NotFound):
+		return join(entry, head), damaged.apply(complete), nil
+	case schema.Is(err, schema.NotFound):
+	case damaged.take(err) != nil:
 		return nil, complete, fmt.Errorf("read the row of gateway %s: %w", gateway, err)
-	case head != nil:
-		return head, complete, nil
 	}
-	if _, has := slices.BinarySearch(e.keys(), gateway); has {
-		return &catalog.Entry{Gateway: gateway}, complete, nil
+	if head != nil {
+		return head, damaged.apply(complete), nil
+	}
+	if _, has := slices.BinarySearch(e.keys(), gateway); has || damaged.count > 0 {
+		return &catalog.Entry{Gateway: gateway}, damaged.apply(complete), nil
 	}
 	return nil, complete, schema.Errorf(schema.NotFound, "no gateway is named %q", gateway)
 }

@@ -45,12 +45,12 @@ func (w *world) checkReadings(t *rapid.T) {
 		t.Fatal("the answer is not complete")
 	}
 	var got, want []string
-	unreadable, err := answer.Walk(w.ctx, func(sensor string, at int64, v schema.Value) error {
+	err = answer.Walk(w.ctx, func(sensor string, at int64, v schema.Value) error {
 		got = append(got, fmt.Sprint(at, sensor, v.Kind(), v))
 		return nil
 	})
-	if err != nil || unreadable != 0 {
-		t.Fatal(unreadable, err)
+	if err != nil || answer.Damaged != 0 || !answer.Complete.Complete {
+		t.Fatal(answer.Damaged, err)
 	}
 	for _, e := range w.truth() {
 		if e.time >= from.UnixNano() {
@@ -266,7 +266,7 @@ func TestReadingsBeyondRetentionAreHidden(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got []float64
-	if _, err := answer.Walk(w.ctx, func(_ string, _ int64, v schema.Value) error {
+	if err := answer.Walk(w.ctx, func(_ string, _ int64, v schema.Value) error {
 		got = append(got, v.Float())
 		return nil
 	}); err != nil {

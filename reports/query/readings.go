@@ -17,9 +17,11 @@ type ReadingsRequest struct {
 	From, To time.Time
 }
 
-// Readings is an answer under way: Complete is known before the first reading is walked to.
+// Readings is an answer under way. Complete is known before the first reading is walked to, except for what is found
+// damaged on the way: it is right when Walk has returned.
 type Readings struct {
 	Complete api.Complete
+	Damaged  int // places that could not be read
 
 	engine  *Engine
 	request ReadingsRequest
@@ -32,15 +34,16 @@ func (e *Engine) Readings(ctx context.Context, q ReadingsRequest) (*Readings, er
 	if err != nil {
 		return nil, err
 	}
-	return &Readings{Complete: r.complete, engine: e, request: q, recent: r}, nil
+	return &Readings{Complete: r.answered(), Damaged: r.damage.count, engine: e, request: q, recent: r}, nil
 }
 
-// Walk yields the readings in order of time and, within one time, of the sensors' names. It returns how many stored
-// blocks could not be read and are left out.
-func (r *Readings) Walk(ctx context.Context, yield func(sensor string, t int64, v schema.Value) error) (unreadable int, err error) {
+// Walk yields the readings in order of time and, within one time, of the sensors' names.
+func (r *Readings) Walk(ctx context.Context, yield func(sensor string, t int64, v schema.Value) error) error {
 	q := r.request
-	return r.engine.clusters(ctx, q.Gateway, r.recent, keepOnly(q.Sensors), q.From.UnixNano(), q.To.UnixNano(),
+	err := r.engine.clusters(ctx, q.Gateway, r.recent, keepOnly(q.Sensors), q.From.UnixNano(), q.To.UnixNano(),
 		func(series []block.Series) error { return inOrder(series, yield) })
+	r.Complete, r.Damaged = r.recent.answered(), r.recent.damage.count
+	return err
 }
 
 // inOrder yields the readings of several series in order of time, then of the series.

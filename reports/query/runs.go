@@ -12,6 +12,9 @@ type stretch struct{ from, to int64 }
 func runs(starts map[int64]bool, length int64) []stretch {
 	var out []stretch
 	for _, start := range slices.Sorted(maps.Keys(starts)) {
+		if !starts[start] {
+			continue
+		}
 		if n := len(out); n > 0 && out[n-1].to == start {
 			out[n-1].to = start + length
 			continue

@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -73,29 +74,26 @@ func (e *Engine) Series(ctx context.Context, q SeriesRequest) (*api.SeriesAnswer
 	}
 	answer := &api.SeriesAnswer{
 		Gateway: q.Gateway, From: q.From, To: q.To, Source: "readings",
-		Step: time.Duration(step).Seconds(), Complete: r.complete,
+		Step: time.Duration(step).Seconds(),
 	}
 	charts := make(map[string]*chart, len(q.Sensors))
 	for _, sensor := range q.Sensors {
 		charts[sensor] = newChart(sensor, from, to, step, q.Points, span <= rollupSpan)
 	}
-	unreadable := 0
 	if span <= rollupSpan {
-		unreadable, err = e.addReadings(ctx, &q, r, charts, q.From.UnixNano(), q.To.UnixNano())
+		err = e.addReadings(ctx, &q, r, charts, q.From.UnixNano(), q.To.UnixNano())
 	} else {
 		rolled, name := keyspace.Hour, "hours"
 		if step >= int64(day) {
 			rolled, name = keyspace.Day, "days"
 		}
 		answer.Source = name
-		unreadable, err = e.addRollups(ctx, &q, r, charts, rolled, from, to)
+		err = e.addRollups(ctx, &q, r, charts, rolled, from, to)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if unreadable > 0 && answer.Complete.Complete {
-		answer.Complete = api.Complete{Reason: fmt.Sprintf("%d stored blocks cannot be read; the log of reports names them", unreadable)}
-	}
+	answer.Complete = r.answered()
 	for _, sensor := range q.Sensors {
 		answer.Series = append(answer.Series, charts[sensor].series())
 	}
@@ -103,7 +101,7 @@ func (e *Engine) Series(ctx context.Context, q SeriesRequest) (*api.SeriesAnswer
 }
 
 // addReadings adds the readings in [from, to).
-func (e *Engine) addReadings(ctx context.Context, q *SeriesRequest, r *recent, charts map[string]*chart, from, to int64) (int, error) {
+func (e *Engine) addReadings(ctx context.Context, q *SeriesRequest, r *recent, charts map[string]*chart, from, to int64) error {
 	return e.clusters(ctx, q.Gateway, r, keepOnly(q.Sensors), from, to, func(series []block.Series) error {
 		for i := range series {
 			charts[series[i].Sensor].addSeries(&series[i])
@@ -113,8 +111,8 @@ func (e *Engine) addReadings(ctx context.Context, q *SeriesRequest, r *recent, c
 }
 
 // addRollups adds the rollups of [from, to) that count, and reads the readings of every span that has none or that the
-// head or a tail touches.
-func (e *Engine) addRollups(ctx context.Context, q *SeriesRequest, r *recent, charts map[string]*chart, span keyspace.Span, from, to int64) (int, error) {
+// head or a tail touches, or whose rollup cannot be read.
+func (e *Engine) addRollups(ctx context.Context, q *SeriesRequest, r *recent, charts map[string]*chart, span keyspace.Span, from, to int64) error {
 	length := span.Length()
 	open := map[int64]bool{} // spans that are computed from the readings
 	for _, reader := range r.readers {
@@ -122,6 +120,7 @@ func (e *Engine) addRollups(ctx context.Context, q *SeriesRequest, r *recent, ch
 			open[start] = true
 		}
 	}
+	added := map[int64]bool{}
 	err := e.store.Rollups(ctx, q.Gateway, span, from, to, func(row keyspace.Rollup) error {
 		if open[row.Start] {
 			return nil
@@ -132,7 +131,7 @@ func (e *Engine) addRollups(ctx context.Context, q *SeriesRequest, r *recent, ch
 		}
 		stats, err := rollup.Decode(row.Data)
 		if err != nil {
-			e.log.Error("a stored rollup cannot be read; its readings are", "gateway", q.Gateway, "start", row.Start, "error", err)
+			e.damages.note(e, rollupText(q.Gateway, row.Start), err)
 			open[row.Start] = true
 			return nil
 		}
@@ -141,18 +140,26 @@ func (e *Engine) addRollups(ctx context.Context, q *SeriesRequest, r *recent, ch
 				c.addStat(row.Start, &stats[i])
 			}
 		}
+		added[row.Start] = true
 		return nil
 	})
-	if err != nil {
-		return 0, fmt.Errorf("read the rollups of gateway %s: %w", q.Gateway, err)
+	if errors.Is(err, keyspace.ErrDamaged) {
+		e.damages.note(e, schema.Show(err), err)
+		for start := schema.Start(from, length); start < to; start += length {
+			open[start] = !added[start]
+		}
+	} else if err != nil {
+		return fmt.Errorf("read the rollups of gateway %s: %w", q.Gateway, err)
 	}
-	unreadable := 0
 	for _, s := range runs(open, length) {
-		n, err := e.addReadings(ctx, q, r, charts, s.from, s.to)
-		unreadable += n
-		if err != nil {
-			return unreadable, err
+		if err := e.addReadings(ctx, q, r, charts, s.from, s.to); err != nil {
+			return err
 		}
 	}
-	return unreadable, nil
+	return nil
+}
+
+// rollupText names a rollup that cannot be read. Nothing is missing in an answer: its readings are read instead.
+func rollupText(gateway string, start int64) string {
+	return fmt.Sprintf("a rollup of gateway %q of %s cannot be read (its readings can)", gateway, time.Unix(0, start).UTC().Format(time.RFC3339))
 }

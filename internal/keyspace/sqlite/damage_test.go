@@ -2,6 +2,8 @@ package sqlite_test
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -99,8 +101,17 @@ func TestDamagedMonth(t *testing.T) {
 			if n, err := count(t, r, april, math.MaxInt64); n != 20 || err != nil {
 				t.Errorf("of the other month %d of 20 blocks are read, with error %v", n, err)
 			}
-			_, err = w.Write(t.Context(), &keyspace.Changes{Blocks: []keyspace.Block{testBlock(march+100, 100)}})
-			namesFile(t, "writing", err, "filled/2026-03.db")
+			if _, err := w.Write(t.Context(), &keyspace.Changes{Blocks: []keyspace.Block{testBlock(march+100, 100)}}); err != nil {
+				t.Errorf("writing: %v; the file was to be set aside", err)
+			}
+			if n, err := count(t, r, march+100, april); n != 1 {
+				t.Errorf("of the new file %d of 1 blocks are read, with error %v", n, err)
+			} else {
+				namesFile(t, "reading beside what was set aside", err, "filled/2026-03.damaged-1.db")
+			}
+			if p, err := w.Position(t.Context()); err != nil || p.Sequence < 100 {
+				t.Errorf("the position is %v, with error %v", p, err)
+			}
 			if _, err := w.Write(t.Context(), &keyspace.Changes{Blocks: []keyspace.Block{testBlock(april+100, 100)}}); err != nil {
 				t.Errorf("writing another month: %v", err)
 			}
@@ -112,7 +123,7 @@ func TestDamagedMonth(t *testing.T) {
 // what comes after them.
 func TestOrderOfChanges(t *testing.T) {
 	b, dir := filled(t)
-	damageFile(t, filepath.Join(dir, "2026-03.db"), damages["zeros"])
+	damageFile(t, filepath.Join(dir, "2026-03.db"), newerVersion)
 	w, err := b.Writer(t.Context(), "filled")
 	if err != nil {
 		t.Fatal(err)
@@ -126,7 +137,9 @@ func TestOrderOfChanges(t *testing.T) {
 		Gateways: []keyspace.Gateway{{Name: "g", Position: p}},
 		Rollups:  []keyspace.Rollup{{RollupKey: key, Computed: p, Data: []byte("sums")}},
 	})
-	namesFile(t, "writing", err, "filled/2026-03.db")
+	if !schema.Is(err, schema.Conflict) {
+		t.Errorf("writing: got error %v, want a Conflict", err)
+	}
 	if g, err := w.Gateway(t.Context(), "g"); err != nil || g.Position == p {
 		t.Errorf("the row has position %v (error %v), though the blocks before it are not stored", g.Position, err)
 	}
@@ -159,9 +172,73 @@ func TestDamagedCatalog(t *testing.T) {
 	}
 }
 
+// newerVersion makes a file one of a version to come.
+func newerVersion(d []byte) []byte {
+	d[63] = 99 // user_version
+	return d
+}
+
+// TestRottenPages spoils single pages of a month's file, each in turn: what is not on the page is read, in order, and what
+// is missing is said, unless a page was free. Then the month is written, whatever that takes, and read again.
+func TestRottenPages(t *testing.T) {
+	const page = 32 << 10
+	b, dir := filled(t)
+	whole, err := os.ReadFile(filepath.Join(dir, "2026-03.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rotten := 0
+	for n := 1; n < len(whole)/page; n++ {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			b, dir = filled(t)
+			damageFile(t, filepath.Join(dir, "2026-03.db"), func(d []byte) []byte {
+				copy(d[n*page:(n+1)*page], bytes.Repeat([]byte{0xa5}, page))
+				return d
+			})
+			r, err := b.Reader(t.Context(), "filled")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = r.Close() }()
+			found, err := countAny(t, r, march, april)
+			if err != nil {
+				rotten++
+				namesFile(t, "reading", err, "filled/2026-03.db")
+			}
+			if found == 20 && err != nil || found < 20 && err == nil {
+				t.Errorf("%d of 20 blocks are read, with error %v", found, err)
+			}
+			writeTo(t, b, &keyspace.Changes{Blocks: []keyspace.Block{testBlock(march+100, 100)}})
+			if after, err := countAny(t, r, march, april); after != found+1 {
+				t.Errorf("%d blocks and a new one are %d, with error %v", found, after, err)
+			}
+		})
+	}
+	if rotten < 10 {
+		t.Errorf("%d pages were missed: the test spoils the wrong places", rotten)
+	}
+}
+
+// countAny counts the blocks whose bytes are as they were written, and checks their order.
+func countAny(t *testing.T, r keyspace.Reader, from, to int64) (n int, err error) {
+	t.Helper()
+	before := from - 1
+	err = r.Blocks(t.Context(), "g", from, to, func(b keyspace.Block) error {
+		if b.First <= before {
+			t.Errorf("a block of %d follows one of %d", b.First, before)
+		}
+		before = b.First
+		if bytes.Count(b.Data, b.Data[:1]) == 20000 {
+			n++
+		}
+		return nil
+	})
+	return n, err
+}
+
 func TestNewerVersion(t *testing.T) {
 	b, dir := filled(t)
-	damageFile(t, filepath.Join(dir, "2026-03.db"), func(d []byte) []byte { d[63] = 99; return d }) // user_version
+	damageFile(t, filepath.Join(dir, "2026-03.db"), newerVersion)
 	r, err := b.Reader(t.Context(), "filled")
 	if err != nil {
 		t.Fatal(err)
@@ -186,7 +263,7 @@ func damageFile(t *testing.T, path string, damage func([]byte) []byte) {
 
 func namesFile(t *testing.T, act string, err error, file string) {
 	t.Helper()
-	if !schema.Is(err, schema.Internal) || !strings.Contains(schema.Show(err), file+" is damaged") {
+	if !errors.Is(err, keyspace.ErrDamaged) || !schema.Is(err, schema.Internal) || !strings.Contains(schema.Show(err), file+" is damaged") {
 		t.Errorf("%s: got error %v, want one that says that %s is damaged", act, err, file)
 	}
 }

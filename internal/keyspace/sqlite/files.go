@@ -19,7 +19,7 @@ const idleTime = time.Minute
 
 // readStatements are what is asked of each kind of file.
 var readStatements = map[string][]string{
-	ddl.Blocks().Name:  {selectPosition, selectGatewayID, selectBlocks},
+	ddl.Blocks().Name:  {selectPosition, selectGatewayID, selectBlocks, selectKey},
 	ddl.Catalog().Name: {selectPosition, selectGatewayID, selectGateway, selectGateways, selectRollups, selectUnrolled, selectIDs, selectRowIDs},
 }
 
@@ -50,9 +50,9 @@ func newFiles(name, dir string) *files {
 	return &files{name: name, dir: dir, open: map[string]*readFile{}}
 }
 
-// month returns the open file of a month, nil when there is none. The caller calls leave.
-func (f *files) month(ctx context.Context, m month) (*readFile, error) {
-	r, err := f.get(ctx, m.file(), ddl.Blocks())
+// month returns an open file of a month by its name, nil when there is none. The caller calls leave.
+func (f *files) month(ctx context.Context, name string) (*readFile, error) {
+	r, err := f.get(ctx, name, ddl.Blocks())
 	if os.IsNotExist(err) {
 		return nil, nil //nolint:nilnil // no file is no error: it was removed, or never made
 	}

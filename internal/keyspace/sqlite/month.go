@@ -1,9 +1,12 @@
 package sqlite
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"berth/internal/keyspace"
@@ -13,7 +16,10 @@ import (
 // month counts months, UTC: 12 × year + month − 1.
 type month int
 
-const monthLayout = "2006-01"
+const (
+	monthLayout = "2006-01"
+	daySeconds  = schema.DaySpan / int64(time.Second)
+)
 
 func monthOf(t int64) month {
 	u := time.Unix(0, t).UTC()
@@ -29,7 +35,6 @@ func (m month) file() string { return m.start().Format(monthLayout) + ".db" }
 
 // days returns the month's first day and the first after it, counted from 1970-01-01.
 func (m month) days() (first, end int64) {
-	const daySeconds = schema.DaySpan / int64(time.Second)
 	return m.start().Unix() / daySeconds, (m + 1).start().Unix() / daySeconds
 }
 
@@ -42,8 +47,23 @@ func monthOfFile(name string) (month, bool) {
 	return month(t.Year()*12 + int(t.Month()) - 1), true
 }
 
+// asideMark stands between the month and a number in the name of a file that was set aside, because it could not be
+// written: 2026-03.damaged-1.db. What can be read of it still is.
+const asideMark = ".damaged-"
+
+// asideFile returns the name of the month's file number n that is set aside.
+func (m month) asideFile(n int) string {
+	return m.start().Format(monthLayout) + asideMark + strconv.Itoa(n) + ".db"
+}
+
+// monthFiles are the files of one month: its own, and those that were set aside.
+type monthFiles struct {
+	month month
+	names []string
+}
+
 // months returns the months that have a file in dir, in order.
-func months(dir string) ([]month, error) {
+func months(dir string) ([]monthFiles, error) {
 	f, err := os.Open(dir)
 	if err != nil {
 		return nil, err
@@ -53,14 +73,27 @@ func months(dir string) ([]month, error) {
 	if err != nil {
 		return nil, err
 	}
-	var all []month
+	slices.Sort(names)
+	byMonth := map[month]*monthFiles{}
+	var all []*monthFiles
 	for _, name := range names {
-		if m, ok := monthOfFile(name); ok {
-			all = append(all, m)
+		plain, number, aside := strings.Cut(strings.TrimSuffix(name, ".db"), asideMark)
+		m, ok := monthOfFile(plain + ".db")
+		if _, err := strconv.Atoi(number); !ok || aside && err != nil || !strings.HasSuffix(name, ".db") {
+			continue
 		}
+		if byMonth[m] == nil {
+			byMonth[m] = &monthFiles{month: m}
+			all = append(all, byMonth[m])
+		}
+		byMonth[m].names = append(byMonth[m].names, name)
 	}
-	slices.Sort(all)
-	return all, nil
+	slices.SortFunc(all, func(a, b *monthFiles) int { return cmp.Compare(a.month, b.month) })
+	out := make([]monthFiles, len(all))
+	for i := range all {
+		out[i] = *all[i]
+	}
+	return out, nil
 }
 
 // path returns the path of the month's file in dir.

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"sync"
+	"time"
 
 	"berth/internal/keyspace"
 	"berth/schema"
@@ -21,6 +22,14 @@ WHERE b.day = ? AND b.gateway = ? AND b.first < ? AND b.last >= ?
   AND (b.first, b.from_sequence, b.from_ordinal, b.to_sequence, b.to_ordinal, b.part) > (?, ?, ?, ?, ?, ?)
 ORDER BY b.first, b.from_sequence, b.from_ordinal, b.to_sequence, b.to_ordinal, b.part
 LIMIT ?`
+
+// selectKey reads the key of the block that selectBlocks reads first, and not its data.
+const selectKey = `
+SELECT b.first, b.last, b.from_sequence, b.from_ordinal, b.to_sequence, b.to_ordinal, b.part FROM blocks b
+WHERE b.day = ? AND b.gateway = ? AND b.first < ? AND b.last >= ?
+  AND (b.first, b.from_sequence, b.from_ordinal, b.to_sequence, b.to_ordinal, b.part) > (?, ?, ?, ?, ?, ?)
+ORDER BY b.first, b.from_sequence, b.from_ordinal, b.to_sequence, b.to_ordinal, b.part
+LIMIT 1`
 
 // gatewayID returns the gateway's number in a month's file, 0 when it has no blocks there.
 func (r *readFile) gatewayID(ctx context.Context, name string) (id int64, err error) {
@@ -100,14 +109,21 @@ func position(sequence, ordinal int64) schema.Position {
 	return schema.Position{Sequence: uint64(sequence), Ordinal: uint32(ordinal)}
 }
 
-// read fills the page with what comes next in q's day, and moves q on: to the last block read, or to the next day when
-// there are no more.
-func (p *page) read(ctx context.Context, f *readFile, gateway int64, q *query) error {
-	p.blocks, p.ends, p.data = p.blocks[:0], p.ends[:0], p.data[:0]
+// arguments returns those of selectKey, and of selectBlocks without its limit.
+func (q *query) arguments(gateway int64) []any {
 	firstBelow, lastFrom := q.bounds()
 	a := &q.after
-	rows, err := f.query(ctx, selectBlocks, q.day, gateway, firstBelow, lastFrom,
-		a.First, int64(a.From.Sequence), a.From.Ordinal, int64(a.To.Sequence), a.To.Ordinal, a.Part, pageRows)
+	return []any{
+		q.day, gateway, firstBelow, lastFrom,
+		a.First, int64(a.From.Sequence), a.From.Ordinal, int64(a.To.Sequence), a.To.Ordinal, a.Part,
+	}
+}
+
+// read fills the page with what comes next in q's day, and moves q on: to the last block read, or to the next day when
+// there are no more. After an error the page holds what was read before it.
+func (p *page) read(ctx context.Context, f *readFile, gateway int64, q *query) error {
+	p.blocks, p.ends, p.data = p.blocks[:0], p.ends[:0], p.data[:0]
+	rows, err := f.query(ctx, selectBlocks, append(q.arguments(gateway), pageRows)...)
 	if err != nil {
 		return fileError("read", f.path, err)
 	}
@@ -115,18 +131,51 @@ func (p *page) read(ctx context.Context, f *readFile, gateway int64, q *query) e
 	if cerr := rows.Close(); err == nil {
 		err = cerr
 	}
-	if err != nil {
-		return fileError("read", f.path, err)
-	}
 	begin := 0
 	for i := range p.blocks {
 		p.blocks[i].Data = p.data[begin:p.ends[i]:p.ends[i]]
 		begin = p.ends[i]
 	}
+	if err != nil {
+		return fileError("read", f.path, err)
+	}
 	if !more {
 		q.begin(q.day + 1)
 	}
 	return nil
+}
+
+// skip moves q on behind the next block, which cannot be read, or to the next day when not even its key can be. It
+// returns the error that says what is missed.
+func (p *page) skip(ctx context.Context, f *readFile, gateway int64, q *query) error {
+	day := q.day
+	err := f.row(ctx, selectKey, q.arguments(gateway)...).Scan(p.into[:len(p.key)]...)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) { // no row: the trees do not say the same
+		err = fileError("read", f.path, err)
+		if !errors.Is(err, keyspace.ErrDamaged) {
+			return err
+		}
+	}
+	if err != nil {
+		q.begin(day + 1)
+		return damagedPart(f.path, "blocks of gateway %q on %s", q.gateway, time.Unix(day*daySeconds, 0).UTC().Format(time.DateOnly))
+	}
+	b := p.block(q)
+	q.after = b.BlockKey
+	q.after.First = p.key[0]
+	return damagedPart(f.path, "the block of gateway %q from %s to %s", q.gateway,
+		time.Unix(0, b.First).UTC().Format(time.RFC3339), time.Unix(0, b.Last).UTC().Format(time.RFC3339))
+}
+
+// block returns the block, without data, whose key was scanned.
+func (p *page) block(q *query) keyspace.Block {
+	k := &p.key
+	return keyspace.Block{
+		BlockKey: keyspace.BlockKey{
+			Gateway: q.gateway, First: k[0] + q.day*schema.DaySpan, From: position(k[2], k[3]), To: position(k[4], k[5]), Part: uint16(k[6]),
+		},
+		Last: k[1] + q.day*schema.DaySpan,
+	}
 }
 
 // scan reads rows until there are no more or the page is full; it reports whether there may be more.
@@ -135,12 +184,9 @@ func (p *page) scan(rows *sql.Rows, q *query) (more bool, err error) {
 		if err := rows.Scan(p.into...); err != nil {
 			return false, err
 		}
-		k := &p.key
-		q.after = keyspace.BlockKey{
-			Gateway: q.gateway, First: k[0], From: position(k[2], k[3]), To: position(k[4], k[5]), Part: uint16(k[6]),
-		}
-		b := keyspace.Block{BlockKey: q.after, Last: k[1] + q.day*schema.DaySpan}
-		b.First += q.day * schema.DaySpan
+		b := p.block(q)
+		q.after = b.BlockKey
+		q.after.First = p.key[0]
 		p.blocks = append(p.blocks, b)
 		p.data = append(p.data, p.raw...)
 		p.ends = append(p.ends, len(p.data))

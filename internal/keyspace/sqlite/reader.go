@@ -1,8 +1,11 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"os"
+	"slices"
 
 	"berth/internal/keyspace"
 	"berth/schema"
@@ -44,8 +47,8 @@ func (r *reader) Position(ctx context.Context) (schema.Position, error) {
 	if err != nil {
 		return schema.Position{}, err
 	}
-	for _, m := range all {
-		p, err := r.monthPosition(ctx, m)
+	for i := range all {
+		p, err := r.monthPosition(ctx, &all[i])
 		if err != nil {
 			return schema.Position{}, err
 		}
@@ -63,17 +66,32 @@ func (r *reader) Position(ctx context.Context) (schema.Position, error) {
 	return highest, nil
 }
 
-func (r *reader) monthPosition(ctx context.Context, m month) (schema.Position, error) {
-	f, err := r.files.month(ctx, m)
-	if f == nil {
-		return schema.Position{}, err
+// monthPosition returns the highest position of a month's files. One that is damaged is left out: the catalog's position
+// is that of all that was written with its blocks.
+func (r *reader) monthPosition(ctx context.Context, m *monthFiles) (highest schema.Position, err error) {
+	var damaged damages
+	for _, name := range m.names {
+		f, err := r.files.month(ctx, name)
+		if f == nil {
+			if err = damaged.take(err); err != nil {
+				return highest, err
+			}
+			continue
+		}
+		p, err := f.readPosition(ctx)
+		r.files.leave(f)
+		if err = damaged.take(err); err != nil {
+			return highest, err
+		}
+		if highest.Less(p) {
+			highest = p
+		}
 	}
-	defer r.files.leave(f)
-	return f.readPosition(ctx)
+	return highest, nil
 }
 
-// months returns the months that have a file now, NotFound when the keyspace is gone.
-func (r *reader) months() ([]month, error) {
+// months returns the months that have files now, NotFound when the keyspace is gone.
+func (r *reader) months() ([]monthFiles, error) {
 	all, err := months(r.files.dir)
 	if os.IsNotExist(err) {
 		return nil, notFound(r.name)
@@ -84,7 +102,7 @@ func (r *reader) months() ([]month, error) {
 	return all, nil
 }
 
-// Blocks yields a gateway's blocks, month by month, day by day, page by page.
+// Blocks yields a gateway's blocks, month by month, day by day, page by page, and says in the end what is damaged.
 func (r *reader) Blocks(ctx context.Context, gateway string, from, to int64, yield func(keyspace.Block) error) error {
 	c, err := r.files.catalog(ctx)
 	if err != nil {
@@ -101,39 +119,111 @@ func (r *reader) Blocks(ctx context.Context, gateway string, from, to int64, yie
 	firstMonth, lastMonth := monthOf(from), monthOf(to-1)
 	p := getPage()
 	defer p.put()
-	for _, m := range all {
-		if m < firstMonth || m > lastMonth {
+	var damaged damages
+	for i := range all {
+		if m := &all[i]; m.month >= firstMonth && m.month <= lastMonth {
+			b := monthBlocks{reader: r, page: p, query: query{gateway: gateway, from: from, to: to}, damaged: &damaged}
+			if err := b.read(ctx, m, yield); err != nil {
+				return err
+			}
+		}
+	}
+	return damaged.err()
+}
+
+// monthBlocks reads a gateway's blocks of one month.
+type monthBlocks struct {
+	*reader
+	page    *page
+	query   query
+	sources []source
+	damaged *damages
+}
+
+// source is a file of the month, and the gateway's number in it.
+type source struct {
+	file *readFile
+	id   int64
+}
+
+// read yields the blocks day by day; those of several files are put in order.
+func (b *monthBlocks) read(ctx context.Context, m *monthFiles, yield func(keyspace.Block) error) error {
+	defer func() {
+		for _, s := range b.sources {
+			b.files.leave(s.file)
+		}
+	}()
+	for _, name := range m.names {
+		if err := b.damaged.take(b.open(ctx, name)); err != nil {
+			return err
+		}
+	}
+	firstDay, _ := inDay(b.query.from)
+	lastDay, _ := inDay(b.query.to - 1)
+	begin, end := m.month.days()
+	for day := max(firstDay, begin); day <= min(lastDay, end-1) && len(b.sources) > 0; day++ {
+		if len(b.sources) == 1 {
+			if err := b.day(ctx, &b.sources[0], day, yield); err != nil {
+				return err
+			}
 			continue
 		}
-		if err := r.monthBlocks(ctx, m, p, &query{gateway: gateway, from: from, to: to}, yield); err != nil {
-			return err
+		var all []keyspace.Block
+		for i := range b.sources {
+			err := b.day(ctx, &b.sources[i], day, func(one keyspace.Block) error {
+				one.Data = slices.Clone(one.Data)
+				all = append(all, one)
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		slices.SortStableFunc(all, func(x, y keyspace.Block) int {
+			return cmp.Or(cmp.Compare(x.First, y.First), x.From.Compare(y.From), x.To.Compare(y.To), cmp.Compare(x.Part, y.Part))
+		})
+		for _, one := range all {
+			if err := yield(one); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-func (r *reader) monthBlocks(ctx context.Context, m month, p *page, q *query, yield func(keyspace.Block) error) error {
-	f, err := r.files.month(ctx, m)
+// open opens a file of the month, if the gateway has blocks in it.
+func (b *monthBlocks) open(ctx context.Context, name string) error {
+	f, err := b.files.month(ctx, name)
 	if f == nil {
 		return err
 	}
-	defer r.files.leave(f)
-	id, err := f.gatewayID(ctx, q.gateway)
+	id, err := f.gatewayID(ctx, b.query.gateway)
 	if id == 0 {
+		b.files.leave(f)
 		return err
 	}
-	firstDay, _ := inDay(q.from)
-	lastDay, _ := inDay(q.to - 1)
-	begin, end := m.days()
-	for q.begin(max(firstDay, begin)); q.day <= min(lastDay, end-1); {
+	b.sources = append(b.sources, source{f, id})
+	return nil
+}
+
+// day yields the blocks of one day in one file, page by page.
+func (b *monthBlocks) day(ctx context.Context, s *source, day int64, yield func(keyspace.Block) error) error {
+	p, q := b.page, &b.query
+	for q.begin(day); q.day == day; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := p.read(ctx, f, id, q); err != nil {
-			return err
+		damaged := p.read(ctx, s.file, s.id, q)
+		if damaged != nil && !errors.Is(damaged, keyspace.ErrDamaged) {
+			return damaged
 		}
 		for i := range p.blocks {
 			if err := yield(p.blocks[i]); err != nil {
+				return err
+			}
+		}
+		if damaged != nil {
+			if err := b.damaged.take(p.skip(ctx, s.file, s.id, q)); err != nil {
 				return err
 			}
 		}

@@ -99,8 +99,9 @@ func (w *writer) expireBlocks(ctx context.Context, before time.Time) error {
 	}
 	var errs []error
 	removed := 0
-	for _, m := range all {
-		if (m + 1).start().After(before) {
+	for i := range all {
+		m := &all[i]
+		if (m.month + 1).start().After(before) {
 			break
 		}
 		if err := w.removeMonth(ctx, m); err != nil {
@@ -120,9 +121,9 @@ func (w *writer) expireBlocks(ctx context.Context, before time.Time) error {
 	return errors.Join(errs...)
 }
 
-// removeMonth carries the highest position of the month to the catalog, then removes its file. Readers that have it
+// removeMonth carries the highest position of the month to the catalog, then removes its files. Readers that have them
 // open keep reading what they have.
-func (w *writer) removeMonth(ctx context.Context, m month) error {
+func (w *writer) removeMonth(ctx context.Context, m *monthFiles) error {
 	p, err := w.monthPosition(ctx, m)
 	if err != nil {
 		return err
@@ -131,16 +132,18 @@ func (w *writer) removeMonth(ctx context.Context, m month) error {
 	if err := w.catalog.transact(ctx, func() error { return w.catalog.raise(free, p) }); err != nil {
 		return err
 	}
-	if err := w.closeMonth(m); err != nil {
+	if err := w.closeMonth(m.month); err != nil && !errors.Is(err, keyspace.ErrDamaged) {
 		return err
 	}
-	path := m.path(w.dir)
-	err = os.Remove(path)
-	if err == nil {
-		err = removeLogs(path)
-	}
-	if err != nil {
-		return fileError("expire", path, err)
+	for _, name := range m.names {
+		path := filepath.Join(w.dir, name)
+		err = os.Remove(path)
+		if err == nil {
+			err = removeLogs(path)
+		}
+		if err != nil {
+			return fileError("expire", path, err)
+		}
 	}
 	return nil
 }

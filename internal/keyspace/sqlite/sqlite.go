@@ -12,6 +12,7 @@
 //	"-wal" and "-shm" beside a file        SQLite's own; the next to open the file goes on from there
 //	"-wal" or "-shm" without its file      a month was being removed; removed by the next Expire
 //	".dropped-<name>-<number>"             a keyspace was being dropped; removed by the next Create or Drop
+//	"<month>.damaged-<n>.db"               a month's file that could not be written, set aside: read as far as it goes
 //	writer.lock                            nothing: the lock ends with its holder, the file is only its place
 package sqlite
 

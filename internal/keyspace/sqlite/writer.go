@@ -190,16 +190,58 @@ func (w *writer) writeBlocks(ctx context.Context, blocks []keyspace.Block) error
 		if i+1 < len(all) && all[i+1].month == p.month && size < transactionBytes {
 			continue
 		}
-		f, err := w.monthFile(ctx, p.month)
-		if err != nil {
-			return err
+		err := w.writeMonth(ctx, p.month, some)
+		if errors.Is(err, keyspace.ErrDamaged) {
+			if err = w.setAside(p.month, err); err == nil {
+				err = w.writeMonth(ctx, p.month, some)
+			}
 		}
-		if err := f.transact(ctx, func() error { return f.writeBlocks(ctx, some) }); err != nil {
+		if err != nil {
 			return err
 		}
 		some, size = some[:0], 0
 	}
 	return nil
+}
+
+// writeMonth writes blocks of one month in one transaction.
+func (w *writer) writeMonth(ctx context.Context, m month, blocks []*keyspace.Block) error {
+	f, err := w.monthFile(ctx, m)
+	if err != nil {
+		return err
+	}
+	return f.transact(ctx, func() error { return f.writeBlocks(ctx, blocks) })
+}
+
+// mostAside is how many files of a month may be set aside.
+const mostAside = 100
+
+// setAside gives the month's file, which is damaged, another name, so that a new one takes what comes: one rotten page
+// must not hold up everything after it. What can be read of the old one still is.
+func (w *writer) setAside(m month, why error) error {
+	_ = w.closeMonth(m) // it is damaged
+	path := m.path(w.dir)
+	for n := 1; n <= mostAside; n++ {
+		aside := filepath.Join(w.dir, m.asideFile(n))
+		if _, err := os.Lstat(aside); err == nil {
+			continue
+		}
+		if err := os.Rename(path, aside); err != nil {
+			return fileError("set aside", path, err)
+		}
+		for _, end := range logEnds { // the log belongs to the file; most often closing has emptied it
+			if err := os.Rename(path+end, aside+end); err != nil && !os.IsNotExist(err) {
+				return fileError("set aside", path, err)
+			}
+		}
+		if err := syncFolders(w.dir); err != nil {
+			return fileError("set aside", path, err)
+		}
+		w.log.Error("a month's file is damaged and was set aside; what can be read of it still is, and a new file takes what comes",
+			"file", aside, "error", why)
+		return nil
+	}
+	return why
 }
 
 // writeBlocks writes blocks of the file's month. Those whose key is there are there.
