@@ -281,7 +281,10 @@ func (i *Ingest) claimLog(ctx context.Context) (*bus.Writer, *claim, error) {
 	}
 	c := &claim{id: i.o.Instance + "-" + rand.Text()}
 	writer, sequence, err := i.journal.Claim(ctx, c.id, position.Sequence, func(prev []byte) ([]byte, error) {
-		c.totals = i.totalsOf(prev)
+		var err error
+		if c.totals, err = i.totalsOf(prev); err != nil {
+			return nil, err
+		}
 		var e batch.Encoder
 		return e.Encode(nil, &batch.Header{Kind: batch.Claim, Claim: c.id, Created: i.o.Now().UnixNano(), Totals: c.totals}), nil
 	})
@@ -311,20 +314,20 @@ func (i *Ingest) look(ctx context.Context, c *claim) error {
 
 // totalsOf returns the running totals that the log's last message carries. Frames that its instance had in hand when it
 // was killed were never acknowledged: they are given up.
-func (i *Ingest) totalsOf(last []byte) batch.Totals {
+func (i *Ingest) totalsOf(last []byte) (batch.Totals, error) {
 	if last == nil {
-		return batch.Totals{}
+		return batch.Totals{}, nil
 	}
 	h, err := batch.DecodeHeader(last)
 	if err != nil {
-		i.log.Error("the log's last message cannot be read: the running totals begin anew", "error", err)
-		return batch.Totals{}
+		i.log.Error("a message at the end of the log cannot be read: the running totals go on from the one before", "error", err)
+		return batch.Totals{}, bus.ErrUnreadable
 	}
 	t := h.Totals
 	if ended := t.FramesCommitted + t.FramesRejected + t.FramesGivenUp; t.FramesReceived > ended {
 		t.FramesGivenUp += t.FramesReceived - ended
 	}
-	return t
+	return t, nil
 }
 
 // follow makes the head.

@@ -324,7 +324,7 @@ func TestStrangersCostLittle(t *testing.T) {
 	pid, house := i.ingest(), i.install.PID()
 	unused := lookAt(t, house)
 	stop := i.healthy("before")
-	time.Sleep(2 * time.Second) // the time that is measured
+	<-time.After(2 * time.Second) // the time that is measured
 	before := stop()
 	if lookAt(t, house).written == unused.written {
 		t.Error("the kernel counts no writes of the log: the test cannot see what strangers make the house write; give a TMPDIR on a disk")
@@ -332,7 +332,7 @@ func TestStrangersCostLittle(t *testing.T) {
 
 	quiet := i.atRest(pid)
 	idleFrom, idleHouse := time.Now(), lookAt(t, house)
-	time.Sleep(3 * time.Second) // what the house writes with nobody there
+	<-time.After(3 * time.Second) // what the house writes with nobody there
 	idle := float64(lookAt(t, house).written-idleHouse.written) / time.Since(idleFrom).Seconds()
 
 	begun, start, startHouse, files, books := time.Now(), lookAt(t, pid), lookAt(t, house), i.fileSizes(), i.books()
@@ -361,7 +361,7 @@ func TestStrangersCostLittle(t *testing.T) {
 	gone := time.Since(begun)
 	s.leave()
 	if !testing.Short() {
-		time.Sleep(totalsEvery + time.Second) // nothing is to happen
+		<-time.After(totalsEvery + time.Second) // nothing is to happen
 	}
 	after, afterHouse, nowBooks := lookAt(t, pid), lookAt(t, house), i.books()
 	wrote, houseWrote := after.written-start.written, float64(afterHouse.written-startHouse.written)
@@ -385,7 +385,7 @@ func TestStrangersCostLittle(t *testing.T) {
 
 	stop = i.healthy("during")
 	s, _ = comeStrangers(t, i.provider.Address(), n)
-	time.Sleep(3 * time.Second) // the time that is measured
+	<-time.After(3 * time.Second) // the time that is measured
 	during := stop()
 	s.leave()
 	t.Logf("a healthy gateway's acknowledgements: p50 %v, p99 %v without strangers, p50 %v, p99 %v with them", before.P50, before.P99, during.P50, during.P99)

@@ -3,14 +3,17 @@ package provisioner
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"berth/provisioner/doctor"
 	"berth/provisioner/plan"
 	"berth/provisioner/runtime"
 	"berth/schema"
+	"berth/schema/record"
 )
 
 // examine checks what only the daemon can: NATS, the keyspaces, ports, instances, and the address that people open.
@@ -20,7 +23,7 @@ func (p *Provisioner) examine(ctx context.Context) []doctor.Check {
 	if err != nil {
 		return append(checks, doctor.Bad(doctor.Fail, "instances", "look at the daemon's own log", "they cannot be looked at: %s", schema.Show(err)))
 	}
-	checks = append(checks, p.examinePorts(actual), examineInstances(steps, actual))
+	checks = append(checks, p.examinePorts(actual), examineInstances(steps, actual), p.examineStored(actual))
 	if p.o.Web == "" {
 		return append(checks, doctor.Good("browser address", "no web is run"))
 	}
@@ -60,6 +63,26 @@ func (p *Provisioner) examineReserve() doctor.Check {
 			"gateways wait: %s", d.Detail)
 	}
 	return doctor.Good(name, "gateways need not wait for the disks")
+}
+
+// examineStored looks for what is damaged: files that were set aside, and what answers have met.
+func (p *Provisioner) examineStored(actual plan.World) doctor.Check {
+	const name = "stored data"
+	var found []string
+	aside, _ := filepath.Glob(filepath.Join(strings.TrimPrefix(p.backend, "sqlite:"), "*", "*.damaged-*.db")) // the pattern is good
+	for _, path := range aside {
+		found = append(found, path+" is damaged and was set aside")
+	}
+	for _, provider := range slices.Sorted(maps.Keys(actual.Providers)) {
+		for _, e := range actual.Providers[provider].Services[record.RoleReports].Episodes {
+			found = append(found, fmt.Sprintf("%s: %s", provider, e.Detail))
+		}
+	}
+	if len(found) > 0 {
+		return doctor.Bad(doctor.Warn, name, "everything else is shown and taken; restore what is named from a backup (provisioner restart <provider> after it), or live with the gap",
+			"%s", strings.Join(found, "; "))
+	}
+	return doctor.Good(name, "nothing damaged has been met")
 }
 
 func (p *Provisioner) examinePorts(actual plan.World) doctor.Check {

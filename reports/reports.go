@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"berth/internal/bus"
+	"berth/internal/headapi"
 	"berth/internal/httpserver"
 	"berth/internal/keyspace"
 	"berth/internal/keyspace/open"
@@ -226,7 +227,10 @@ func (r *Reports) announce(ctx context.Context) {
 	r.background(ctx, "registry", func(ctx context.Context) error {
 		return r.bus.Announce(ctx, func() record.Service {
 			now := service
-			now.Detail = r.engine.Damage()
+			if damage, since := r.engine.Damage(); damage != "" {
+				now.Detail = damage // its work it can do: its state stays
+				now.Episodes = []record.Episode{{State: headapi.StateDamaged, Detail: damage, From: since}}
+			}
 			return now
 		}, announceEvery)
 	})

@@ -17,22 +17,24 @@ type trouble struct {
 // away is the state of an instance of which nothing is heard.
 const away = "away"
 
-// troublesOf returns what is out of the ordinary with a provider's ingest, the gravest first. It asks nobody: the
-// registry tells.
+// troublesOf returns what is out of the ordinary with a provider's ingest, the gravest first, then what its reports has
+// met that is damaged. It asks nobody: the registry tells.
 func (w *Web) troublesOf(provider string) []trouble {
 	var troubles []trouble
 	found := false
-	for _, s := range w.dir.instances(provider) {
-		if s.Role != record.RoleIngest {
-			continue
-		}
-		found = true
-		for _, e := range s.Episodes {
-			troubles = append(troubles, trouble{State: e.State, Detail: e.Detail, Since: e.From})
+	for _, role := range []string{record.RoleIngest, record.RoleReports} {
+		for _, s := range w.dir.instances(provider) {
+			if s.Role != role {
+				continue
+			}
+			found = found || role == record.RoleIngest
+			for _, e := range s.Episodes {
+				troubles = append(troubles, trouble{State: e.State, Detail: e.Detail, Since: e.From})
+			}
 		}
 	}
 	if !found {
-		return []trouble{{State: away}}
+		return append([]trouble{{State: away}}, troubles...)
 	}
 	return troubles
 }

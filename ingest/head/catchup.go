@@ -16,7 +16,8 @@ const (
 	maxBackOff = 5 * time.Second
 )
 
-// ReadLog reads the log's messages from a sequence up to another, in order. It is bus.Log's Read.
+// ReadLog reads the log's messages from a sequence up to another, in order; nil is one that the log has lost. It is
+// bus.Log's Read.
 type ReadLog func(ctx context.Context, from, upTo uint64, fn func(seq uint64, data []byte) error) error
 
 // SetAside keeps, durably, a message of the log that cannot be read. Its error means that it could not be kept yet.
@@ -58,6 +59,9 @@ func (h *Head) Replay(ctx context.Context, read ReadLog, shapes *batch.Interner,
 	if from <= upTo {
 		err := read(ctx, from, upTo, func(seq uint64, data []byte) error {
 			header, rows, err := batch.Decode(data, shapes)
+			if data == nil {
+				err = schema.Errorf(schema.Internal, "the log has lost message %d: its bytes have rotted on the disk", seq)
+			}
 			if err != nil {
 				if err := aside(ctx, seq, data, err); err != nil {
 					return fmt.Errorf("set aside message %d: %w", seq, err)

@@ -18,6 +18,12 @@ import (
 // outdated; a claimant looks past it.
 const fenceHeader = "Berth-Fence"
 
+// ErrUnreadable is returned by a claim's payload for a message that it cannot carry on from.
+var ErrUnreadable = errors.New("the message cannot be read")
+
+// mostLookedPast is how many messages that cannot be read, or are lost, a claim looks past.
+const mostLookedPast = 32
+
 // message is a message of the log.
 type message struct {
 	id       string // empty when there is no message: then the log goes on after sequence
@@ -32,9 +38,10 @@ type permanent struct{ error }
 // Claim makes the caller the log's one writer: it publishes a claim behind everything in the log, after which the log
 // takes batches only from the returned Writer, until the next claim. id must never have been used before. above is the
 // highest sequence that the keyspace knows: a log that begins anew, empty, begins above it. payload returns the claim's
-// data; it is given that of the log's last message, nil if there is none, and may be called several times. The claim's
-// sequence is the end mark for reading what came before. Claim tries until ctx ends; Unavailable if the log is so full
-// that not even a claim fits, *OlderLogError if it holds messages and ends before above.
+// data; it is given that of the log's last message, nil if there is none, and may be called several times: when it returns
+// ErrUnreadable, with the message before that. The claim's sequence is the end mark for reading what came before. Claim
+// tries until ctx ends; Unavailable if the log is so full that not even a claim fits, *OlderLogError if it holds messages
+// and ends before above.
 func (l *Log) Claim(
 	ctx context.Context, id string, above uint64, payload func(prev []byte) ([]byte, error),
 ) (*Writer, uint64, error) {
@@ -94,13 +101,9 @@ func (c *claimant) try(ctx context.Context) (sequence uint64, err error) {
 func (c *claimant) publish(ctx context.Context, last message, fence bool) (sequence uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestLimit)
 	defer cancel()
-	prev, err := c.log.lookPast(ctx, last)
+	data, err := c.carryOn(ctx, last)
 	if err != nil {
 		return 0, err
-	}
-	data, err := c.payload(prev.data)
-	if err != nil {
-		return 0, &permanent{err}
 	}
 	id := newChain(c.claim, 0).id(0)
 	msg := &nats.Msg{Subject: logSubject, Data: data}
@@ -121,6 +124,35 @@ func (c *claimant) publish(ctx context.Context, last message, fence bool) (seque
 	}
 	c.log.bytes.Add(int64(len(data) + messageOverhead))
 	return ack.Sequence, nil
+}
+
+// carryOn returns the claim's data, which carries on from last, or from the newest message before it that can be read.
+func (c *claimant) carryOn(ctx context.Context, last message) ([]byte, error) {
+	prev, err := c.log.lookPast(ctx, last)
+	if err != nil {
+		return nil, err
+	}
+	for n := 0; n <= mostLookedPast && prev.sequence > 0; n++ {
+		if prev.data != nil { // else it is lost, or there never was one
+			data, err := c.payload(prev.data)
+			if err == nil {
+				return data, nil
+			}
+			if !errors.Is(err, ErrUnreadable) {
+				return nil, &permanent{err}
+			}
+		}
+		before := prev.sequence - 1
+		if prev, err = c.log.get(ctx, fmt.Sprintf(`{"seq":%d}`, before)); err != nil {
+			return nil, err
+		}
+		prev.sequence = before
+	}
+	data, err := c.payload(nil)
+	if err != nil {
+		return nil, &permanent{err}
+	}
+	return data, nil
 }
 
 // OlderLogError says that a log holds messages and yet ends before what the keyspace knows: it was restored from an older

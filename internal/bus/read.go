@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -27,8 +28,9 @@ type readMessage struct {
 }
 
 // Read calls fn with the messages of the log from sequence from up to upTo, in order; the data is fn's. If the log was
-// trimmed beyond from, it begins at the first. Every message is there: one that is missing within, because the log was
-// trimmed meanwhile, is a Conflict, as is a log that ends before upTo. Read returns fn's error as it is.
+// trimmed beyond from, it begins at the first. Every message is there: for one that the log has lost, because its bytes
+// have rotted, fn is called with nil. One that is missing because the log was trimmed meanwhile is a Conflict, as is a log
+// that ends before upTo. Read returns fn's error as it is.
 func (l *Log) Read(ctx context.Context, from, upTo uint64, fn func(sequence uint64, data []byte) error) error {
 	state, err := l.State(ctx)
 	if err != nil {
@@ -53,9 +55,14 @@ func (l *Log) Read(ctx context.Context, from, upTo uint64, fn func(sequence uint
 	})
 	for portion := range portions {
 		for _, m := range portion {
-			if m.sequence != next {
-				return schema.Errorf(schema.Conflict, "message %d of the log is followed by %d: it was trimmed while it was read",
-					next-1, m.sequence)
+			for ; next < m.sequence; next++ {
+				data, err := l.missing(ctx, next)
+				if err != nil {
+					return err
+				}
+				if err := fn(next, data); err != nil {
+					return err
+				}
 			}
 			if err := fn(m.sequence, m.data); err != nil {
 				return err
@@ -69,11 +76,31 @@ func (l *Log) Read(ctx context.Context, from, upTo uint64, fn func(sequence uint
 	return nil
 }
 
+// missing returns the data of a message that was not given, from the log's leader: nil if the log has lost it.
+func (l *Log) missing(ctx context.Context, sequence uint64) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestLimit)
+	defer cancel()
+	m, err := l.get(ctx, fmt.Sprintf(`{"seq":%d}`, sequence))
+	if err != nil || m.sequence != 0 {
+		return append([]byte{}, m.data...), err
+	}
+	state, err := l.State(ctx)
+	if err == nil && (sequence < state.First || sequence > state.Last) {
+		err = schema.Errorf(schema.Conflict, "message %d of the log is gone: it was trimmed while it was read", sequence)
+	}
+	return nil, err
+}
+
 // fetchAll hands over portions from next up to upTo.
 func (l *Log) fetchAll(ctx context.Context, next, upTo uint64, portions chan<- []readMessage) error {
 	limit := time.Now().Add(readPatience)
 	for attempt := 1; next <= upTo; attempt++ {
 		portion, err := l.fetch(ctx, next, upTo)
+		if len(portion) == 0 && errors.Is(err, jetstream.ErrMsgNotFound) {
+			if data, lostErr := l.missing(ctx, next); lostErr == nil {
+				portion, err = []readMessage{{next, data}}, nil
+			}
+		}
 		if len(portion) > 0 { // what came before an error is good
 			select {
 			case portions <- portion:

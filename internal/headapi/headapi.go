@@ -47,6 +47,7 @@ const (
 	StateDisk      = "disk"      // a disk is nearly full: gateways wait
 	StateStalled   = "stalled"   // the log does not confirm batches: gateways wait
 	StateAside     = "aside"     // something that was acknowledged cannot be stored, and waits for somebody
+	StateDamaged   = "damaged"   // of reports: something stored cannot be read; answers leave it out and say so
 )
 
 // States returns all of them. An ingest that is as it should be is ready; of the others several may hold at once.

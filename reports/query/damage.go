@@ -70,8 +70,9 @@ func blockText(gateway string, first, last int64, from, to schema.Position) stri
 
 // damages are what all answers so far have met.
 type damages struct {
-	mu    sync.Mutex // guards named
+	mu    sync.Mutex // guards what follows
 	named []string
+	since time.Time // when the first was met
 }
 
 // note remembers and logs a damage when it is met for the first time.
@@ -79,6 +80,9 @@ func (d *damages) note(e *Engine, what string, err error) {
 	d.mu.Lock()
 	known := slices.Contains(d.named, what) || len(d.named) == mostDamages
 	if !known {
+		if len(d.named) == 0 {
+			d.since = e.now()
+		}
 		d.named = append(d.named, what)
 	}
 	d.mu.Unlock()
@@ -87,15 +91,18 @@ func (d *damages) note(e *Engine, what string, err error) {
 	}
 }
 
-// Damage says what answers have met since the start that cannot be read: how many places, and the first of them. It is
-// empty when there was nothing.
-func (e *Engine) Damage() string {
+// Damage says what answers have met since the start that cannot be read: how many places, the first of them, and when
+// that was. It is empty when there was nothing.
+func (e *Engine) Damage() (text string, since time.Time) {
 	d := &e.damages
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(d.named) == 0 {
-		return ""
+		return "", time.Time{}
 	}
-	return fmt.Sprintf("what is stored is damaged in %d places that answers have met: %s", len(d.named),
-		strings.Join(d.named[:min(shownDamages, len(d.named))], "; "))
+	text = strings.Join(d.named[:min(shownDamages, len(d.named))], "; ")
+	if more := len(d.named) - shownDamages; more > 0 {
+		text += fmt.Sprintf("; and %d more", more)
+	}
+	return text, d.since
 }

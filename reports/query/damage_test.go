@@ -160,7 +160,7 @@ func TestDamageIsNamedAndTheRestAnswered(t *testing.T) {
 			if err != nil || latest.Complete.Complete == c.listed {
 				t.Errorf("latest says %+v, %v", latest, err)
 			}
-			if damage := w.engine.Damage(); (damage == "") != (c.name == "nothing") || !strings.Contains(damage, c.named) {
+			if damage, _ := w.engine.Damage(); (damage == "") != (c.name == "nothing") || !strings.Contains(damage, c.named) {
 				t.Errorf("the engine has met %q", damage)
 			}
 		})
