@@ -130,7 +130,7 @@ func New(o Options) (*Ingest, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	log := o.Logger.With("provider", o.Provider)
+	log := o.Logger
 	return &Ingest{
 		o: o, log: log, started: time.Now(), stack: lifecycle.New(log),
 		done: make(chan struct{}), shapes: batch.NewInterner(maxShapes), metrics: metrics.New(version.Version),

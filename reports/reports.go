@@ -122,7 +122,7 @@ func (r *Reports) Start(ctx context.Context) (err error) {
 		return err
 	}
 	r.announce(ctx)
-	r.options.Logger.Info("reports is ready", "provider", r.options.Provider, "address", r.Addr())
+	r.options.Logger.Info("reports is ready", "address", r.Addr())
 	return nil
 }
 

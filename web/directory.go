@@ -61,7 +61,7 @@ func (d *directory) setServices(all map[string]bus.Entry) {
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		var s record.Service
 		if err := json.Unmarshal(all[key].Value, &s); err != nil {
-			d.log.Error("a service's record cannot be read", "service", key, "error", err)
+			d.log.Error("a service's record cannot be read", "entry", key, "error", err)
 			continue
 		}
 		services[s.Provider] = append(services[s.Provider], s)

@@ -30,7 +30,7 @@ func main() {
 			}
 			options.Bus, options.Credentials = flags.Bus, credentials
 			options.Instance, options.Spec = flags.Instance, flags.Spec
-			options.Logger = flags.Logger(os.Stderr)
+			options.Logger = flags.Logger(os.Stderr, cmd.Name(), options.Provider)
 			instance, err := ingest.New(options)
 			if err != nil {
 				return err

@@ -30,7 +30,7 @@ func main() {
 			}
 			options.Bus, options.Credentials = flags.Bus, creds
 			options.Instance, options.Spec = flags.Instance, flags.Spec
-			options.Logger = flags.Logger(os.Stderr)
+			options.Logger = flags.Logger(os.Stderr, cmd.Name(), "")
 			instance, err := web.New(options)
 			if err != nil {
 				return err

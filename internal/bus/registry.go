@@ -26,12 +26,12 @@ func (c *Conn) Announce(ctx context.Context, service func() record.Service, ever
 		case ctx.Err() != nil:
 		case err == nil:
 			if failed {
-				c.log.Info("announced again", "service", s.Key())
+				c.log.Info("announced again", "entry", s.Key())
 			}
 			key, failed, attempt = s.Key(), false, 0
 		default:
 			if !failed {
-				c.log.Warn("cannot be announced", "service", s.Key(), "error", err)
+				c.log.Warn("cannot be announced", "entry", s.Key(), "error", err)
 			}
 			failed, pause = true, min(every, reconnectDelay(attempt))
 		}
@@ -43,7 +43,7 @@ func (c *Conn) Announce(ctx context.Context, service func() record.Service, ever
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 		defer cancel()
 		if err := bucket.Delete(last, key); err != nil {
-			c.log.Info("stays listed until it expires", "service", key, "error", err)
+			c.log.Info("stays listed until it expires", "entry", key, "error", err)
 		}
 	}
 	return ctx.Err()

@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
@@ -288,15 +287,6 @@ func (a *app) names(cmd *cobra.Command, args []string, _ string) ([]string, cobr
 		names = append(names, p.Name)
 	}
 	return names, none
-}
-
-// logger returns the daemon's own logger.
-func (a *app) logger(debug bool) *slog.Logger {
-	level := slog.LevelInfo
-	if debug {
-		level = slog.LevelDebug
-	}
-	return slog.New(slog.NewTextHandler(a.Err, &slog.HandlerOptions{Level: level}))
 }
 
 func (a *app) version() *cobra.Command {

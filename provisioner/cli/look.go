@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"berth/internal/logging"
 	"berth/provisioner/control"
 	"berth/provisioner/doctor"
 	"berth/provisioner/plan"
@@ -51,7 +52,9 @@ func (a *app) logs() *cobra.Command {
 				return err
 			}
 			if len(names) == 1 {
-				return c.Logs(cmd.Context(), names[0], o, a.Out)
+				out := a.lines(nil, "")
+				defer out.flush()
+				return c.Logs(cmd.Context(), names[0], o, out)
 			}
 			var (
 				wg   sync.WaitGroup
@@ -60,7 +63,7 @@ func (a *app) logs() *cobra.Command {
 			)
 			for i, name := range names {
 				wg.Go(func() {
-					out := &prefixed{w: a.Out, mu: &mu, prefix: plan.Roles()[i] + " | "}
+					out := a.lines(&mu, plan.Roles()[i]+" | ")
 					errs[i] = c.Logs(cmd.Context(), name, o, out)
 					out.flush()
 				})
@@ -99,11 +102,24 @@ func logNames(cmd *cobra.Command, c *control.Client, name, role string) ([]strin
 	return names, nil
 }
 
-// prefixed writes whole lines, each with a prefix.
+// lines returns a writer of what instances wrote: for people, or with -o json as it is. Lines of several instances are
+// told apart by a prefix, for people; theirs tell it themselves.
+func (a *app) lines(mu *sync.Mutex, prefix string) *prefixed {
+	if mu == nil {
+		mu = new(sync.Mutex)
+	}
+	if a.output == "json" {
+		return &prefixed{w: a.Out, mu: mu, render: func(line []byte) []byte { return line }}
+	}
+	return &prefixed{w: a.Out, mu: mu, prefix: prefix, render: logging.Render}
+}
+
+// prefixed writes whole lines, each rendered, with a prefix.
 type prefixed struct {
 	w      io.Writer
 	mu     *sync.Mutex // held while lines are written
 	prefix string
+	render func(line []byte) []byte
 	rest   []byte
 }
 
@@ -116,7 +132,7 @@ func (l *prefixed) Write(p []byte) (int, error) {
 		if !ok {
 			break
 		}
-		out = append(append(append(out, l.prefix...), line...), '\n')
+		out = append(append(append(out, l.prefix...), l.render(line)...), '\n')
 		l.rest = rest
 	}
 	if len(out) == 0 {

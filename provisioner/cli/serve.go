@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"berth/internal/lifecycle"
+	"berth/internal/logging"
 	"berth/provisioner"
 	"berth/provisioner/disk"
 	"berth/schema"
@@ -23,13 +24,19 @@ const (
 
 func (a *app) serve() *cobra.Command {
 	o := provisioner.Options{Version: a.Version, Programs: a.Programs}
-	var debug bool
+	var (
+		debug bool
+		form  string
+	)
 	cmd := &cobra.Command{
 		Use: "serve", Short: "Run the daemon until it is interrupted", Args: args(0),
 		Long: "Run the daemon: an embedded NATS server, web, and the pipelines of all providers. Everything it keeps is in\n" +
 			"the data directory. Ctrl-C stops all in order; the next serve finds everything again.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			o.Data, o.Logger = a.data, a.logger(debug)
+			if err := logging.CheckForm(form); err != nil {
+				return err
+			}
+			o.Data, o.Logger = a.data, logging.New(a.Err, logging.Options{Service: "provisioner", Form: form, Debug: debug})
 			for _, pair := range a.Environ {
 				if !strings.HasPrefix(pair, "BERTH_") {
 					o.Env = append(o.Env, pair)
@@ -49,6 +56,7 @@ func (a *app) serve() *cobra.Command {
 	f.IntVar(&o.NATSPort, "nats-port", 0, "port of the embedded NATS server; 0 is any (BERTH_NATS_PORT)")
 	f.StringVar(&o.Reserve, "disk-reserve", disk.DefaultReserve, "gateways wait while less is free: a share, a size, or the less of both (BERTH_DISK_RESERVE)")
 	f.StringVar(&o.Programs, "programs", a.Programs, "folder of the programs that are run (BERTH_PROGRAMS)")
+	f.StringVar(&form, "log-format", logging.Auto, "form of the daemon's own log: json, text, or auto: text on a terminal (BERTH_LOG_FORMAT)")
 	f.BoolVar(&debug, "debug", false, "log in detail (BERTH_DEBUG)")
 	return cmd
 }

@@ -231,7 +231,7 @@ func (l *Loop) work(ctx context.Context, steps []plan.Step) {
 			return
 		}
 		l.done(s)
-		l.o.Logger.Info("step done", "provider", s.Provider, "step", string(s.Kind), "role", s.Role, "why", s.Why, "took", l.o.Now().Sub(begun).Round(time.Millisecond))
+		l.o.Logger.Info("step done", "provider", s.Provider, "step", string(s.Kind), "role", s.Role, "reason", s.Why, "took", l.o.Now().Sub(begun).Round(time.Millisecond))
 	}
 }
 

@@ -1,6 +1,8 @@
 // Package service is what the commands of instances (ingest, reports, web) share: flags that may also come from the
 // environment, the logger, and a run from start to stop. It leaves what is started to each command.
 //
+// What an instance says goes to standard error, in the form of internal/logging.
+//
 // Exit codes: 0 stopped as asked, 1 could not do its work, 2 wrong usage, 3 taken over by a newer instance.
 package service
 
@@ -19,6 +21,7 @@ import (
 
 	"berth/internal/bus"
 	"berth/internal/lifecycle"
+	"berth/internal/logging"
 	"berth/internal/version"
 	"berth/schema"
 )
@@ -41,6 +44,7 @@ type Flags struct {
 	Instance        string
 	Spec            string
 	ParentFD        int
+	LogFormat       string
 	Debug           bool
 }
 
@@ -57,16 +61,15 @@ func (f *Flags) Add(set *pflag.FlagSet) {
 	set.StringVar(&f.Instance, "instance", "", "the instance's name in the registry")
 	set.StringVar(&f.Spec, "spec", "", "hash of what the instance was started with")
 	set.IntVar(&f.ParentFD, "parent-fd", 0, "file descriptor of a pipe: when it closes, the parent has gone and so goes the instance")
+	set.StringVar(&f.LogFormat, "log-format", logging.JSON, "form of the log: json, text, or auto (text on a terminal)")
 	set.BoolVar(&f.Debug, "debug", false, "log in detail")
 }
 
-// Logger returns a logger that writes lines of text.
-func (f *Flags) Logger(w io.Writer) *slog.Logger {
-	level := slog.LevelInfo
-	if f.Debug {
-		level = slog.LevelDebug
-	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
+// Logger returns the logger of the instance of a provider, or of the house when that is empty.
+func (f *Flags) Logger(w io.Writer, service, provider string) *slog.Logger {
+	return logging.New(w, logging.Options{
+		Service: service, Provider: provider, Instance: f.Instance, Form: f.LogFormat, Debug: f.Debug,
+	})
 }
 
 // Credentials reads the credentials file.
@@ -109,12 +112,17 @@ func Main(cmd *cobra.Command) int {
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return schema.Errorf(schema.Invalid, "%v", err).WithNext("see %s --help", cmd.Name())
 	})
-	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error { return FromEnvironment(cmd.Flags()) }
+	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
+		if err := FromEnvironment(cmd.Flags()); err != nil {
+			return err
+		}
+		return logging.CheckForm(cmd.Flag("log-format").Value.String())
+	}
 	err := cmd.ExecuteContext(context.Background())
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintf(os.Stderr, "%s: %v\n", cmd.Name(), err)
+	sayWhy(cmd, err)
 	switch {
 	case errors.Is(err, bus.ErrTakenOver):
 		return ExitTakenOver
@@ -123,6 +131,24 @@ func Main(cmd *cobra.Command) int {
 	default:
 		return ExitFailed
 	}
+}
+
+// sayWhy says why the program ends: who called it wrongly in plain words, else in the log.
+func sayWhy(cmd *cobra.Command, err error) {
+	if schema.Is(err, schema.Invalid) {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", cmd.Name(), err)
+		return
+	}
+	f := cmd.Flags()
+	value := func(name string) string {
+		if flag := f.Lookup(name); flag != nil {
+			return flag.Value.String()
+		}
+		return ""
+	}
+	logging.New(os.Stderr, logging.Options{
+		Service: cmd.Name(), Provider: value("provider"), Instance: value("instance"), Form: value("log-format"),
+	}).Error("the program ends since it cannot go on", "error", err)
 }
 
 // FromEnvironment sets each flag that was not given from its variable, where there is one.

@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"os"
 	"sync"
 	"time"
 
+	"berth/internal/logging"
 	"berth/provisioner/runtime"
 	"berth/schema"
 )
@@ -88,16 +88,13 @@ func (l *logFile) rotate() {
 
 // note writes a line of our own between the instance's lines.
 func (l *logFile) note(what string, s runtime.Spec, pid int, reason string) {
-	log := slog.New(slog.NewTextHandler(l, nil))
-	args := []any{"instance", s.Name, "pid", pid, "spec", s.Hash, "version", s.Version}
-	if reason != "" {
-		args = append(args, "reason", reason)
-	}
+	log := logging.New(l, logging.Options{Service: "provisioner", Provider: s.Provider}).
+		With("instance", s.Name, "pid", pid, "spec", s.Hash, "version", s.Version)
 	if what == "ended" {
-		log.Info("the provisioner saw the instance end", args...)
+		log.Info("the provisioner saw the instance end", "reason", reason)
 		return
 	}
-	log.Info("the provisioner started the instance", args...)
+	log.Info("the provisioner started the instance")
 }
 
 // Close closes the log; later writes are dropped.

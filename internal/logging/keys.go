@@ -1,0 +1,67 @@
+package logging
+
+// The keys that more than one program sets in its set-up; a single line never has them again.
+const (
+	KeyService  = "service"
+	KeyProvider = "provider"
+	KeyInstance = "instance"
+)
+
+// Key is a key of log lines and what its value is.
+type Key struct{ Name, Meaning string }
+
+// Keys returns all keys that lines may have, beside time, level and msg. A name means the same in every line.
+func Keys() []Key {
+	return []Key{
+		{KeyService, "the program that writes: provisioner, ingest, reports, web"},
+		{KeyProvider, "the provider's name"},
+		{KeyInstance, "the instance's name; in the provisioner's lines that of the instance spoken of"},
+		{"gateway", "the gateway's name"},
+		{"remote", "address and port of the peer"},
+		{"address", "address and port that is listened on"},
+		{"error", "what went wrong, and its causes"},
+		{"reason", "why, in words"},
+
+		{"role", "ingest, reports or web: the instance that a step is about"},
+		{"step", "a step of the provisioner's plan, or of a stop"},
+		{"took", "seconds"},
+		{"pid", "process id"},
+		{"spec", "hash of what an instance was started with"},
+		{"version", "of a program, or of a record"},
+		{"cause", "why the program ends"},
+		{"grace", "seconds that an instance has to end"},
+		{"task", "a part of a program"},
+
+		{"claim", "id of a claim of the log"},
+		{"sequence", "of a message of the log"},
+		{"followed", "sequence up to which the head follows the log"},
+		{"first", "the first of a range: a sequence, a time or a position"},
+		{"last", "the last of a range"},
+		{"from", "position at which a block begins"},
+		{"to", "position at which a block ends"},
+		{"start", "time at which a span begins"},
+		{"bytes", "how many"},
+		{"quota", "how many bytes may be"},
+		{"readings", "how many"},
+		{"messages", "how many"},
+		{"dropped", "how many were left out"},
+		{"what", "block, row, tail or rollup"},
+		{"detail", "more, in words"},
+
+		{"bucket", "of records"},
+		{"key", "of a record"},
+		{"entry", "of the registry: role and instance"},
+		{"subject", "of a message of NATS"},
+		{"text", "what the NATS server says"},
+		{"file", "path"},
+		{"folder", "path"},
+		{"port", "number"},
+
+		{"request_id", "of a request over HTTP, also in its answer"},
+		{"method", "of a request"},
+		{"path", "of a request"},
+		{"status", "of an answer"},
+		{"panic", "what a handler panicked with"},
+		{"stack", "where it did"},
+	}
+}
