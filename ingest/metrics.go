@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"berth/ingest/gate/intake"
 	"berth/internal/bus"
 	"berth/internal/headapi"
 	"berth/internal/metrics"
@@ -57,8 +56,8 @@ func (i *Ingest) measure(ctx context.Context, s *metrics.Sink) {
 	for reason, n := range b.Reasons {
 		s.Put(metrics.Rejected, float64(n), reason)
 	}
-	s.Put(metrics.Rejected, float64(b.NotKept), intake.ReasonNotKept)
-	s.Put(metrics.Rejected, float64(b.SetAside), reasonAside)
+	s.Put(metrics.RejectsNotKept, float64(b.NotKept))
+	s.Put(metrics.SetAside, float64(b.SetAside))
 	states := []string{b.State}
 	for _, e := range i.episodes.Lasting() {
 		states = append(states, e.State)
@@ -68,6 +67,11 @@ func (i *Ingest) measure(ctx context.Context, s *metrics.Sink) {
 		s.Put(metrics.RejectsKept, float64(state.Entries))
 		s.Put(metrics.RejectsBytes, float64(state.Bytes))
 		s.Put(metrics.RejectsQuota, float64(state.Quota))
+	}
+	if state, err := i.conn.ShelfState(ctx, bus.Aside); err == nil {
+		s.Put(metrics.AsideKept, float64(state.Entries))
+		s.Put(metrics.AsideBytes, float64(state.Bytes))
+		s.Put(metrics.AsideQuota, float64(state.Quota))
 	}
 	if stats, err := i.keyspace.Stats(ctx); err == nil {
 		s.Put(metrics.KeyspaceBytes, float64(stats.Bytes))

@@ -44,7 +44,7 @@ func Keys() []Key {
 		{"quota", "how many bytes may be"},
 		{"readings", "how many"},
 		{"messages", "how many"},
-		{"dropped", "how many were left out"},
+		{"id", "of a kept reject, or of what is set aside"},
 		{"what", "block, row, tail or rollup"},
 		{"detail", "more, in words"},
 

@@ -28,6 +28,11 @@ var (
 	RejectsKept      = gauge(ofProvider, "berth_rejects_kept", "Rejects that are kept to look at.")
 	RejectsBytes     = gauge(ofProvider, "berth_rejects_bytes", "Bytes of the rejects that are kept.")
 	RejectsQuota     = gauge(ofProvider, "berth_rejects_quota_bytes", "Bytes that the kept rejects may take; then the oldest make room.")
+	RejectsNotKept   = counter(ofProvider, "berth_rejects_not_kept_total", "Rejects that came faster than they could be kept, or could not be kept; they were answered and counted.")
+	SetAside         = counter(ofProvider, "berth_set_aside_total", "Readings that were acknowledged and set aside, since they can never be stored or cannot be read.")
+	AsideKept        = gauge(ofProvider, "berth_aside_kept", "Pieces of what was acknowledged that cannot be stored or read, and are set aside for somebody to look at.")
+	AsideBytes       = gauge(ofProvider, "berth_aside_bytes", "Bytes that are set aside.")
+	AsideQuota       = gauge(ofProvider, "berth_aside_quota_bytes", "Bytes that may be set aside; then sealing waits.")
 
 	BlocksWritten  = counter(ofProvider, "berth_blocks_written_total", "Blocks written into the keyspace.")
 	BlockBytes     = counter(ofProvider, "berth_block_bytes_total", "Bytes of blocks written into the keyspace.")
