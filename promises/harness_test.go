@@ -43,16 +43,23 @@ func build(t *testing.T) string {
 // newInstall starts an installation that ends with the test, and returns the folder of its data and its log.
 func newInstall(t *testing.T) (in *install.Install, dir string) {
 	t.Helper()
+	dir = t.TempDir()
+	return newInstallAt(t, dir, filepath.Join(dir, "var")), dir
+}
+
+// newInstallAt starts an installation that ends with the test, with its log in dir and its data in another folder.
+func newInstallAt(t *testing.T, dir, data string) *install.Install {
+	t.Helper()
 	if _, err := os.Stat("../web/assets/dist"); err != nil {
 		t.Fatal("the pages are not built: run `make build` first")
 	}
-	bin, dir := build(t), t.TempDir()
+	bin := build(t)
 	log, err := os.Create(filepath.Join(dir, "serve.log"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = log.Close() })
-	in, err = install.New(t.Context(), bin, filepath.Join(dir, "var"), log)
+	in, err := install.New(t.Context(), bin, data, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,5 +69,5 @@ func newInstall(t *testing.T) (in *install.Install, dir string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(in.Stop)
-	return in, dir
+	return in
 }
