@@ -94,7 +94,7 @@ func (i *Ingest) feedReject(ctx context.Context, kept *bus.Kept) (*api.Fed, erro
 		rest := report.Refusals(r.Format, r.Raw)
 		r.Version, r.Code, r.Reason, r.Lines, r.Readings = record.Version, report.Code, report.Reason, report.Lines, uint64(report.Rejected)
 		r.Refused, r.Part = len(rest), true
-		_, err = i.keep(ctx, bus.Rejects, &r.Reject, rest)
+		_, err = i.keep(ctx, bus.Rejects, "", &r.Reject, rest)
 	}
 	return fed, err
 }

@@ -22,26 +22,26 @@ const shelfLimit = 5 * time.Second
 const reasonAside = "set_aside"
 
 // keep puts bytes on a shelf with what is known of them.
-func (i *Ingest) keep(ctx context.Context, shelf bus.Shelf, known any, raw []byte) (kept bool, err error) {
+func (i *Ingest) keep(ctx context.Context, shelf bus.Shelf, name string, known any, raw []byte) (kept bool, err error) {
 	about, err := json.Marshal(known)
 	if err != nil {
 		return false, fmt.Errorf("write what is known of a reject: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, shelfLimit)
 	defer cancel()
-	return i.conn.Keep(ctx, shelf, about, raw)
+	return i.conn.Keep(ctx, shelf, name, about, raw)
 }
 
 // keepReject keeps a reject of the gate, which was answered and counted already.
 func (i *Ingest) keepReject(r *record.Reject, raw []byte) error {
-	_, err := i.keep(context.Background(), bus.Rejects, r, raw)
+	_, err := i.keep(context.Background(), bus.Rejects, "", r, raw)
 	return err
 }
 
 // setAside keeps what was acknowledged and can never be stored, and counts it once.
 func (i *Ingest) setAside(ctx context.Context, a *record.Aside, why error, raw []byte) error {
 	a.Version, a.Time, a.Code, a.Reason, a.Size = record.Version, i.o.Now(), schema.CodeOf(why), schema.Show(why), len(raw)
-	kept, err := i.keep(ctx, bus.Aside, a, raw)
+	kept, err := i.keep(ctx, bus.Aside, fmt.Sprintf("%s %d\n%s", a.Form, a.Sequence, raw), a, raw) // also after a restart the same
 	i.aside.changed()
 	if err != nil || !kept {
 		return err

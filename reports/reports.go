@@ -66,6 +66,8 @@ type Reports struct {
 	engine  *query.Engine
 	metrics *metrics.Set
 
+	auditing sync.Mutex // one audit at a time: it reads everything
+
 	current atomic.Pointer[record.Pipeline]
 	keys    atomic.Pointer[[]string]
 }

@@ -31,6 +31,7 @@ func (r *Reports) routes() {
 	r.http.Get(prefix+"/gateways/:gateway/readings", r.readings)
 	r.http.Get(prefix+"/gateways/:gateway/live", r.live)
 	r.http.Get(prefix+"/books", r.books)
+	r.http.Get(prefix+"/audit", r.audit)
 	for _, of := range []shelf{{name: "rejects"}, {name: "aside", aside: true}} {
 		r.http.Get(prefix+"/"+of.name, r.list(of))
 		r.http.Get(prefix+"/"+of.name+"/:id", r.one(of))

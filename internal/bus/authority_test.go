@@ -115,7 +115,7 @@ func TestAccountsAreApart(t *testing.T) {
 	if err := b.Ask(short(), "head.latest", []byte("q"), func([]byte) error { return nil }); !schema.Is(err, schema.Unavailable) {
 		t.Errorf("bolt asks acme's ingest: %v", err)
 	}
-	if _, err := provisionerA.Keep(ctx, Rejects, []byte("{}"), []byte("raw")); err != nil {
+	if _, err := provisionerA.Keep(ctx, Rejects, "", []byte("{}"), []byte("raw")); err != nil {
 		t.Fatal(err)
 	}
 	if all, n, err := b.List(ctx, Rejects, 0, 10, 1<<20); err != nil || n != 0 || len(all) != 0 {

@@ -17,7 +17,7 @@ import (
 // somebody. Each entry is bytes as they came, and what is known of them.
 type Shelf struct {
 	stream, subject string
-	once            bool // the same bytes are kept once
+	once            bool // entries have names, and of each name one is kept
 }
 
 // The shelves of a provider.
@@ -39,12 +39,12 @@ type Kept struct {
 	Raw   []byte
 }
 
-// Keep puts bytes on a shelf with what is known of them, and returns when they are on disk. kept is false when the same
-// bytes were there already, on a shelf that keeps them once. Limited says that a shelf which drops nothing is full.
-func (c *Conn) Keep(ctx context.Context, s Shelf, about, raw []byte) (kept bool, err error) {
+// Keep puts bytes on a shelf with what is known of them, and returns when they are on disk. On a shelf that drops nothing
+// an entry has a name, for what it is: kept is false when it is there already. Limited says that such a shelf is full.
+func (c *Conn) Keep(ctx context.Context, s Shelf, name string, about, raw []byte) (kept bool, err error) {
 	msg := &nats.Msg{Subject: s.subject, Header: nats.Header{aboutHeader: {string(about)}}, Data: raw}
 	if s.once {
-		sum := sha256.Sum256(raw)
+		sum := sha256.Sum256([]byte(name))
 		msg.Subject += "." + hex.EncodeToString(sum[:])
 	}
 	_, err = c.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))

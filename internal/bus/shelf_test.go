@@ -12,7 +12,7 @@ func TestRejectsDropTheOldest(t *testing.T) {
 	h := newHouse(t)
 	_, c := h.provider("acme", LogOptions{RejectsQuota: 1 << 20})
 	for i := range 30 {
-		if _, err := c.Keep(t.Context(), Rejects, fmt.Appendf(nil, `{"n":%d}`, i), make([]byte, 50_000)); err != nil {
+		if _, err := c.Keep(t.Context(), Rejects, "", fmt.Appendf(nil, `{"n":%d}`, i), make([]byte, 50_000)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -31,7 +31,7 @@ func TestRejectsDropTheOldest(t *testing.T) {
 	if some, _, err := c.List(t.Context(), Rejects, 0, 100, 60_000); err != nil || len(some) != 2 {
 		t.Errorf("asked for about 60000 bytes: %d entries, %v", len(some), err)
 	}
-	if _, err := c.Keep(t.Context(), Rejects, []byte("{}"), make([]byte, maxPayload+1)); !schema.Is(err, schema.TooLarge) {
+	if _, err := c.Keep(t.Context(), Rejects, "", []byte("{}"), make([]byte, maxPayload+1)); !schema.Is(err, schema.TooLarge) {
 		t.Errorf("an overlong reject: %v", err)
 	}
 }
@@ -40,7 +40,7 @@ func TestRejectsAreReadAndRemovedOneByOne(t *testing.T) {
 	h := newHouse(t)
 	_, c := h.provider("acme", LogOptions{})
 	for i := range 3 {
-		if _, err := c.Keep(t.Context(), Rejects, []byte("{}"), fmt.Append(nil, i)); err != nil {
+		if _, err := c.Keep(t.Context(), Rejects, "", []byte("{}"), fmt.Append(nil, i)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -66,14 +66,14 @@ func TestWhatIsSetAsideStays(t *testing.T) {
 	_, c := h.provider("acme", LogOptions{AsideQuota: 1 << 20})
 	raw := bytes.Repeat([]byte("a"), 300_000)
 	for i := range 2 {
-		if kept, err := c.Keep(t.Context(), Aside, []byte("{}"), raw); err != nil || kept != (i == 0) {
+		if kept, err := c.Keep(t.Context(), Aside, string(raw[:1]), []byte("{}"), raw); err != nil || kept != (i == 0) {
 			t.Errorf("the same for the %d. time: kept %v, %v", i+1, kept, err)
 		}
 	}
 	var full error
 	for i := 0; full == nil && i < 10; i++ {
 		raw[0]++
-		_, full = c.Keep(t.Context(), Aside, []byte("{}"), raw)
+		_, full = c.Keep(t.Context(), Aside, string(raw[:1]), []byte("{}"), raw)
 	}
 	if !schema.Is(full, schema.Limited) {
 		t.Fatalf("a full shelf: %v", full)
@@ -89,7 +89,7 @@ func TestWhatIsSetAsideStays(t *testing.T) {
 	if err := c.Drop(t.Context(), Aside, all[0].ID); err != nil {
 		t.Fatal(err)
 	}
-	if kept, err := c.Keep(t.Context(), Aside, []byte("{}"), raw); err != nil || !kept {
+	if kept, err := c.Keep(t.Context(), Aside, string(raw[:1]), []byte("{}"), raw); err != nil || !kept {
 		t.Errorf("with room again: kept %v, %v", kept, err)
 	}
 }

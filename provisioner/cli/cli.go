@@ -46,7 +46,7 @@ const exitCodes = `Exit codes:
   5    not allowed
   6    the daemon does not run or does not answer, or a wait took too long
   7    a limit is reached
-  8    doctor found something that fails
+  8    doctor, or audit, found something that is wrong
   130  interrupted`
 
 // Options are what the command line works with. All are needed.
@@ -109,7 +109,7 @@ func (a *app) root() *cobra.Command {
 	})
 	root.AddCommand(
 		a.serve(), a.add(), a.list(), a.show(), a.remove(), a.restart(), a.logs(), a.plan(), a.set(), a.link(),
-		a.token(), a.gateway(), a.rejects(), a.aside(), a.doctor(), a.version(),
+		a.token(), a.gateway(), a.rejects(), a.aside(), a.audit(), a.doctor(), a.version(),
 	)
 	return root
 }
@@ -179,7 +179,7 @@ func (a *app) complain(err error) {
 }
 
 func exitCode(err error) int {
-	if errors.Is(err, errUnwell) {
+	if errors.Is(err, errUnwell) || errors.Is(err, errUnbalanced) {
 		return ExitUnwell
 	}
 	if _, ok := errors.AsType[*lifecycle.Signaled](err); ok {

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"berth/internal/api"
 	"berth/internal/httpserver"
 	"berth/provisioner/doctor"
 	"berth/provisioner/plan"
@@ -195,6 +196,33 @@ func (c *Client) Stream(ctx context.Context, provider, path string) (io.ReadClos
 		return nil, err
 	}
 	return resp.Body, nil
+}
+
+// Audit has the provider's books recounted, tells how far that is, and returns what came of it.
+func (c *Client) Audit(ctx context.Context, provider string, progress func(string)) (*api.Audit, error) {
+	body, err := c.Stream(ctx, provider, "audit")
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close() //nolint:errcheck // only read
+	lines := json.NewDecoder(body)
+	for {
+		var e struct {
+			api.AuditEvent
+			Problem *httpserver.ProblemBody `json:"problem"`
+		}
+		if err := lines.Decode(&e); err != nil {
+			return nil, schema.Errorf(schema.Unavailable, "the audit broke off").WithNext("do it again: provisioner audit %s", provider).WithCause(err)
+		}
+		switch {
+		case e.Problem != nil:
+			return nil, &schema.Error{Code: e.Problem.Code, Text: e.Problem.Detail, Next: e.Problem.Next}
+		case e.Result != nil:
+			return e.Result, nil
+		case e.Progress != "":
+			progress(e.Progress)
+		}
+	}
 }
 
 // WaitReady looks at a provider until it is ready, and tells news each time that what it waits for changes.

@@ -179,6 +179,9 @@ func (e *Engine) known(ctx context.Context, gateway string) bool {
 	return heard
 }
 
+// Oldest returns the time before which readings are hidden now.
+func (e *Engine) Oldest() int64 { return e.oldest() }
+
 // oldest returns the time before which readings are hidden: retention may not have removed them yet.
 func (e *Engine) oldest() int64 {
 	return e.now().Add(-e.settings().Retention).UnixNano()

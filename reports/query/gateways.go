@@ -153,6 +153,12 @@ func (e *Engine) gateway(entry *catalog.Entry) api.Gateway {
 
 // entry returns all that is known of a gateway, or NotFound.
 func (e *Engine) entry(ctx context.Context, gateway string) (*catalog.Entry, api.Complete, error) {
+	entry, complete, damaged, err := e.entryApart(ctx, gateway)
+	return entry, damaged.apply(complete), err
+}
+
+// entryApart is entry, and says apart from each other how far the head's answer is complete and what is damaged.
+func (e *Engine) entryApart(ctx context.Context, gateway string) (*catalog.Entry, api.Complete, damage, error) {
 	var head *catalog.Entry
 	_, complete := e.ask(ctx, headapi.Latest, headapi.LatestRequest{Gateway: gateway}, func(data []byte) error {
 		var err error
@@ -170,18 +176,18 @@ func (e *Engine) entry(ctx context.Context, gateway string) (*catalog.Entry, api
 		} else if !complete.Complete && complete.UpTo == nil {
 			complete.UpTo = new(e.Clock().Time(entry.LastSeen))
 		}
-		return join(entry, head), damaged.apply(complete), nil
+		return join(entry, head), complete, damaged, nil
 	case schema.Is(err, schema.NotFound):
 	case damaged.take(err) != nil:
-		return nil, complete, fmt.Errorf("read the row of gateway %s: %w", gateway, err)
+		return nil, complete, damaged, fmt.Errorf("read the row of gateway %s: %w", gateway, err)
 	}
 	if head != nil {
-		return head, damaged.apply(complete), nil
+		return head, complete, damaged, nil
 	}
 	if _, has := slices.BinarySearch(e.keys(), gateway); has || damaged.count > 0 {
-		return &catalog.Entry{Gateway: gateway}, damaged.apply(complete), nil
+		return &catalog.Entry{Gateway: gateway}, complete, damaged, nil
 	}
-	return nil, complete, schema.Errorf(schema.NotFound, "no gateway is named %q", gateway)
+	return nil, complete, damaged, schema.Errorf(schema.NotFound, "no gateway is named %q", gateway)
 }
 
 // Gateway answers with one gateway, or NotFound.

@@ -37,6 +37,9 @@ func (e *Engine) Readings(ctx context.Context, q ReadingsRequest) (*Readings, er
 	return &Readings{Complete: r.answered(), Damaged: r.damage.count, engine: e, request: q, recent: r}, nil
 }
 
+// Head says how far the answer is complete, whatever is damaged.
+func (r *Readings) Head() api.Complete { return r.recent.complete }
+
 // Walk yields the readings in order of time and, within one time, of the sensors' names.
 func (r *Readings) Walk(ctx context.Context, yield func(sensor string, t int64, v schema.Value) error) error {
 	q := r.request

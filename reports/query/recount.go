@@ -39,20 +39,18 @@ func (e *Engine) Recount(ctx context.Context, gateway string, found func(api.Fin
 	r := recount{e: e, gateway: gateway, found: found, newest: map[string]catalog.Latest{}}
 	r.to = e.now().Add(latest).UnixNano()
 	r.from = e.now().Add(margin - e.settings().Retention).UnixNano()
-	before, complete, err := e.entry(ctx, gateway)
+	before, complete, _, err := e.entryApart(ctx, gateway)
 	if err != nil {
-		return r.Recount, r.asFinding(err)
+		return r.Recount, notThere(err)
 	}
 	if !complete.Complete {
 		r.say(api.FoundIncomplete, "ask again when ingest has read its log", "the newest readings could not be asked for: %s", complete.Reason)
 		return r.Recount, nil
 	}
 	if r.recent, err = e.recent(ctx, gateway, r.from, r.to); err != nil {
-		return r.Recount, r.asFinding(err)
+		return r.Recount, notThere(err)
 	}
-	if err := r.readRecent(); err != nil {
-		return r.Recount, r.asFinding(err)
-	}
+	r.readRecent()
 	days, err := r.days(ctx)
 	if err != nil {
 		return r.Recount, err
@@ -65,11 +63,11 @@ func (e *Engine) Recount(ctx context.Context, gateway string, found func(api.Fin
 			return r.Recount, err
 		}
 	}
-	after, complete, err := e.entry(ctx, gateway)
+	after, complete, _, err := e.entryApart(ctx, gateway)
 	if err != nil {
-		return r.Recount, r.asFinding(err)
+		return r.Recount, notThere(err)
 	}
-	if complete.Complete && r.recent.complete.Complete {
+	if complete.Complete && r.recent.complete.Complete && !r.damaged {
 		r.compareLatest(before, after)
 	}
 	return r.Recount, nil
@@ -88,21 +86,33 @@ type recount struct {
 	recent   *recent
 	contents []*block.Content          // of recent
 	newest   map[string]catalog.Latest // by sensor, of the readings
+
+	damaged, damagedDay bool // something of the gateway, or of the day, cannot be read: the rest cannot be compared with it
 }
 
 func (r *recount) say(what, next, format string, args ...any) {
 	r.found(api.Finding{What: what, Where: r.gateway, Text: fmt.Sprintf(format, args...), Next: next})
 }
 
-// asFinding takes an error that says that something stored cannot be read as a finding, and returns any other.
-func (r *recount) asFinding(err error) error {
+// notThere returns no error for a gateway that has a key and has never sent.
+func notThere(err error) error {
 	if schema.Is(err, schema.NotFound) {
-		return nil // it has a key and has never sent
+		return nil
 	}
-	if !schema.Is(err, schema.Invalid) {
+	return err
+}
+
+// spoilt takes an error of the keyspace that says that something is damaged as a finding, and returns any other.
+func (r *recount) spoilt(err error) error {
+	if !errors.Is(err, keyspace.ErrDamaged) {
 		return err
 	}
-	r.say(api.FoundRow, nextRow, "the gateway's row or head cannot be read: %s", schema.Show(err))
+	r.damaged = true
+	f := api.Finding{What: api.FoundBlock, Where: "keyspace", Text: schema.Show(err)}
+	if e, ok := errors.AsType[*schema.Error](err); ok {
+		f.Text, f.Next = e.Text, e.Next
+	}
+	r.found(f)
 	return nil
 }
 
@@ -113,17 +123,22 @@ const (
 )
 
 // readRecent decodes the head's parts and the tail.
-func (r *recount) readRecent() error {
+func (r *recount) readRecent() {
+	for _, what := range r.recent.damage.named {
+		r.damaged = true
+		r.say(api.FoundRow, nextRow, "%s", what)
+	}
 	for _, reader := range r.recent.readers {
 		c, err := reader.Content()
 		if err != nil {
-			return err
+			r.damaged = true
+			r.say(api.FoundRow, nextRow, "a block of the tail or the head cannot be read: %s", schema.Show(err))
+			continue
 		}
 		r.Tails++
 		r.Stored += uint64(c.Readings())
 		r.contents = append(r.contents, c)
 	}
-	return nil
 }
 
 // days returns the days that rollups or recent readings say there is something of, in order.
@@ -136,7 +151,7 @@ func (r *recount) days(ctx context.Context) ([]int64, error) {
 		days = append(days, row.Start)
 		return nil
 	})
-	if err != nil {
+	if err := r.spoilt(err); err != nil {
 		return nil, fmt.Errorf("list the days of gateway %s: %w", r.gateway, err)
 	}
 	slices.Sort(days)
@@ -167,7 +182,7 @@ func (r *recount) rest(ctx context.Context, days []int64) ([]int64, error) {
 	switch {
 	case errors.Is(err, errFirst):
 		return append([]int64{next}, days[1:]...), nil
-	case err != nil:
+	case r.spoilt(err) != nil:
 		return nil, fmt.Errorf("look for blocks of gateway %s: %w", r.gateway, err)
 	}
 	return days[1:], nil
@@ -184,7 +199,7 @@ func (r *recount) rollups(ctx context.Context, day int64) (rolled, error) {
 			all[row.RollupKey] = row
 			return nil
 		})
-		if err != nil {
+		if err := r.spoilt(err); err != nil {
 			return nil, fmt.Errorf("read the rollups of gateway %s: %w", r.gateway, err)
 		}
 	}
@@ -197,7 +212,8 @@ func (r *recount) day(ctx context.Context, day int64) error {
 	if err != nil {
 		return err
 	}
-	sources, damaged, err := r.blocks(ctx, day)
+	r.damagedDay = false
+	sources, err := r.blocks(ctx, day)
 	if err != nil {
 		return err
 	}
@@ -222,7 +238,7 @@ func (r *recount) day(ctx context.Context, day int64) error {
 	for key, row := range before {
 		same := after[key].Computed == row.Computed && after[key].Stale == row.Stale && bytes.Equal(after[key].Data, row.Data)
 		switch {
-		case key.Start < r.from || damaged:
+		case key.Start < r.from || r.damagedDay:
 		case !same || row.Computed.IsZero() || row.Computed.Less(row.Stale) || r.open(key):
 			r.Moving++
 		default:
@@ -240,15 +256,15 @@ func (r *recount) open(key keyspace.RollupKey) bool {
 	})
 }
 
-// blocks decodes the blocks of a day, and returns them with what is recent. damaged says that one cannot be read.
-func (r *recount) blocks(ctx context.Context, day int64) (sources []*block.Content, damaged bool, err error) {
+// blocks decodes the blocks of a day, and returns them with what is recent.
+func (r *recount) blocks(ctx context.Context, day int64) (sources []*block.Content, err error) {
 	err = r.e.store.Blocks(ctx, r.gateway, day, day+schema.DaySpan, func(b keyspace.Block) error {
 		if schema.Start(b.First, schema.DaySpan) != day { // another day's, which may hold readings of this one by its key alone
 			return nil
 		}
 		c, err := r.decode(&b)
 		if err != nil {
-			damaged = true
+			r.damaged, r.damagedDay = true, true
 			r.say(api.FoundBlock, nextBlock, "the block of %s to %s, positions %s to %s, cannot be trusted: %s",
 				stamp(b.First), stamp(b.Last), b.From, b.To, schema.Show(err))
 			return nil
@@ -258,10 +274,13 @@ func (r *recount) blocks(ctx context.Context, day int64) (sources []*block.Conte
 		sources = append(sources, c)
 		return nil
 	})
-	if err != nil {
-		return nil, false, fmt.Errorf("read the blocks of gateway %s: %w", r.gateway, err)
+	if errors.Is(err, keyspace.ErrDamaged) {
+		r.damagedDay = true
 	}
-	return append(sources, r.contents...), damaged, nil
+	if err := r.spoilt(err); err != nil {
+		return nil, fmt.Errorf("read the blocks of gateway %s: %w", r.gateway, err)
+	}
+	return append(sources, r.contents...), nil
 }
 
 func stamp(t int64) string { return time.Unix(0, t).UTC().Format(time.RFC3339) }
