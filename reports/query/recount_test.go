@@ -125,11 +125,13 @@ func TestRecountNamesWhatIsWrong(t *testing.T) {
 		text    string
 	}{
 		"a block is gone": {
-			altered{block: func(b *keyspace.Block) bool { return b.First != middle }}, []string{api.FoundRollup, api.FoundRollup},
+			altered{block: func(b *keyspace.Block) bool { return b.First != middle }},
+			[]string{api.FoundRollup, api.FoundRollup},
 			"its rollup counts 60 readings of a, but 30 are stored",
 		},
 		"all blocks are gone": {
-			altered{block: func(*keyspace.Block) bool { return false }}, append(slices.Repeat([]string{api.FoundRollup}, 50), api.FoundLatest),
+			altered{block: func(*keyspace.Block) bool { return false }},
+			append(slices.Repeat([]string{api.FoundRollup}, 50), api.FoundLatest),
 			"no reading of that time is stored",
 		},
 		"a byte of a block is changed": {
