@@ -8,10 +8,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"berth/provisioner/doctor"
 	"berth/provisioner/plan"
-	"berth/provisioner/runtime"
+	"berth/provisioner/survey"
 	"berth/schema"
 	"berth/schema/record"
 )
@@ -19,15 +20,37 @@ import (
 // examine checks what only the daemon can: NATS, the keyspaces, ports, instances, and the address that people open.
 func (p *Provisioner) examine(ctx context.Context) []doctor.Check {
 	checks := []doctor.Check{p.examineNATS(ctx), p.examineKeyspaces(), p.examineReserve()}
-	steps, actual, err := p.loop.Plan(ctx)
+	before, now, err := p.look(ctx)
 	if err != nil {
 		return append(checks, doctor.Bad(doctor.Fail, "instances", "look at the daemon's own log", "they cannot be looked at: %s", schema.Show(err)))
 	}
-	checks = append(checks, p.examinePorts(actual), examineInstances(steps, actual), p.examineStored(actual))
+	checks = append(append(checks, now.Checks(before)...), p.examineStored(now.World))
 	if p.o.Web == "" {
 		return append(checks, doctor.Good("browser address", "no web is run"))
 	}
 	return append(checks, doctor.Browser(ctx, p.status.Web))
+}
+
+// lookAgain is how far the two surveys of a doctor are apart: what rises is seen by their difference.
+const lookAgain = time.Second
+
+// look takes two surveys, and finds out why instances end.
+func (p *Provisioner) look(ctx context.Context) (before, now *survey.Survey, err error) {
+	if before, err = p.survey.Take(ctx); err != nil {
+		return nil, nil, err
+	}
+	pause := time.NewTimer(lookAgain)
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	}
+	if now, err = p.survey.Take(ctx); err != nil {
+		return nil, nil, err
+	}
+	p.survey.Explain(ctx, now)
+	return before, now, nil
 }
 
 func (p *Provisioner) examineNATS(ctx context.Context) doctor.Check {
@@ -83,44 +106,6 @@ func (p *Provisioner) examineStored(actual plan.World) doctor.Check {
 			"%s", strings.Join(found, "; "))
 	}
 	return doctor.Good(name, "nothing damaged has been met")
-}
-
-func (p *Provisioner) examinePorts(actual plan.World) doctor.Check {
-	const name = "ports"
-	var held []string
-	for provider, state := range actual.Providers {
-		if state.Held != "" {
-			held = append(held, fmt.Sprintf("%s's is held by %s", provider, state.Held))
-		}
-	}
-	if len(held) > 0 {
-		return doctor.Bad(doctor.Fail, name, "stop who holds it: the provider starts by itself", "%s", strings.Join(held, "; "))
-	}
-	return doctor.Good(name, "no provider's port is held by another program (from %s:%d)", p.o.Host, p.o.PortBase+1)
-}
-
-func examineInstances(steps []plan.Step, actual plan.World) doctor.Check {
-	const name = "instances"
-	running, all := 0, 0
-	count := func(instances map[string]runtime.Instance) {
-		for _, i := range instances {
-			all++
-			if i.State == runtime.Running {
-				running++
-			}
-		}
-	}
-	count(actual.House.Instances)
-	for _, state := range actual.Providers {
-		count(state.Instances)
-	}
-	if len(steps) > 0 && running < all {
-		return doctor.Bad(doctor.Fail, name, "see provisioner plan, and provisioner logs <name>", "%d of %d run; %s", running, all, steps[0])
-	}
-	if waits := len(steps); waits > 0 {
-		return doctor.Bad(doctor.Warn, name, "see provisioner plan", "%d run, %d steps are to be done or waited for; %s", running, waits, steps[0])
-	}
-	return doctor.Good(name, "%d run", running)
 }
 
 // ProgramsBeside returns the folder of the running program: the others are beside it.

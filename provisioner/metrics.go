@@ -32,7 +32,7 @@ func (p *Provisioner) MetricsAddr() string {
 // startMetrics opens the operator's listener, if one is wanted: metrics of everything, and whether the daemon is well.
 func (p *Provisioner) startMetrics(ctx context.Context) error {
 	p.survey = survey.New(survey.Options{
-		Providers: p.house.Providers, Loop: p.loop, World: p.world, House: p.conn, Web: p.o.Web != "",
+		Providers: p.house.Providers, Loop: p.loop, World: p.world, House: p.conn, Web: p.o.Web != "", Logs: p.runtime.Logs,
 	})
 	if p.o.Metrics == "" {
 		return nil

@@ -187,7 +187,11 @@ func (a *app) doctor() *cobra.Command {
 			}
 			err = a.print(checks, func(w io.Writer) {
 				for _, c := range checks {
-					say(w, "%s\t%s\t%s\n", c.State, c.Name, c.Text)
+					text := c.Text
+					if c.Provider != "" {
+						text = c.Provider + ": " + text
+					}
+					say(w, "%s\t%s\t%s\n", c.State, c.Name, text)
 					if c.Next != "" {
 						say(w, "\t\t→ %s\n", c.Next)
 					}

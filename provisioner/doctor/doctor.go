@@ -27,10 +27,11 @@ const (
 
 // Check is what one check found.
 type Check struct {
-	Name  string `json:"name"`
-	State State  `json:"state"`
-	Text  string `json:"text"`
-	Next  string `json:"next,omitempty"` // what to do now
+	Name     string `json:"name"`
+	Provider string `json:"provider,omitempty"` // whose trouble it is; empty: the installation's
+	State    State  `json:"state"`
+	Text     string `json:"text"`
+	Next     string `json:"next,omitempty"` // what to do now
 }
 
 // Good returns a check that found nothing wrong.

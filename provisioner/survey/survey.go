@@ -5,8 +5,12 @@
 package survey
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -30,6 +34,7 @@ type Options struct {
 	World     *world.World
 	House     *bus.Conn // asks the house's own instances
 	Web       bool      // whether web is to run
+	Logs      func(ctx context.Context, name string, o runtime.LogOptions, w io.Writer) error
 }
 
 // Surveyor takes surveys. Its methods may be called concurrently.
@@ -53,7 +58,9 @@ type Instance struct {
 	Runtime  runtime.Instance // the zero value when there is none
 	Starts   int              // since the provisioner's start
 	Up       bool             // it answered
-	Answer   metrics.Answer
+	// LastError is the error that it logged last, as far as [Surveyor.Explain] has looked.
+	LastError string
+	Answer    metrics.Answer
 }
 
 // Take takes a survey. It fails only when neither records nor instances can be seen.
@@ -112,6 +119,40 @@ func (s *Surveyor) question(ctx context.Context, at *Instance) (data []byte, err
 	}
 	err = s.o.House.Ask(ctx, subject, nil, func(chunk []byte) error { data = chunk; return nil })
 	return data, err
+}
+
+// Explain looks up the last error that each instance logged that does not run, or does not stay.
+func (s *Surveyor) Explain(ctx context.Context, v *Survey) {
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	for i := range v.Instances {
+		at := &v.Instances[i]
+		if at.Runtime.Name == "" || at.Runtime.State == runtime.Running && at.Runtime.Failures < loopsAfter {
+			continue
+		}
+		var text bytes.Buffer
+		if s.o.Logs(ctx, at.Runtime.Name, runtime.LogOptions{Lines: lastLines}, &text) == nil {
+			at.LastError = lastError(text.Bytes())
+		}
+	}
+}
+
+// lastLines is in how many lines of a log its last error is looked for.
+const lastLines = 50
+
+// lastError returns the error of the last line of a log that has one, empty if none does.
+func lastError(log []byte) string {
+	last := ""
+	for line := range bytes.Lines(log) {
+		var l struct {
+			Level string `json:"level"`
+			Error string `json:"error"`
+		}
+		if json.Unmarshal(line, &l) == nil && l.Level == slog.LevelError.String() && l.Error != "" {
+			last = l.Error
+		}
+	}
+	return last
 }
 
 // Answers returns the survey as metrics: what the instances answered, and what is known of them and their providers.

@@ -1,0 +1,265 @@
+package survey
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"berth/internal/headapi"
+	"berth/internal/metrics"
+	"berth/provisioner/doctor"
+	"berth/provisioner/plan"
+	"berth/provisioner/runtime"
+	"berth/schema/record"
+)
+
+// wellSurvey returns a survey of two providers that are well.
+func wellSurvey() *Survey {
+	v := &Survey{World: plan.World{Providers: map[string]plan.State{}, House: plan.State{Instances: map[string]runtime.Instance{}}}}
+	add := func(provider, role string) {
+		r := runtime.Instance{Name: provider + "-" + role, Provider: provider, Role: role, ID: "i", State: runtime.Running}
+		at := Instance{Provider: provider, Role: role, Runtime: r, Starts: 1, Up: true, Answer: metrics.Answer{Provider: provider, Role: role}}
+		if role == record.RoleIngest {
+			var sink metrics.Sink
+			sink.Put(metrics.LogBytes, 1<<20)
+			sink.Put(metrics.LogQuota, 1<<30)
+			sink.Put(metrics.LogAge, 3)
+			sink.Put(metrics.RejectsBytes, 1<<10)
+			sink.Put(metrics.RejectsQuota, 1<<24)
+			sink.Put(metrics.AsideBytes, 0)
+			sink.Put(metrics.AsideQuota, 1<<24)
+			sink.Put(metrics.Connections, 10)
+			sink.Put(metrics.Gateways, 10)
+			sink.Put(metrics.Readings, 1_000, "accepted")
+			sink.Put(metrics.Rejected, 5, "syntax")
+			sink.Put(metrics.Rejected, 7, "time_window")
+			at.Answer.Samples = sink.Samples()
+		}
+		v.Instances = append(v.Instances, at)
+		if provider != "" {
+			v.World.Providers[provider].Instances[role] = r
+			v.World.Providers[provider].Services[role] = record.Service{Role: role, Instance: "i", State: "ready"}
+		}
+	}
+	for _, name := range []string{"north", "south"} {
+		v.Providers = append(v.Providers, record.Provider{Name: name, Wanted: record.Active, Settings: record.DefaultSettings()})
+		v.World.Providers[name] = plan.State{
+			Announced: true, Instances: map[string]runtime.Instance{}, Services: map[string]record.Service{}, Silent: map[string]plan.Silence{},
+		}
+		add(name, record.RoleIngest)
+		add(name, record.RoleReports)
+	}
+	add("", record.RoleWeb)
+	return v
+}
+
+// put sets a metric of north's ingest.
+func (v *Survey) put(m *metrics.Metric, value float64, labels ...string) {
+	a := &v.Instances[0].Answer
+	for i := range a.Samples {
+		if s := &a.Samples[i]; s.Name == m.Name && strings.Join(s.Labels, ",") == strings.Join(labels, ",") {
+			s.Value = value
+			return
+		}
+	}
+	a.Samples = append(a.Samples, metrics.Sample{Name: m.Name, Labels: labels, Value: value})
+}
+
+// ends makes north's ingest one that has ended so often in a row.
+func (v *Survey) ends(failures int, reason string) {
+	r := &v.Instances[0].Runtime
+	r.State, r.Failures, r.Reason = runtime.Ended, failures, reason
+	v.Instances[0].Up = false
+	v.Instances[0].Answer.Samples = nil
+}
+
+// says has north's ingest say that something is out of the ordinary.
+func (v *Survey) says(state, detail string) {
+	s := v.World.Providers["north"].Services[record.RoleIngest]
+	from := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	s.State, s.Since = state, from
+	s.Episodes = append(s.Episodes, record.Episode{State: state, Detail: detail, From: from})
+	v.World.Providers["north"].Services[record.RoleIngest] = s
+}
+
+// TestTheDoctorFindsEachState simulates each state of an installation that an operator must hear of: the doctor names it,
+// says how bad it is, and what to do.
+func TestTheDoctorFindsEachState(t *testing.T) {
+	for name, c := range map[string]struct {
+		make  func(v *Survey)
+		check string
+		state doctor.State
+		text  string // within the text
+		next  string // within what to do
+	}{
+		"log half full": {
+			func(v *Survey) { v.put(metrics.LogBytes, 600<<20); v.put(metrics.LogAge, 4000) },
+			"log", doctor.Warn, "59 % full (600 MiB of 1.0 GiB), the oldest not yet stored came 1h6m40s ago", "provisioner logs north --role ingest",
+		},
+		"log full": {
+			func(v *Survey) {
+				v.says(headapi.StateFull, "the log is full: gateways wait until it is trimmed")
+				v.put(metrics.LogBytes, 1<<30)
+			},
+			"log", doctor.Fail, "full since 2026-01-02 03:04:05 UTC: the log is full", "nothing acknowledged is lost",
+		},
+		"log confirms nothing": {
+			func(v *Survey) { v.says(headapi.StateStalled, "NATS did not answer in time") },
+			"log", doctor.Fail, "NATS did not answer in time", "see the line nats",
+		},
+		"head behind": {
+			func(v *Survey) { v.says(headapi.StateReplaying, "the log is being read after a start") },
+			"head", doctor.Warn, "the log is being read after a start", "wait",
+		},
+		"keyspace away": {
+			func(v *Survey) {
+				v.says(headapi.StateSlow, "the keyspace does not take what the head has: read-only file system")
+			},
+			"keyspace", doctor.Fail, "read-only file system", "until the log is full",
+		},
+		"disk nearly full": {
+			func(v *Survey) { v.says(headapi.StateDisk, "gateways wait until there is room") },
+			"disk", doctor.Fail, "gateways wait", "provisioner set north --retention",
+		},
+		"set aside": {
+			func(v *Survey) { v.says(headapi.StateAside, "2 pieces") },
+			"set aside", doctor.Warn, "2 pieces", "provisioner aside ls north",
+		},
+		"set aside, and its store nearly full": {
+			func(v *Survey) { v.put(metrics.AsideBytes, 15<<20) },
+			"set aside", doctor.Fail, "94 %", "provisioner aside ls north",
+		},
+		"a state of a newer program": {
+			func(v *Survey) { v.says("odd", "something new") },
+			"state", doctor.Warn, "odd since 2026-01-02 03:04:05 UTC: something new", "provisioner show north",
+		},
+		"rejects rise": {
+			func(v *Survey) {
+				v.put(metrics.Rejected, 107, "time_window")
+				v.put(metrics.Readings, 1_200, "accepted")
+			},
+			"rejects", doctor.Warn, "100 readings or frames were refused in the last seconds, and 200 taken; mostly for time_window", "provisioner rejects ls north",
+		},
+		"rejects store full": {
+			func(v *Survey) { v.put(metrics.RejectsBytes, 15<<20) },
+			"rejects", doctor.Warn, "the store of rejects is 94 % full", "provisioner rejects ls north",
+		},
+		"limit of connections": {
+			func(v *Survey) { v.put(metrics.Connections, 19_000) },
+			"limits", doctor.Warn, "19000 connections of at most 20000", "provisioner show north",
+		},
+		"limit of gateways": {
+			func(v *Survey) { v.put(metrics.Gateways, 100_000) },
+			"limits", doctor.Warn, "100000 gateways of at most 100000", "",
+		},
+		"port held": {
+			func(v *Survey) {
+				s := v.World.Providers["north"]
+				s.Held = "java(812)"
+				v.World.Providers["north"] = s
+			},
+			"ports", doctor.Fail, "java(812)", "stop who holds it",
+		},
+		"crash-looping": {
+			func(v *Survey) {
+				v.ends(4, "exit status 1")
+				v.Instances[0].LastError = "open keyspace north: the file is damaged"
+			},
+			"instances", doctor.Fail, "ends again and again, 4 times (exit status 1): open keyspace north: the file is damaged", "provisioner logs north --role ingest",
+		},
+		"taken over": {
+			func(v *Survey) { v.ends(1, "exit status 3") },
+			"instances", doctor.Fail, "taken over by another instance", "second provisioner",
+		},
+		"does not run": {
+			func(v *Survey) { v.ends(1, "signal: killed") },
+			"instances", doctor.Fail, "ingest does not run", "provisioner plan",
+		},
+		"silent": {
+			func(v *Survey) {
+				v.Instances[0].Up = false
+				v.World.Providers["north"].Silent[record.RoleIngest] = plan.Silence{Since: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
+			},
+			"instances", doctor.Fail, "ingest runs and has not answered since 03:04:05", "replaced by itself",
+		},
+		"slow to answer": {
+			func(v *Survey) { v.Instances[0].Up = false },
+			"instances", doctor.Warn, "did not answer within a second", "look again",
+		},
+		"web gone": {
+			func(v *Survey) { v.Instances[4].Runtime.State, v.Instances[4].Up = runtime.Ended, false },
+			"instances", doctor.Fail, "web does not run", "provisioner plan",
+		},
+		"waiting": {
+			func(v *Survey) {
+				v.Steps = append(v.Steps, plan.Step{Provider: "north", Kind: plan.Wait, Why: "for something"})
+			},
+			"instances", doctor.Warn, "for something", "provisioner plan",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := wellSurvey()
+			c.make(v)
+			bad := 0
+			for _, got := range v.Checks(wellSurvey()) {
+				if got.State == doctor.OK {
+					continue
+				}
+				bad++
+				if got.Name != c.check || got.State != c.state || !strings.Contains(got.Text, c.text) || !strings.Contains(got.Next, c.next) || got.Next == "" {
+					t.Errorf("found %+v", got)
+				}
+				if want := "north"; got.Provider != want && name != "web gone" {
+					t.Errorf("it is the trouble of %q", got.Provider)
+				}
+			}
+			if bad != 1 {
+				t.Errorf("%d things are wrong, want one", bad)
+			}
+		})
+	}
+}
+
+func TestTheDoctorFindsNothingWhereNothingIs(t *testing.T) {
+	for _, before := range []*Survey{nil, wellSurvey()} {
+		all := wellSurvey().Checks(before)
+		for _, c := range all {
+			if c.State != doctor.OK || c.Next != "" || c.Provider != "" {
+				t.Errorf("found %+v", c)
+			}
+		}
+		if len(all) != 10 {
+			t.Errorf("%d checks, want one line for each", len(all))
+		}
+	}
+}
+
+func TestLastError(t *testing.T) {
+	log := "panic: x\n" + `{"level":"ERROR","error":"first"}` + "\n" + `{"level":"ERROR","error":"last"}` + "\n" + `{"level":"INFO","error":"other"}` + "\n"
+	if got := lastError([]byte(log)); got != "last" {
+		t.Errorf("the last error is %q", got)
+	}
+	if got := lastError(nil); got != "" {
+		t.Errorf("no log has the error %q", got)
+	}
+}
+
+// TestMetricsOfASurvey: who does not answer is down, and has no other metrics.
+func TestMetricsOfASurvey(t *testing.T) {
+	v := wellSurvey()
+	v.ends(3, "exit status 1")
+	up := map[string]float64{}
+	for _, a := range v.Answers() {
+		if value, ok := a.Value(metrics.Up); ok {
+			up[a.Provider+"-"+a.Role] = value
+		}
+		if value, ok := a.Value(metrics.InstanceFailed); ok && a.Provider == "north" && a.Role == "ingest" && value != 3 {
+			t.Errorf("%v ends in a row, want 3", value)
+		}
+	}
+	for name, want := range map[string]float64{"north-ingest": 0, "north-reports": 1, "south-ingest": 1, "south-reports": 1, "-web": 1} {
+		if got, ok := up[name]; !ok || got != want {
+			t.Errorf("%s is %v %v, want %v", name, got, ok, want)
+		}
+	}
+}
