@@ -143,6 +143,9 @@ func (c *claimant) carryOn(ctx context.Context, last message) ([]byte, error) {
 			}
 		}
 		before := prev.sequence - 1
+		if before == 0 {
+			break // there never was a message before the first
+		}
 		if prev, err = c.log.get(ctx, fmt.Sprintf(`{"seq":%d}`, before)); err != nil {
 			return nil, err
 		}

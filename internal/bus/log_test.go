@@ -198,6 +198,25 @@ func TestLogBeginsAboveTheKeyspace(t *testing.T) {
 	w.Close()
 }
 
+// TestALogBeginsAnewAboveFewMessages has a keyspace that knows so little that looking back for totals comes to the
+// beginning of time.
+func TestALogBeginsAnewAboveFewMessages(t *testing.T) {
+	h := newHouse(t)
+	l := openLog(h, LogOptions{})
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	w, seq, err := l.Claim(ctx, "one", 9, func(prev []byte) ([]byte, error) {
+		if prev != nil {
+			t.Errorf("there is a message before: %q", prev)
+		}
+		return []byte("one"), nil
+	})
+	if err != nil || seq != 10 {
+		t.Fatalf("the claim is %d, %v", seq, err)
+	}
+	w.Close()
+}
+
 // TestOlderLogIsRefusedUntilItIsAbandoned has a log hold messages and yet end before what the keyspace knows.
 func TestOlderLogIsRefusedUntilItIsAbandoned(t *testing.T) {
 	h := newHouse(t)
