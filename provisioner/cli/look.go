@@ -159,6 +159,10 @@ var errUnwell = schema.Errorf(schema.Unavailable, "something needs you").WithNex
 func (a *app) doctor() *cobra.Command {
 	return &cobra.Command{
 		Use: "doctor", Short: "Check what the installation stands on, and say what to do", Args: args(0),
+		Long: "Check what the installation stands on, and each provider, and say what to do. It changes nothing and takes about\n" +
+			"two seconds. There is a line for each thing that is wrong (warn: it works, but not for long or not well; fail: it\n" +
+			"needs you), and one for each check that found nothing. The exit code is 8 when any line fails, else 0. With -o json\n" +
+			"each is {name, provider, state, text, next}; names, states and keys are stable, texts are for people.",
 		RunE: a.asking(func(cmd *cobra.Command, c *control.Client, _ []string) error {
 			data, err := filepath.Abs(a.data)
 			if err != nil {

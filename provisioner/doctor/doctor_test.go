@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -32,6 +33,20 @@ func TestDataDirectory(t *testing.T) {
 	}
 	if got := disk(filepath.Join(dir, "not", "made", "yet")); got.Text == "" || got.Name != "disk" {
 		t.Errorf("disk of a folder that is not made yet: %+v", got)
+	}
+}
+
+// TestAChecksKeysAreStable: scripts rely on them.
+func TestAChecksKeysAreStable(t *testing.T) {
+	c := Bad(Warn, "log", "see the log", "%d %% full", 60)
+	c.Provider = "north"
+	for want, c := range map[string]Check{
+		`{"name":"log","provider":"north","state":"warn","text":"60 % full","next":"see the log"}`: c,
+		`{"name":"log","state":"ok","text":"well"}`:                                                Good("log", "well"),
+	} {
+		if got, err := json.Marshal(c); err != nil || string(got) != want {
+			t.Errorf("%s, %v, want %s", got, err, want)
+		}
 	}
 }
 
