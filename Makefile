@@ -36,6 +36,11 @@ web/assets/dist/.built: web/package.json web/package-lock.json $(wildcard web/bu
 test: build ## every test on the real parts, the promises in short form
 	$(GO) test -shuffle=on ./...
 
+.PHONY: test-engines
+test-engines: build ## what production stores in: tests on a real Cassandra node, which Maven fetches; needs Java 17
+	docker/cassandra/node fetch
+	$(GO) test -count=1 -timeout=30m -v ./internal/keyspace/cassandra/... -cassandra=start
+
 .PHONY: clean
 clean: ## remove what the other targets made; data in var/ stays
 	rm -rf bin web/assets/dist web/node_modules web/browser/out promises/out

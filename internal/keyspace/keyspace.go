@@ -131,7 +131,8 @@ type Reader interface {
 type Writer interface {
 	Reader
 	// Write stores the changes, idempotently. An error means that the outcome is unknown: the same Write again is
-	// safe. What could not be stored for good is an Invalid error, and then nothing of c is stored.
+	// safe. What could not be stored for good is an Invalid error, and then nothing of c is stored. The bytes of c must
+	// not change before the receipt is durable: a backend may have to write them again.
 	Write(ctx context.Context, c *Changes) (Receipt, error)
 	// Durable returns the receipt up to which every Write surely survives a power cut. A backend whose Write syncs
 	// returns the newest.

@@ -9,16 +9,18 @@ import (
 	"strings"
 
 	"berth/internal/keyspace"
+	"berth/internal/keyspace/cassandra"
 	"berth/internal/keyspace/sqlite"
 	"berth/schema"
 )
 
 // backends are the backends by the scheme of their URLs. Each gets what follows the scheme's colon.
 var backends = map[string]func(rest string, log *slog.Logger) (keyspace.Backend, error){
-	"sqlite": openSQLite,
+	"sqlite":    openSQLite,
+	"cassandra": openCassandra,
 }
 
-// Open returns the backend that url names, such as "sqlite:/var/lib/berth/keyspaces".
+// Open returns the backend that url names, such as "sqlite:/var/lib/berth/keyspaces" or "cassandra://host1,host2".
 func Open(url string, log *slog.Logger) (keyspace.Backend, error) {
 	scheme, rest, ok := strings.Cut(url, ":")
 	if backend := backends[scheme]; ok && backend != nil {
@@ -26,7 +28,15 @@ func Open(url string, log *slog.Logger) (keyspace.Backend, error) {
 	}
 	known := strings.Join(slices.Sorted(maps.Keys(backends)), ", ")
 	return nil, schema.Errorf(schema.Invalid, "%q names no keyspaces: the scheme is none of %s", url, known).
-		WithNext("give for example sqlite:/var/lib/berth/keyspaces")
+		WithNext("give for example sqlite:/var/lib/berth/keyspaces or cassandra://127.0.0.1:9042")
+}
+
+func openCassandra(rest string, log *slog.Logger) (keyspace.Backend, error) {
+	b, err := cassandra.New(rest, log)
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
 }
 
 func openSQLite(dir string, log *slog.Logger) (keyspace.Backend, error) {

@@ -44,3 +44,19 @@ func TestOpenRefuses(t *testing.T) {
 		}
 	}
 }
+
+func TestOpenCassandra(t *testing.T) {
+	b, err := open.Open("cassandra://127.0.0.1:1?replication=1", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Create(t.Context(), "provider1"); !schema.Is(err, schema.Unavailable) || !strings.Contains(err.Error(), "127.0.0.1:1") {
+		t.Errorf("creating where nobody listens: %v, want an Unavailable error that names the address", err)
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open.Open("cassandra://127.0.0.1?replication=none", slog.New(slog.DiscardHandler)); !schema.Is(err, schema.Invalid) {
+		t.Errorf("a wrong parameter is answered by %v, want an Invalid error", err)
+	}
+}

@@ -1,0 +1,40 @@
+package cassandra_test
+
+import (
+	"log/slog"
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"berth/internal/keyspace"
+	"berth/internal/keyspace/cassandra"
+	"berth/internal/keyspace/cassandra/cassandratest"
+	"berth/internal/keyspace/keyspacetest"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	cassandratest.Stop()
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			_, _ = os.Stderr.WriteString(err.Error() + "\n")
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// open returns a backend of the test run's node.
+func open(tb testing.TB, parameters string) keyspace.Backend {
+	tb.Helper()
+	b, err := cassandra.New("//"+cassandratest.Address(tb)+"?prefix=test_"+parameters, slog.New(slog.NewTextHandler(tb.Output(), nil)))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return b
+}
+
+func TestContract(t *testing.T) {
+	keyspacetest.Run(t, func(t *testing.T) keyspace.Backend { return open(t, "") })
+}

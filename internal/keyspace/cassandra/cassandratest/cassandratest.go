@@ -1,0 +1,199 @@
+// Package cassandratest gives tests a real Cassandra node: docker/cassandra/node starts one of Maven Central's jars. A
+// node takes half a gigabyte and some CPU, so tests have one only when the flag -cassandra asks for it:
+//
+//	go test ./internal/keyspace/cassandra -cassandra=start         starts one for the test run, and stops it
+//	go test ./internal/keyspace/cassandra -cassandra=host:port     uses one that runs
+//
+// Its one invariant: it ends every node that it started, by its process id.
+package cassandratest
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+var which = flag.String("cassandra", "", `the Cassandra of the tests: "start" starts a node, host:port names one that runs; without it they are skipped`)
+
+// Times of a node's life.
+const (
+	startLimit = 4 * time.Minute
+	stopLimit  = time.Minute
+	answerStep = 100 * time.Millisecond
+)
+
+// Node is a node that was started. It is for one goroutine.
+type Node struct {
+	Dir     string   // its folder
+	Address string   // host:port, the same after every start
+	Env     []string // what docker/cassandra/node is told, such as SYNC=1000ms
+
+	cmd   *exec.Cmd
+	ended chan struct{}
+}
+
+var shared struct {
+	sync.Mutex
+	node    *Node
+	address string
+	err     error
+	tried   bool
+}
+
+// Address returns the host:port of the test run's node. It skips the test when no node was asked for, and fails it when
+// one was and cannot be had. The package's TestMain calls Stop at the end.
+func Address(tb testing.TB) string {
+	tb.Helper()
+	Wanted(tb)
+	if *which != "start" {
+		return *which
+	}
+	shared.Lock()
+	defer shared.Unlock()
+	if !shared.tried {
+		shared.tried = true
+		shared.address, shared.err = startShared()
+	}
+	if shared.err != nil {
+		tb.Fatal(shared.err)
+	}
+	return shared.address
+}
+
+// Wanted skips the test unless a node was asked for.
+func Wanted(tb testing.TB) {
+	tb.Helper()
+	if *which == "" {
+		tb.Skip("it needs a real Cassandra node: run it with -cassandra=start, or make test-engines")
+	}
+}
+
+func startShared() (string, error) {
+	dir, err := os.MkdirTemp("", "berth-cassandra-")
+	if err != nil {
+		return "", err
+	}
+	shared.node = New(dir)
+	if err := shared.node.Start(context.Background()); err != nil {
+		return "", err
+	}
+	return shared.node.Address, nil
+}
+
+// Stop kills the test run's node, if one was started, and removes its folder.
+func Stop() {
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.node == nil {
+		return
+	}
+	shared.node.Kill()
+	_ = os.RemoveAll(shared.node.Dir) // what stays is in the machine's folder for temporary files
+}
+
+// New returns a node of its own, in an empty folder, that is not started. env is what docker/cassandra/node is told.
+func New(dir string, env ...string) *Node { return &Node{Dir: dir, Env: env} }
+
+// script returns the path of docker/cassandra/node.
+func script() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "..", "..", "..", "..", "docker", "cassandra", "node")
+}
+
+// Start starts the node and waits until it answers. The jars are fetched first when they are not there.
+func (n *Node) Start(ctx context.Context) error {
+	log, err := os.OpenFile(filepath.Join(n.Dir, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("start Cassandra: %w", err)
+	}
+	defer log.Close() //nolint:errcheck // the node has it
+	var said bytes.Buffer
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), script(), "run", n.Dir)
+	cmd.Env = append(os.Environ(), n.Env...)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start Cassandra: %w", err)
+	}
+	n.cmd, n.ended = cmd, make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // how it ended is in its log
+		close(n.ended)
+	}()
+	limit := time.NewTimer(startLimit)
+	defer limit.Stop()
+	tick := time.NewTicker(answerStep)
+	defer tick.Stop()
+	for {
+		if n.answers(ctx) {
+			return nil
+		}
+		select {
+		case <-tick.C:
+			continue
+		case <-n.ended:
+		case <-ctx.Done():
+			n.Kill()
+		case <-limit.C:
+			n.Kill()
+		}
+		n.tail(&said)
+		return fmt.Errorf("start Cassandra: it ended, or did not answer within %s; its log ends\n%s", startLimit, said.String())
+	}
+}
+
+// answers reports whether the node takes connections.
+func (n *Node) answers(ctx context.Context) bool {
+	text, err := os.ReadFile(filepath.Join(n.Dir, "address"))
+	if err != nil {
+		return false
+	}
+	n.Address = strings.TrimSpace(string(text))
+	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", n.Address)
+	if err != nil {
+		return false
+	}
+	_ = conn.Close()
+	return true
+}
+
+func (n *Node) tail(to io.Writer) {
+	text, _ := os.ReadFile(filepath.Join(n.Dir, "log"))
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	for _, line := range lines[max(0, len(lines)-10):] {
+		_, _ = fmt.Fprintln(to, line[:min(len(line), 300)])
+	}
+}
+
+// Kill kills the node by SIGKILL, and waits until it has gone.
+func (n *Node) Kill() {
+	_ = n.cmd.Process.Kill()
+	<-n.ended
+}
+
+// Stop stops the node in order, and kills it when that takes more than a minute.
+func (n *Node) Stop() {
+	_ = n.cmd.Process.Signal(syscall.SIGTERM)
+	limit := time.NewTimer(stopLimit)
+	defer limit.Stop()
+	select {
+	case <-n.ended:
+	case <-limit.C:
+		n.Kill()
+	}
+}
+
+// PID returns the node's process id.
+func (n *Node) PID() int { return n.cmd.Process.Pid }
