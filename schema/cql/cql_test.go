@@ -102,3 +102,19 @@ func TestParse(t *testing.T) {
 		t.Errorf("no cell is read as %v, %q, %v", got, data, err)
 	}
 }
+
+// FuzzParseCell reads cells of any bytes.
+func FuzzParseCell(f *testing.F) {
+	f.Add([]byte{})
+	f.Add(cql.Stale(schema.Position{Sequence: 7, Ordinal: 9}))
+	f.Add(cql.Cell(schema.Position{Sequence: 7, Ordinal: 9}, 1, []byte("x")))
+	f.Fuzz(func(t *testing.T, cell []byte) {
+		p, data, err := cql.ParseCell(cell)
+		if err != nil || len(cell) == 0 {
+			return
+		}
+		if again, _, err := cql.ParseCell(cql.Cell(p, 0, data)); err != nil || again != p {
+			t.Errorf("%x is read as %v, and that again as %v, %v", cell, p, again, err)
+		}
+	})
+}

@@ -69,3 +69,25 @@ func TestAddressRefuses(t *testing.T) {
 		}
 	}
 }
+
+// FuzzAddress reads URLs: what is not refused can be connected to.
+func FuzzAddress(f *testing.F) {
+	f.Add("//10.0.0.1,10.0.0.2:9043,[::1]:9044?replication=dc1:3,dc2:2&dc=dc1&consistency=quorum&prefix=b_&inflight=64")
+	f.Add("//h?replication=3")
+	f.Add("//[")
+	f.Fuzz(func(t *testing.T, text string) {
+		if strings.Contains(text, "password_file") {
+			t.Skip("it reads a file")
+		}
+		a, err := parseAddress(text)
+		if err != nil {
+			if !schema.Is(err, schema.Invalid) {
+				t.Errorf("%q: %v is no Invalid error", text, err)
+			}
+			return
+		}
+		if len(a.hosts) == 0 || len(a.replication) == 0 || a.inFlight < 1 || a.inFlight > maxInFlight || a.prefix == "" {
+			t.Errorf("%q is read as %+v", text, a)
+		}
+	})
+}
