@@ -30,7 +30,7 @@ var programs struct {
 func build(t *testing.T) string {
 	t.Helper()
 	programs.once.Do(func() {
-		if programs.dir, programs.err = os.MkdirTemp("", "berth-promises-"); programs.err == nil {
+		if programs.dir, programs.err = os.MkdirTemp("", "berth-promises-"); programs.err == nil { //nolint:usetesting // it outlives the test
 			programs.err = install.Build(context.WithoutCancel(t.Context()), programs.dir)
 		}
 	})
