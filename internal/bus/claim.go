@@ -209,7 +209,8 @@ func (l *Log) lookPast(ctx context.Context, m message) (message, error) {
 	return m, nil
 }
 
-// last returns the log's last message. Its leader is asked, as for all that decides something.
+// last returns the log's last message. Its leader is asked, as for all that decides something. A server whose disk failed
+// at a sync may give, from memory, a message that it has not counted as stored: that is an error here, and Unavailable.
 func (l *Log) last(ctx context.Context) (message, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestLimit)
 	defer cancel()
@@ -218,10 +219,20 @@ func (l *Log) last(ctx context.Context) (message, error) {
 		return message{}, err
 	}
 	m, err := l.get(ctx, `{"last_by_subj":"`+logSubject+`"}`)
-	if err == nil && m.id == "" {
-		m.sequence = state.Last
+	if err != nil {
+		return message{}, err
 	}
-	return m, err
+	if m.id == "" {
+		m.sequence = state.Last
+		return m, nil
+	}
+	if state, err = l.State(ctx); err != nil {
+		return message{}, err
+	}
+	if m.sequence > state.Last {
+		return message{}, schema.Errorf(schema.Unavailable, "message %d of the log is not stored: its disk failed", m.sequence)
+	}
+	return m, nil
 }
 
 // get asks for one message; without an id there is none.
