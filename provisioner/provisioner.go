@@ -128,7 +128,8 @@ func New(o Options) (*Provisioner, error) {
 	if err != nil {
 		return nil, err
 	}
-	watch := disk.New(reserve, o.Logger, filepath.Join(data, "nats"), filepath.Join(data, "keyspaces"))
+	watch := disk.New(reserve, o.Logger,
+		disk.Folder{Name: "the log", Path: filepath.Join(data, "nats")}, disk.Folder{Name: "the keyspaces", Path: filepath.Join(data, "keyspaces")})
 	return &Provisioner{o: o, stack: lifecycle.New(o.Logger), disk: watch, metrics: metrics.New(o.Version)}, nil
 }
 

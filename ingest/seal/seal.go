@@ -146,11 +146,12 @@ func (s *Sealer) Hurry() {
 	}
 }
 
-// State returns headapi.StateSlow and why while something cannot be written, else nothing.
+// State returns headapi.StateSlow and why while the keyspace does not take something, else nothing. That the log cannot be
+// trimmed is the log's trouble, which others tell.
 func (s *Sealer) State() (state, detail string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state == nil {
+	if _, trim := errors.AsType[*trimError](s.state); trim || s.state == nil {
 		return "", ""
 	}
 	if schema.Is(s.state, schema.Limited) {

@@ -151,6 +151,12 @@ func (s *Sealer) putOne(ctx context.Context, c *keyspace.Changes, r *Refused, la
 	return last, s.aside(ctx, r)
 }
 
+// trimError says that the log does not let go of what is stored: the keyspace is not to blame.
+type trimError struct{ cause error }
+
+func (e *trimError) Error() string { return "trim the log: " + e.cause.Error() }
+func (e *trimError) Unwrap() error { return e.cause }
+
 // settle releases what has become durable, and trims the log.
 func (s *Sealer) settle(ctx context.Context) error {
 	if len(s.pending) == 0 {
@@ -169,7 +175,7 @@ func (s *Sealer) settle(ctx context.Context) error {
 		w.parts, w.rows = nil, nil
 		if w.trim > 0 {
 			if err := s.Trim(ctx, w.trim); err != nil {
-				return fmt.Errorf("trim the log: %w", err)
+				return &trimError{err}
 			}
 		}
 		s.pending = s.pending[1:]

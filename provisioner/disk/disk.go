@@ -21,12 +21,18 @@ import (
 // room is what is free beyond which NATS can work, whatever the reserve is.
 const room = 256 << 20
 
-// Space is what is free on a disk, and how large it is, in bytes.
-type Space struct{ Free, Size uint64 }
+// Space is what is free on a disk, how large it is, in bytes, and which it is.
+type Space struct {
+	Free, Size uint64
+	Disk       uint64
+}
+
+// Folder is a folder whose disk is watched, and what lies there, as people who may not know its path are told.
+type Folder struct{ Name, Path string }
 
 // Watch watches the disks of some folders. It is safe for concurrent use.
 type Watch struct {
-	folders []string
+	folders []Folder
 	reserve Reserve
 	log     *slog.Logger
 	space   func(dir string) (Space, error) // Of
@@ -36,7 +42,7 @@ type Watch struct {
 }
 
 // New returns a watch of the disks that the folders lie on, or will.
-func New(reserve Reserve, log *slog.Logger, folders ...string) *Watch {
+func New(reserve Reserve, log *slog.Logger, folders ...Folder) *Watch {
 	return &Watch{folders: folders, reserve: reserve, log: log, space: Of}
 }
 
@@ -45,13 +51,15 @@ func (w *Watch) Look() houseapi.Disk {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var full []string
-	for _, dir := range w.folders {
-		s, err := w.space(dir)
-		if err != nil {
+	seen := map[uint64]bool{}
+	for _, f := range w.folders {
+		s, err := w.space(f.Path)
+		if err != nil || seen[s.Disk] {
 			continue
 		}
+		seen[s.Disk] = true
 		if reserve := w.reserve.Of(s.Size); s.Free < reserve || w.low && s.Free < reserve+reserve/4 {
-			full = append(full, fmt.Sprintf("%s of %s are free where %s lies, and %s are kept free", Size(s.Free), Size(s.Size), dir, Size(reserve)))
+			full = append(full, fmt.Sprintf("%s are free on the disk of %s, and %s are kept free", Size(s.Free), f.Name, Size(reserve)))
 		}
 	}
 	detail := strings.Join(full, "; ")
@@ -69,8 +77,8 @@ func (w *Watch) Look() houseapi.Disk {
 // Room reports whether NATS can work with what is free: it can with less than what is kept free from gateways, so that
 // the log can be trimmed, which frees more.
 func (w *Watch) Room() bool {
-	for _, dir := range w.folders {
-		if s, err := w.space(dir); err == nil && s.Free < min(room, w.reserve.Of(s.Size)/2) {
+	for _, f := range w.folders {
+		if s, err := w.space(f.Path); err == nil && s.Free < min(room, w.reserve.Of(s.Size)/2) {
 			return false
 		}
 	}
@@ -81,9 +89,10 @@ func (w *Watch) Room() bool {
 func Of(dir string) (Space, error) {
 	var s syscall.Statfs_t
 	for {
-		err := syscall.Statfs(dir, &s)
+		var file syscall.Stat_t
+		err := errors.Join(syscall.Statfs(dir, &s), syscall.Stat(dir, &file))
 		if err == nil {
-			return Space{Free: s.Bavail * uint64(s.Bsize), Size: s.Blocks * uint64(s.Bsize)}, nil
+			return Space{Free: s.Bavail * uint64(s.Bsize), Size: s.Blocks * uint64(s.Bsize), Disk: file.Dev}, nil
 		}
 		up := filepath.Dir(dir)
 		if !errors.Is(err, fs.ErrNotExist) || up == dir {

@@ -3,6 +3,7 @@ package disk
 import (
 	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 )
 
@@ -29,13 +30,13 @@ func TestLowStaysLowUntilThereIsMoreRoom(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := New(reserve, slog.New(slog.DiscardHandler), "logs", "keyspaces", "gone")
+	w := New(reserve, slog.New(slog.DiscardHandler), Folder{"the logs", "logs"}, Folder{"the keyspaces", "keyspaces"}, Folder{"the logs again", "logs"}, Folder{"what is not there", "gone"})
 	free := map[string]uint64{"logs": 1000, "keyspaces": 1000}
 	w.space = func(dir string) (Space, error) {
 		if dir == "gone" {
 			return Space{}, errors.New("no such disk")
 		}
-		return Space{Free: free[dir] << 20, Size: 1 << 30}, nil
+		return Space{Free: free[dir] << 20, Size: 1 << 30, Disk: uint64(len(dir))}, nil
 	}
 	for i, c := range []struct {
 		logs, keyspaces uint64
@@ -52,6 +53,9 @@ func TestLowStaysLowUntilThereIsMoreRoom(t *testing.T) {
 	} {
 		free["logs"], free["keyspaces"] = c.logs, c.keyspaces
 		got := w.Look()
+		if strings.Contains(got.Detail, "again") {
+			t.Errorf("one disk is named twice: %s", got.Detail)
+		}
 		if got.Low != c.low || w.Room() != c.room || got.Low != (got.Detail != "") {
 			t.Errorf("%d: with %d and %d MiB free: %+v, room %v", i, c.logs, c.keyspaces, got, w.Room())
 		}
