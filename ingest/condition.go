@@ -18,6 +18,8 @@ const (
 	brief = 5 * time.Second
 	// keepLimit bounds one attempt to keep the episodes.
 	keepLimit = 2 * time.Second
+	// keepAgain is how soon episodes that could not be kept are tried again: the disk may be full.
+	keepAgain = 15 * time.Second
 )
 
 // conditions returns what is out of the ordinary now, the gravest first.
@@ -60,14 +62,15 @@ func (i *Ingest) watchConditions(ctx context.Context) {
 		tick := time.NewTicker(observeEvery)
 		defer tick.Stop()
 		var bucket *bus.Bucket
+		var again time.Time
 		for {
 			i.lookAside(ctx)
 			i.observe()
 			if bucket == nil {
 				bucket = i.openEpisodes(ctx)
 			}
-			if bucket != nil {
-				i.keepEpisodes(ctx, bucket)
+			if bucket != nil && time.Now().After(again) && !i.keepEpisodes(ctx, bucket) {
+				again = time.Now().Add(keepAgain)
 			}
 			select {
 			case <-tick.C:
@@ -99,17 +102,19 @@ func (i *Ingest) openEpisodes(ctx context.Context) *bus.Bucket {
 	return bucket
 }
 
-// keepEpisodes puts the episodes into the bucket when one has begun or ended. What cannot be put is put later.
-func (i *Ingest) keepEpisodes(ctx context.Context, bucket *bus.Bucket) {
+// keepEpisodes puts the episodes into the bucket when one has begun or ended, and reports whether none is left to be put.
+func (i *Ingest) keepEpisodes(ctx context.Context, bucket *bus.Bucket) bool {
 	data, changed, err := i.episodes.Encode()
 	if err != nil || !changed {
-		return
+		return err == nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, keepLimit)
 	defer cancel()
 	if _, err := bucket.Put(ctx, record.RoleIngest, data); err != nil {
 		i.episodes.Unkept()
+		return false
 	}
+	return true
 }
 
 // episodesOf returns episodes as the API shows them.

@@ -9,7 +9,7 @@ import (
 )
 
 // healthEvery is how often NATS is asked whether all of its streams work.
-const healthEvery = 5 * time.Second
+const healthEvery = 2 * time.Second
 
 // healer watches over the embedded NATS server: after its disk was full, streams stay broken, also when there is room
 // again, until JetStream is stopped and started.

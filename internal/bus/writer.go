@@ -22,7 +22,7 @@ const (
 	backlog = 64
 
 	answerLeast = 5 * time.Second  // how long an answer is waited for at first
-	answerMost  = 30 * time.Second // and at most, when none comes
+	answerMost  = 10 * time.Second // and at most, when none comes
 	idleCheck   = 5 * time.Second  // how long a Writer is idle before it looks whether the log is still its own
 )
 
