@@ -80,6 +80,7 @@ func (i *Ingest) books(ctx context.Context) *api.Books {
 	b.Log.Messages, b.Log.Bytes, b.Log.Quota = state.Messages, state.Bytes, state.Quota
 	b.Log.First, b.Log.Last, b.Log.Followed = state.First, max(state.Last, f.Committed), f.Followed
 	b.Head.Readings, b.Head.Parts, b.Head.Bytes = f.Readings, f.Parts, f.Bytes
+	b.Limits = i.limitUse(ctx, state.Bytes)
 	b.State = headapi.StateReady
 	if now := i.observe(); len(now) > 0 {
 		b.State, b.Detail, b.Since = now[0].State, now[0].Detail, &now[0].From

@@ -29,6 +29,9 @@ func (i *Ingest) conditions() []episode.Condition {
 	if pressed.disk != "" {
 		all = append(all, episode.Condition{State: headapi.StateDisk, Detail: "gateways wait until there is room: " + pressed.disk})
 	}
+	if full := i.full.Load(); full != nil {
+		all = append(all, episode.Condition{State: headapi.StateQuota, Detail: full.Text + ": frames are refused until there is room"})
+	}
 	if pressed.log || i.committer.Full() {
 		all = append(all, episode.Condition{State: headapi.StateFull, Detail: "the log is full: gateways wait until it is trimmed"})
 	}

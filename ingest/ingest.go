@@ -18,6 +18,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"berth/ingest/commit"
@@ -33,6 +34,7 @@ import (
 	"berth/internal/version"
 	"berth/schema"
 	"berth/schema/batch"
+	"berth/schema/record"
 )
 
 // Options say which provider an Ingest serves, and where.
@@ -112,6 +114,10 @@ type Ingest struct {
 	feeding   sync.Mutex // one thing is fed at a time
 	aside     asideState
 
+	limits chan struct{}                        // the provider's records have changed
+	full   atomic.Pointer[schema.Error]         // why the keyspace takes nothing more
+	use    atomic.Pointer[func() record.Limits] // how much of the limits is used; nil until the port is open
+
 	mu       sync.Mutex // guards logState
 	logState bus.LogState
 }
@@ -134,6 +140,7 @@ func New(o Options) (*Ingest, error) {
 	return &Ingest{
 		o: o, log: log, started: time.Now(), stack: lifecycle.New(log),
 		done: make(chan struct{}), shapes: batch.NewInterner(maxShapes), metrics: metrics.New(version.Version),
+		limits: make(chan struct{}, 1),
 	}, nil
 }
 
@@ -189,6 +196,7 @@ func (i *Ingest) start(ctx context.Context) error {
 	i.announce(ctx)
 	i.watchPressure(ctx)
 	i.watchConditions(ctx)
+	i.watchLimits(ctx)
 	i.watchOver(ctx)
 	i.log.Info("accepting", "address", i.Addr(), "claim", claim.sequence)
 	return nil
@@ -410,7 +418,17 @@ func (i *Ingest) openGate(ctx context.Context) error {
 		return err
 	}
 	i.gate = g
-	i.settings.tell(g.Set)
+	use := func() record.Limits {
+		u := g.Use()
+		gateways, sensors := table.Use()
+		u.Gateways, u.SensorsPerGateway = int64(gateways), int64(sensors)
+		return u
+	}
+	i.use.Store(&use)
+	i.settings.tell(func(p *record.Pipeline, keys map[string]record.GatewayKey) {
+		g.Set(p, keys)
+		i.limitsChanged()
+	})
 	return nil
 }
 

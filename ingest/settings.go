@@ -108,7 +108,7 @@ func (s *settings) await(ctx context.Context, revision uint64) error {
 }
 
 func (s *settings) takePipeline(value []byte) {
-	p := &record.Pipeline{}
+	p := &record.Pipeline{Settings: record.DefaultSettings()} // what it does not name yet
 	err := json.Unmarshal(value, p)
 	switch {
 	case err != nil:

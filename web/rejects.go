@@ -1,11 +1,9 @@
 package web
 
 import (
-	"cmp"
 	"errors"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -161,6 +159,8 @@ type booksData struct {
 	frame
 	Books   api.Books
 	Reasons []reasonCount
+	Slowed  []reasonCount
+	Limits  []limitRow
 }
 
 type reasonCount struct {
@@ -174,18 +174,7 @@ func (w *Web) booksPage(rw http.ResponseWriter, r *http.Request) error {
 	if err := w.up.get(r.Context(), requestOf(r).provider, &d.Books, nil, "books"); err != nil {
 		return err
 	}
-	d.Reasons = reasonsOf(d.Books.Reasons)
+	d.Reasons, d.Slowed = reasonsOf(d.Books.Reasons)
+	d.Limits = d.limitsOf(d.Books.Limits)
 	return w.show(rw, r, http.StatusOK, "books", "books.title", &d)
-}
-
-// reasonsOf returns the counts, the largest first.
-func reasonsOf(counts map[string]uint64) []reasonCount {
-	var out []reasonCount
-	for reason, n := range counts {
-		out = append(out, reasonCount{reason, n})
-	}
-	slices.SortFunc(out, func(a, b reasonCount) int {
-		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Reason, b.Reason))
-	})
-	return out
 }

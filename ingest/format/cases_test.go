@@ -36,8 +36,8 @@ type caseRequest struct {
 	Precision  string   `json:"precision"`
 	GatewayTag string   `json:"gateway_tag"`
 	Attributes []string `json:"attribute_tags"`
-	Sensors    int      `json:"sensors_per_gateway"`
-	Gateways   int      `json:"gateways"`
+	Sensors    int64    `json:"sensors_per_gateway"`
+	Gateways   int64    `json:"gateways"`
 	Forbidden  string   `json:"forbidden"` // a gateway that the sender may not speak for
 }
 

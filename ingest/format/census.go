@@ -22,6 +22,7 @@ type census struct {
 
 	mu    sync.Mutex // guards all below
 	count int        // gateways the provider has
+	top   int        // sensors of the gateway that was seen to have most
 	added map[uint64]struct{}
 	young map[uint64]*gateway
 	old   map[uint64]*gateway // the generation before, which is forgotten but for what is asked for again
@@ -74,14 +75,14 @@ func (c *census) admit(name string, sensors []string, l *record.Limits) *refusal
 		g = &gateway{counted: ok || added, sensors: known}
 		c.keep(id, g)
 	}
-	if !g.counted && c.count >= l.Gateways {
+	if !g.counted && int64(c.count) >= l.Gateways {
 		return refuse(schema.Limited, ReasonGatewayLimit, "gateway %q would be one more than the provider's limit of %d", name, l.Gateways)
 	}
 	fresh = slices.DeleteFunc(fresh, func(s uint64) bool {
 		_, there := slices.BinarySearch(g.sensors, s)
 		return there
 	})
-	if len(fresh) > 0 && len(g.sensors)+len(fresh) > l.SensorsPerGateway {
+	if len(fresh) > 0 && int64(len(g.sensors)+len(fresh)) > l.SensorsPerGateway {
 		return refuse(schema.Limited, ReasonSensorLimit, "gateway %q has %d sensors and %d new ones would be more than its limit of %d",
 			name, len(g.sensors), len(fresh), l.SensorsPerGateway)
 	}
@@ -95,7 +96,15 @@ func (c *census) admit(name string, sensors []string, l *record.Limits) *refusal
 		slices.Sort(g.sensors)
 		c.bytes += sensorMemory * len(fresh)
 	}
+	c.top = max(c.top, len(g.sensors))
 	return nil
+}
+
+// use returns how many gateways there are, and how many sensors the gateway has that was seen to have most.
+func (c *census) use() (gateways, sensors int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.count, c.top
 }
 
 // hashes returns the hashes of names, sorted, each once.

@@ -56,6 +56,10 @@ func NewTable(o TableOptions) *Table {
 	return t
 }
 
+// Use returns how many gateways the provider has, and how many sensors the gateway has that was seen to have most since the
+// start.
+func (t *Table) Use() (gateways, sensors int) { return t.census.use() }
+
 // layout returns the layout of the fields.
 func (t *Table) layout(fields []field) *layout {
 	var key []byte

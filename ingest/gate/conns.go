@@ -36,30 +36,47 @@ func (s *conns) count() int {
 	return len(s.open)
 }
 
-// enter takes a connection up. why is set when there is one too many: it is to be told so, and not served; without ok it
-// is not even taken up.
-func (s *conns) enter(c *intake.Conn, limits record.Limits) (why error, ok bool) {
+// used returns how many connections there are, and of the address that has most.
+func (s *conns) used() (all, ofAddress int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, n := range s.addresses {
+		ofAddress = max(ofAddress, int64(n))
+	}
+	return int64(len(s.open)), ofAddress
+}
+
+// refusal is why a connection is one too many, and the reason under which it is counted.
+type refusal struct {
+	why    error
+	reason string // empty: it is not counted
+}
+
+// enter takes a connection up. no.why is set when there is one too many: it is to be told so, and not served; without ok
+// it is not even taken up.
+func (s *conns) enter(c *intake.Conn, limits *record.Limits) (no refusal, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	address := c.Address.Addr()
+	open, ofAddress := int64(len(s.open)), int64(s.addresses[address])
 	switch {
 	case s.stopping != nil:
-		return s.stopping, false
-	case len(s.open) >= limits.Connections:
-		why = schema.Errorf(schema.Limited, "the provider has %d connections, its limit", limits.Connections)
-	case s.addresses[address] >= limits.ConnectionsPerAddress:
-		why = schema.Errorf(schema.Limited, "%d connections come from this address, the limit", limits.ConnectionsPerAddress)
+		return refusal{why: s.stopping}, false
+	case open >= limits.Connections:
+		no = refusal{schema.Errorf(schema.Limited, "the provider has %d connections, its limit", limits.Connections), intake.ReasonConnections}
+	case ofAddress >= limits.ConnectionsPerAddress:
+		no = refusal{schema.Errorf(schema.Limited, "%d connections come from this address, the limit", limits.ConnectionsPerAddress), intake.ReasonAddressConnections}
 	}
-	if why != nil && time.Since(s.said) > time.Minute {
+	if no.why != nil && time.Since(s.said) > time.Minute {
 		s.said = time.Now()
-		s.log.Warn("connections are refused", "reason", why.Error())
+		s.log.Warn("connections are refused", "reason", no.why.Error())
 	}
-	if why != nil && (len(s.open) >= limits.Connections+spareConns || s.addresses[address] >= limits.ConnectionsPerAddress+spareConns) {
-		return why, false
+	if no.why != nil && (open >= limits.Connections+spareConns || ofAddress >= limits.ConnectionsPerAddress+spareConns) {
+		return no, false
 	}
 	s.open[c] = struct{}{}
 	s.addresses[address]++
-	return why, true
+	return no, true
 }
 
 // leave forgets a connection.

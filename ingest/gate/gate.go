@@ -86,6 +86,17 @@ func (g *Gate) Addr() net.Addr { return g.listener.Addr() }
 // Connections returns how many connections there are.
 func (g *Gate) Connections() int { return g.conns.count() }
 
+// Use returns how much of the limits is used that the gate keeps: of those for each gateway or address by the one that
+// uses most.
+func (g *Gate) Use() record.Limits {
+	u := g.in.Limiter.Use()
+	u.Connections, u.ConnectionsPerAddress = g.conns.used()
+	return u
+}
+
+// SetFull refuses what comes with the error, until it is nil: the keyspace is full.
+func (g *Gate) SetFull(why *schema.Error) { g.in.SetFull(why) }
+
 // Set changes settings and keys. Connections whose key no longer holds are dropped.
 func (g *Gate) Set(p *record.Pipeline, own map[string]record.GatewayKey) {
 	keys := intake.NewKeys(p, own)
@@ -124,14 +135,16 @@ func (g *Gate) accept() {
 // admit serves the connection if there is room for it.
 func (g *Gate) admit(raw net.Conn) {
 	c := intake.NewConn(raw, time.Now().Add(g.in.Limits.FirstFrame), g.closed)
-	limits := g.in.Keys().Settings.Limits
-	why, ok := g.conns.enter(c, limits)
+	no, ok := g.conns.enter(c, &g.in.Keys().Settings.Limits)
+	if no.reason != "" {
+		g.o.Committer.Count(commit.Counts{Reasons: map[string]int{no.reason: 1}})
+	}
 	if !ok {
 		g.o.Committer.Count(commit.Counts{Strangers: 1})
 		_ = raw.Close() // it is one too many even to be told so
 		return
 	}
-	g.serving.Go(func() { g.serve(c, why) })
+	g.serving.Go(func() { g.serve(c, no.why) })
 }
 
 // closed forgets a connection that was closed.

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"fmt"
 	"runtime"
 	"testing"
 )
@@ -21,7 +22,7 @@ func idleBytes(t testing.TB, n int) float64 {
 		c.in.Reset(nil)
 		clients[i] = c
 		c.in = nil
-		c.send("HELLO gateway_1 " + enrolmentKey + "\n" + frame(1, "weather,place=berlin temperature=21.5,humidity=40i 1"))
+		c.send(fmt.Sprintf("HELLO gateway_%d ", i) + enrolmentKey + "\n" + frame(1, "weather,place=berlin temperature=21.5,humidity=40i 1"))
 		var buf [64]byte
 		for got := 0; got < len("OK\n")+1; {
 			k, err := c.Read(buf[got:])

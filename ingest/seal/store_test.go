@@ -278,6 +278,7 @@ func (s *store) Expire(_ context.Context, blocks, rollups int64) error {
 	return nil
 }
 
+func (s *store) Size(context.Context) (int64, error)           { return 0, nil }
 func (s *store) Stats(context.Context) (keyspace.Stats, error) { return keyspace.Stats{}, nil }
 func (s *store) Close() error                                  { return nil }
 

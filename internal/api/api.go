@@ -180,11 +180,20 @@ type Books struct {
 		Parts    uint64 `json:"parts"`
 		Bytes    uint64 `json:"bytes"`
 	} `json:"head"`
-	State    string     `json:"state"` // one word: ready, replaying, slow, full, disk, stalled, aside
+	State    string     `json:"state"` // one word: ready, replaying, slow, full, disk, quota, stalled, aside
 	Detail   string     `json:"detail,omitempty"`
 	Since    *time.Time `json:"since,omitempty"` // when the state began; absent: it is as it should be
 	Episodes []Episode  `json:"episodes"`        // those that last, the gravest first, then the newest that have ended
+	Limits   []Limit    `json:"limits"`
 	At       time.Time  `json:"at"`
+}
+
+// Limit is one of a provider's limits, by the name that schema/record gives it, and how much of it is used: a rate lately, a
+// limit for each gateway or address by the one that uses most of it.
+type Limit struct {
+	Name  string `json:"name"`
+	Used  int64  `json:"used"`
+	Limit int64  `json:"limit"` // 0: none
 }
 
 // Episode is a time in which ingest was not as it should be.

@@ -40,6 +40,7 @@ type Log struct {
 
 	bytes atomic.Int64 // what the log holds, estimated from above between looks at it
 	quota atomic.Int64
+	limit atomic.Int64 // see Limit
 
 	trimmed atomic.Uint64 // up to where the last Trim went; the last message stays all the same
 }
@@ -79,11 +80,18 @@ func (l *Log) State(ctx context.Context) (LogState, error) {
 	return l.note(info), nil
 }
 
+// Limit bounds what the log may hold below the quota that its stream has: a stream that holds more than its new quota keeps
+// the old one. It counts from the next State on; 0 is no bound.
+func (l *Log) Limit(bytes int64) { l.limit.Store(bytes) }
+
 // note remembers what the log held when it was looked at.
 func (l *Log) note(info *jetstream.StreamInfo) LogState {
 	s := LogState{
 		First: info.State.FirstSeq, Last: info.State.LastSeq, Messages: info.State.Msgs, Bytes: info.State.Bytes,
 		Quota: uint64(max(info.Config.MaxBytes, 0)),
+	}
+	if limit := l.limit.Load(); limit > 0 {
+		s.Quota = min(s.Quota, uint64(limit))
 	}
 	if s.Messages == 0 {
 		s.First = s.Last + 1

@@ -42,7 +42,8 @@ var (
 )
 
 // Prepare makes a provider's streams and buckets what they should be, or finds them so. It is cheap when nothing is to
-// be done; call it again whenever the server has restarted, which forgets the registry.
+// be done; call it again whenever the server has restarted, which forgets the registry. Conflict says that the log holds
+// more than its new quota and keeps the old one; all else is done then.
 func (c *Conn) Prepare(ctx context.Context, o LogOptions) error {
 	if o.Quota <= 0 {
 		o.Quota = DefaultQuota
@@ -67,12 +68,20 @@ func (c *Conn) Prepare(ctx context.Context, o LogOptions) error {
 			MaxMsgsPerSubject: 1, DiscardNewPerSubject: true, Duplicates: time.Minute, AllowDirect: true,
 		},
 	}
+	var quota error
 	for _, s := range streams {
-		if err := c.prepareStream(ctx, s); err != nil {
+		err := c.prepareStream(ctx, s)
+		if schema.Is(err, schema.Conflict) {
+			quota, err = err, nil
+		}
+		if err != nil {
 			return err
 		}
 	}
-	return c.prepareBuckets(ctx, providerBuckets)
+	if err := c.prepareBuckets(ctx, providerBuckets); err != nil {
+		return err
+	}
+	return quota
 }
 
 // PrepareHouse makes the house's buckets, or finds them. Call it again whenever the server has restarted.

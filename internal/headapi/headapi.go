@@ -46,13 +46,14 @@ const (
 	StateFull      = "full"      // the log has no room: gateways wait
 	StateDisk      = "disk"      // a disk is nearly full: gateways wait
 	StateStalled   = "stalled"   // the log does not confirm batches: gateways wait
+	StateQuota     = "quota"     // the keyspace holds as much as it may: frames are refused
 	StateAside     = "aside"     // something that was acknowledged cannot be stored, and waits for somebody
 	StateDamaged   = "damaged"   // of reports: something stored cannot be read; answers leave it out and say so
 )
 
 // States returns all of them. An ingest that is as it should be is ready; of the others several may hold at once.
 func States() []string {
-	return []string{StateReady, StateReplaying, StateSlow, StateFull, StateDisk, StateStalled, StateAside}
+	return []string{StateReady, StateReplaying, StateSlow, StateFull, StateDisk, StateQuota, StateStalled, StateAside}
 }
 
 // Header is the first chunk of an answer.

@@ -181,6 +181,7 @@ func printSettings(w io.Writer, s control.Settings) {
 		tag = "gateway, else host"
 	}
 	say(w, "gateway tag\t%s\nattribute tags\t%s\nretention\t%s\ntimezone\t%s\n", tag, strings.Join(s.AttributeTags, ", "), s.Retention, s.Timezone)
+	printLimits(w, s.Limits)
 }
 
 func (a *app) remove() *cobra.Command {
@@ -322,6 +323,10 @@ func (a *app) set() *cobra.Command {
 			if given("drop-log") {
 				change.DropLog = &dropLog
 			}
+			var err error
+			if change.Limits, err = limitsGiven(cmd.Flags()); err != nil {
+				return err
+			}
 			answer, err := c.Set(cmd.Context(), args[0], change)
 			if err != nil {
 				return err
@@ -343,5 +348,6 @@ func (a *app) set() *cobra.Command {
 	f.StringVar(&retention, "retention", "", "how long readings are kept, such as 400d")
 	f.StringVar(&timezone, "timezone", "", "IANA name, such as Europe/Berlin")
 	f.Uint64Var(&dropLog, "drop-log", 0, "give up what a log holds that ends at this message, before what the keyspace has")
+	addLimits(f)
 	return cmd
 }

@@ -265,7 +265,25 @@ func (c SettingsChange) apply(s *record.Settings) error {
 	if c.DropLog != nil {
 		s.DropLog = *c.DropLog
 	}
+	if err := setLimits(&s.Limits, c.Limits); err != nil {
+		return err
+	}
 	return s.Validate()
+}
+
+// setLimits changes the limits that are named.
+func setLimits(l *record.Limits, change map[string]int64) error {
+	known := 0
+	for _, each := range record.EachLimit() {
+		if n, ok := change[each.Name]; ok {
+			*each.Field(l) = n
+			known++
+		}
+	}
+	if known < len(change) {
+		return schema.Errorf(schema.Invalid, "the change names a limit that there is not")
+	}
+	return nil
 }
 
 func settings(s record.Settings) Settings {

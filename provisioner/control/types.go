@@ -79,7 +79,7 @@ func States() []string { return []string{Ready, Starting, Degraded, Removing, Re
 type Instance struct {
 	runtime.Instance
 	Address string     `json:"address,omitempty"`
-	Says    string     `json:"says,omitempty"` // ready, replaying, slow, full, disk, stalled, aside
+	Says    string     `json:"says,omitempty"` // ready, replaying, slow, full, disk, quota, stalled, aside
 	Detail  string     `json:"detail,omitempty"`
 	Since   *time.Time `json:"since,omitempty"` // when what it says began; absent: it is as it should be
 }
@@ -100,6 +100,8 @@ type SettingsChange struct {
 	Retention     *string   `json:"retention,omitempty"`
 	Timezone      *string   `json:"timezone,omitempty"`
 	DropLog       *uint64   `json:"drop_log,omitempty"`
+
+	Limits map[string]int64 `json:"limits,omitempty"` // by the names of record.Limits
 }
 
 // SettingsChanged are the settings after a change.

@@ -79,7 +79,7 @@ func (h *House) Watch(ctx context.Context, set func([]record.Provider), bad func
 func decodeProviders(all map[string]bus.Entry) ([]record.Provider, error) {
 	var out []record.Provider
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		var p record.Provider
+		p := record.Provider{Settings: record.DefaultSettings()} // what it does not name yet
 		if err := decode("provider "+name, all[name].Value, &p); err != nil {
 			return nil, err
 		}

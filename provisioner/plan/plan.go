@@ -241,7 +241,7 @@ func planOrphan(name string, state State) []Step {
 func Healthy(s record.Service) bool {
 	switch s.State {
 	case headapi.StateReady, headapi.StateReplaying, headapi.StateSlow, headapi.StateFull, headapi.StateDisk, headapi.StateStalled,
-		headapi.StateAside:
+		headapi.StateQuota, headapi.StateAside:
 		return true
 	default:
 		return false

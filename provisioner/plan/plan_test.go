@@ -280,7 +280,7 @@ func TestSlotsGivesTheLowestThatMayBeGiven(t *testing.T) {
 // An instance is announced while it still reads its log: what it can answer is better than nothing, and it says how far
 // that is.
 func TestHealthyIsWhoeverDoesItsWork(t *testing.T) {
-	for state, want := range map[string]bool{"ready": true, "replaying": true, "slow": true, "full": true, "disk": true, "stalled": true, "": false, "starting": false} {
+	for state, want := range map[string]bool{"ready": true, "replaying": true, "slow": true, "full": true, "disk": true, "stalled": true, "quota": true, "": false, "starting": false} {
 		if got := plan.Healthy(record.Service{State: state}); got != want {
 			t.Errorf("%q is healthy: %v, want %v", state, got, want)
 		}

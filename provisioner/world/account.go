@@ -20,7 +20,7 @@ func (w *World) createLog(ctx context.Context, p *record.Provider) error {
 	if err != nil {
 		return err
 	}
-	if err := conn.Prepare(ctx, bus.LogOptions{}); err != nil {
+	if err := w.prepare(ctx, conn, p); err != nil {
 		return err
 	}
 	if err := w.follow(ctx, p.Name, conn); err != nil {
@@ -167,8 +167,27 @@ func (w *World) disconnect(name string) {
 	}
 }
 
-// writePipeline tells the provider's instances what they may know.
+// prepare makes the provider's streams and buckets what they should be. A log that holds more than its new quota keeps the
+// old one until it is prepared again: ingest goes by the new one at once.
+func (w *World) prepare(ctx context.Context, conn *bus.Conn, p *record.Provider) error {
+	err := conn.Prepare(ctx, bus.LogOptions{Quota: p.Settings.Limits.LogBytes})
+	if schema.Is(err, schema.Conflict) {
+		w.o.Logger.Warn("the log's stream keeps its old quota", "provider", p.Name, "error", err)
+		return nil
+	}
+	return err
+}
+
+// writePipeline gives the log its quota and tells the provider's instances what they may know, the quota first: they look
+// at it then.
 func (w *World) writePipeline(ctx context.Context, p *record.Provider) error {
+	conn, err := w.connected(p.Name)
+	if err != nil {
+		return err
+	}
+	if err := w.prepare(ctx, conn, p); err != nil {
+		return err
+	}
 	bucket, err := w.Bucket(ctx, p.Name)
 	if err != nil {
 		return err

@@ -72,25 +72,14 @@ type Settings struct {
 	DropLog       uint64        `json:"drop_log,omitempty"` // a log that ends here, before what the keyspace has, may be given up
 }
 
-// MostSensors is the highest limit of a gateway's sensors: so many with the longest names fit the row of a gateway, a
-// block and a rollup (see keyspace.MaxData).
-const MostSensors = 10_000
-
-// Limits bound what one provider can cost.
-type Limits struct {
-	Connections           int `json:"connections"`             // at once, of the provider
-	ConnectionsPerAddress int `json:"connections_per_address"` // at once, of one remote address
-	SensorsPerGateway     int `json:"sensors_per_gateway"`
-	Gateways              int `json:"gateways"`
-}
-
-// DefaultSettings returns the settings of a new provider.
+// DefaultSettings returns the settings of a new provider. A reader of a record begins with them: a setting that the record
+// does not have yet has its default.
 func DefaultSettings() Settings {
 	return Settings{
 		Retention: 400 * 24 * time.Hour,
 		Future:    24 * time.Hour,
 		Timezone:  "UTC",
-		Limits:    Limits{Connections: 20_000, ConnectionsPerAddress: 20_000, SensorsPerGateway: 1_000, Gateways: 100_000},
+		Limits:    DefaultLimits(),
 	}
 }
 
@@ -103,10 +92,6 @@ func (s Settings) Validate() error {
 		return schema.Errorf(schema.Invalid, "a retention of %v is not between 1 day and 100 years", s.Retention)
 	case s.Future < time.Minute || s.Future > 366*24*time.Hour:
 		return schema.Errorf(schema.Invalid, "a future window of %v is not between 1 minute and 366 days", s.Future)
-	case s.Limits.Connections < 1 || s.Limits.ConnectionsPerAddress < 1 || s.Limits.SensorsPerGateway < 1 || s.Limits.Gateways < 1:
-		return schema.Errorf(schema.Invalid, "every limit must be at least 1")
-	case s.Limits.SensorsPerGateway > MostSensors:
-		return schema.Errorf(schema.Invalid, "%d sensors of a gateway are more than %d", s.Limits.SensorsPerGateway, MostSensors)
 	case s.GatewayTag != "" && !utf8.ValidString(s.GatewayTag):
 		return schema.Errorf(schema.Invalid, "the gateway tag is not UTF-8")
 	case len(s.AttributeTags) > 32:
@@ -116,7 +101,7 @@ func (s Settings) Validate() error {
 	case slices.Contains(s.AttributeTags, ""):
 		return schema.Errorf(schema.Invalid, "an attribute tag has no name")
 	}
-	return nil
+	return s.Limits.validate()
 }
 
 // Pipeline is all that a provider's instances may know about it. The provisioner writes it into the provider's account.

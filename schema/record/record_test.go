@@ -17,13 +17,16 @@ func TestDefaultSettingsAreValid(t *testing.T) {
 
 func TestValidateNamesWhatCannotBe(t *testing.T) {
 	for want, change := range map[string]func(*Settings){
-		"timezone":  func(s *Settings) { s.Timezone = "Mars/Olympus" },
-		"retention": func(s *Settings) { s.Retention = time.Hour },
-		"future":    func(s *Settings) { s.Future = 0 },
-		"limit":     func(s *Settings) { s.Limits.Gateways = 0 },
-		"sensors":   func(s *Settings) { s.Limits.SensorsPerGateway = MostSensors + 1 },
-		"attribute": func(s *Settings) { s.AttributeTags = []string{"site", ""} },
-		"be its":    func(s *Settings) { s.GatewayTag, s.AttributeTags = "site", []string{"site"} },
+		"timezone":                 func(s *Settings) { s.Timezone = "Mars/Olympus" },
+		"retention":                func(s *Settings) { s.Retention = time.Hour },
+		"future":                   func(s *Settings) { s.Future = 0 },
+		"gateways=0":               func(s *Settings) { s.Limits.Gateways = 0 },
+		"log_bytes":                func(s *Settings) { s.Limits.LogBytes = 0 },
+		"readings_per_second=-1":   func(s *Settings) { s.Limits.ReadingsPerSecond = -1 },
+		"0 is no limit":            func(s *Settings) { s.Limits.KeyspaceBytes = 1 },
+		"sensors_per_gateway=1000": func(s *Settings) { s.Limits.SensorsPerGateway = MostSensors + 1 },
+		"attribute":                func(s *Settings) { s.AttributeTags = []string{"site", ""} },
+		"be its":                   func(s *Settings) { s.GatewayTag, s.AttributeTags = "site", []string{"site"} },
 	} {
 		s := DefaultSettings()
 		change(&s)
@@ -48,7 +51,9 @@ func TestRecordsKeepTheirNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = `{"version":1,"name":"p1","slot":1,"keyspace":"p1","settings":{"retention":34560000000000000,"future":86400000000000,` +
-		`"timezone":"UTC","limits":{"connections":20000,"connections_per_address":20000,"sensors_per_gateway":1000,"gateways":100000}},` +
+		`"timezone":"UTC","limits":{"connections":20000,"connections_per_address":20000,"connections_per_gateway":100,` +
+		`"sensors_per_gateway":1000,"gateways":100000,"readings_per_second":20000000,"bytes_per_second":1073741824,` +
+		`"gateway_readings_per_second":10000000,"gateway_bytes_per_second":536870912,"log_bytes":1073741824,"keyspace_bytes":1099511627776}},` +
 		`"enrolment_hash":"h","reports_token":"t"}`
 	if string(got) != want {
 		t.Errorf("written\n%s\nwant\n%s", got, want)
@@ -74,5 +79,42 @@ func TestWhatIsKeptKeepsItsNames(t *testing.T) {
 		if got, err := json.Marshal(v); err != nil || string(got) != want {
 			t.Errorf("written\n%s\nwant\n%s (%v)", got, want, err)
 		}
+	}
+}
+
+// TestEveryLimitIsInTheTable: each field of Limits has a line, under the name that JSON gives it.
+func TestEveryLimitIsInTheTable(t *testing.T) {
+	var l Limits
+	for i, each := range EachLimit() {
+		*each.Field(&l) = int64(i + 1)
+	}
+	text, err := json.Marshal(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]int64
+	if err := json.Unmarshal(text, &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != len(EachLimit()) {
+		t.Errorf("%d fields, %d lines", len(got), len(EachLimit()))
+	}
+	for i, each := range EachLimit() {
+		if got[each.Name] != int64(i+1) {
+			t.Errorf("the line of %s has another field: %s", each.Name, text)
+		}
+	}
+}
+
+// TestWhatARecordLacksHasItsDefault is of records that were written before a limit was there.
+func TestWhatARecordLacksHasItsDefault(t *testing.T) {
+	p := Pipeline{Settings: DefaultSettings()}
+	if err := json.Unmarshal([]byte(`{"settings":{"timezone":"UTC","limits":{"gateways":7,"readings_per_second":0}}}`), &p); err != nil {
+		t.Fatal(err)
+	}
+	want := DefaultLimits()
+	want.Gateways, want.ReadingsPerSecond = 7, 0
+	if p.Settings.Limits != want {
+		t.Errorf("read %+v", p.Settings.Limits)
 	}
 }

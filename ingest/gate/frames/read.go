@@ -16,13 +16,18 @@ const maxBurst = 64 << 10
 // frames reads frames until the session ends.
 func (s *session) frames(in *input) error {
 	for {
+		if err := s.pace(); err != nil {
+			return err
+		}
 		missing, err := s.consume(in)
+		s.spend()
 		if err != nil {
 			return err
 		}
-		if in.empty() {
+		switch {
+		case in.empty():
 			err = s.idle(in)
-		} else {
+		case missing > 0:
 			err = s.more(in, missing)
 		}
 		if err != nil {
@@ -60,10 +65,14 @@ func (s *session) more(in *input, missing int) error {
 	return in.read(len(in.data()) + missing)
 }
 
-// consume takes everything that is whole, and returns how many bytes the rest lacks at least.
+// consume takes everything that is whole, and returns how many bytes the rest lacks at least; 0 when the rest was left for
+// the next time, because there was enough.
 func (s *session) consume(in *input) (missing int, err error) {
 	var b burst
 	for err == nil {
+		if s.sender.Enough(s.came.readings, s.came.bytes) {
+			break
+		}
 		if in.skipSome(); in.skip > 0 {
 			missing = in.skip
 			break
@@ -128,6 +137,7 @@ func (s *session) put(in *input, b *burst, line []byte, n int) (missing int, err
 		return missing, nil
 	}
 	payload := in.data()[n : n+p.length]
+	s.came.bytes += n + p.length
 	err = s.take(b, p, payload)
 	in.consume(n + p.length)
 	s.seq = p.seq
@@ -153,11 +163,17 @@ func (s *session) tooLarge(in *input, p put, n int) error {
 
 // take decodes a frame into the burst.
 func (s *session) take(b *burst, p put, payload []byte) error {
+	if full := s.in.Full(); full != nil {
+		report := format.Report{Code: full.Code, Reason: full.Shown(), Reasons: map[string]int{intake.ReasonKeyspace: 1}}
+		s.refuse(p, payload, &report)
+		return nil
+	}
 	if b.rows == nil {
 		b.rows, b.begun = commit.TakeRows(), time.Now()
 	}
 	load := intake.Payload{Format: p.format, Data: payload}
 	report, err := s.in.Decode(s.keys, s.id, &load, b.rows)
+	s.came.readings += report.Accepted + report.Rejected
 	if err != nil || report.Rejected > 0 && report.Accepted == 0 {
 		s.refuse(p, payload, &report)
 		if b.counts.Frames == 0 {

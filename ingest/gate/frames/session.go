@@ -10,6 +10,7 @@ import (
 
 	"berth/ingest/commit"
 	"berth/ingest/gate/intake"
+	"berth/ingest/limit"
 	"berth/schema"
 	"berth/schema/batch"
 )
@@ -28,6 +29,10 @@ type session struct {
 	conn *intake.Conn
 	id   intake.Identity
 	keys *intake.Keys // by which id was last checked
+
+	sender *limit.Sender // whose rate it counts for
+	mark   limit.Mark    // it reads on when what it sent is paid for up to here
+	came   came
 
 	seq      uint64    // of the last frame
 	deadline time.Time // for reading, as last set
@@ -134,6 +139,10 @@ func (s *session) authenticate(line []byte) error {
 		return err
 	}
 	s.conn.Knows()
+	if s.sender, err = s.in.Admit(s.conn, s.id); err != nil {
+		return err
+	}
+	s.mark = s.sender.Mark()
 	s.conn.Enter(s) // from now on the gate drops it when its key is revoked
 	return s.recheck()
 }

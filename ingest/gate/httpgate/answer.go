@@ -55,7 +55,7 @@ func (l *Listener) fail(w http.ResponseWriter, s style, err error) {
 
 // statusOf returns the status for a code, and says when to come back where that helps.
 func statusOf(w http.ResponseWriter, code schema.Code) int {
-	if code == schema.Limited || code == schema.Unavailable {
+	if (code == schema.Limited || code == schema.Unavailable) && w.Header().Get("Retry-After") == "" {
 		w.Header().Set("Retry-After", retryAfter)
 	}
 	return api.Status(code)

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"berth/ingest/gate/intake"
+	"berth/ingest/limit"
+	"berth/schema"
 )
 
 // credentialsOf returns the name and the key that a request shows, wherever it does.
@@ -25,18 +27,22 @@ func credentialsOf(r *http.Request, query url.Values) (name, key string) {
 	return query.Get("u"), query.Get("p")
 }
 
-// authenticate returns who sends a request.
-func (l *Listener) authenticate(r *http.Request, query url.Values) (*intake.Keys, intake.Identity, error) {
+// authenticate returns who sends a request, and the sender whose rate it counts for.
+func (l *Listener) authenticate(r *http.Request, query url.Values) (*intake.Keys, intake.Identity, *limit.Sender, error) {
 	name, key := credentialsOf(r, query)
 	if gateway := query.Get("gateway"); gateway != "" {
 		name = gateway
 	}
 	keys := l.in.Keys()
 	id, err := keys.Authenticate(name, key)
-	if err == nil {
-		if c, ok := r.Context().Value(connKey{}).(*intake.Conn); ok {
-			c.Knows()
-		}
+	if err != nil {
+		return nil, intake.Identity{}, nil, err
 	}
-	return keys, id, err
+	c, ok := r.Context().Value(connKey{}).(*intake.Conn)
+	if !ok {
+		return nil, intake.Identity{}, nil, schema.Errorf(schema.Internal, "the request has no connection")
+	}
+	c.Knows()
+	sender, err := l.in.Admit(c, id)
+	return keys, id, sender, err
 }

@@ -9,6 +9,7 @@ import (
 	"berth/ingest/commit"
 	"berth/ingest/format"
 	"berth/ingest/gate/intake"
+	"berth/ingest/limit"
 	"berth/schema"
 	"berth/schema/batch"
 	"berth/schema/record"
@@ -20,6 +21,7 @@ type taking struct {
 	l         *Listener
 	keys      *intake.Keys
 	id        intake.Identity
+	sender    *limit.Sender
 	format    string
 	precision time.Duration
 	address   string
@@ -79,6 +81,7 @@ func (t *taking) piece(ctx context.Context, data []byte) error {
 	t.rows, t.came = commit.TakeRows(), time.Now()
 	load := intake.Payload{Format: t.format, Precision: t.precision, Data: data}
 	report, err := t.l.in.Decode(t.keys, t.id, &load, t.rows)
+	t.sender.Spend(report.Accepted+report.Rejected, len(data))
 	t.counts.Accepted += uint64(report.Accepted)
 	t.counts.Timeless += uint64(report.Timeless)
 	t.size += len(data)

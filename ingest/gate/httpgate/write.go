@@ -22,7 +22,7 @@ func (l *Listener) write(w http.ResponseWriter, r *http.Request, at route) {
 		return
 	}
 	t := taking{l: l, format: at.format, address: r.RemoteAddr, length: int(max(r.ContentLength, 0))}
-	if t.keys, t.id, err = l.authenticate(r, query); err != nil {
+	if t.keys, t.id, t.sender, err = l.authenticate(r, query); err != nil {
 		l.fail(w, at.style, err)
 		return
 	}
@@ -33,6 +33,10 @@ func (l *Listener) write(w http.ResponseWriter, r *http.Request, at route) {
 	}
 	if l.in.Committer.Slow() {
 		l.fail(w, at.style, schema.Errorf(schema.Unavailable, "the log cannot keep up").WithNext("send it again in a few seconds"))
+		return
+	}
+	if err := l.pace(w, t.sender); err != nil {
+		l.fail(w, at.style, err)
 		return
 	}
 	body, err := l.openBody(w, r)

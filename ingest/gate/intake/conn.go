@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"time"
+
+	"berth/ingest/limit"
 )
 
 // smallRead is what a connection can read into without a buffer: enough to wait for a frame, and for a small one whole.
@@ -25,6 +27,7 @@ type Conn struct {
 	asks    atomic.Uint32
 	closed  atomic.Bool
 	session atomic.Pointer[Session]
+	sender  atomic.Pointer[limit.Sender] // whom it was last admitted as
 	onClose func(*Conn)
 }
 
@@ -132,8 +135,16 @@ func (c *Conn) Close() error {
 		return nil
 	}
 	err := c.Conn.Close()
+	c.leave()
 	c.onClose(c)
 	return err
+}
+
+// leave ends what the connection counts for as a gateway's.
+func (c *Conn) leave() {
+	if s := c.sender.Swap(nil); s != nil {
+		s.Leave()
+	}
 }
 
 // CloseWrite ends our side of the connection: what was written arrives, then the end.

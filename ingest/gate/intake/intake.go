@@ -15,6 +15,7 @@ import (
 	"berth/ingest/budget"
 	"berth/ingest/commit"
 	"berth/ingest/format"
+	"berth/ingest/limit"
 	"berth/schema"
 	"berth/schema/batch"
 	"berth/schema/record"
@@ -72,6 +73,7 @@ type Limits struct {
 	Idle       time.Duration // without any frame; 2 h: TCP keep-alive finds dead peers in minutes
 	Write      time.Duration // for an answer to be taken; 30 s
 	Commit     time.Duration // for the log to have what a request brought, before its sender is told to come back; 30 s
+	Slow       time.Duration // for a sender to be slowed by a limit of its rate, before it is told why and to come back; 30 s
 	Drain      time.Duration // for what is in hand to be answered before a connection is closed; 30 s
 	Linger     time.Duration // for the last answer to be read by who still sends; 1 s
 }
@@ -90,6 +92,7 @@ func (l Limits) withDefaults() Limits {
 	set(&l.Idle, 2*time.Hour)
 	set(&l.Write, 30*time.Second)
 	set(&l.Commit, 30*time.Second)
+	set(&l.Slow, 30*time.Second)
 	set(&l.Drain, 30*time.Second)
 	set(&l.Linger, time.Second)
 	return l
@@ -118,12 +121,14 @@ type Intake struct {
 	Limits    Limits
 	Log       *slog.Logger
 	Committer *commit.Committer
+	Limiter   *limit.Limiter
 
 	ctx      context.Context
 	cancel   context.CancelFunc
 	now      func() time.Time
 	keys     atomic.Pointer[Keys]
 	ready    func() bool
+	full     atomic.Pointer[schema.Error] // why the keyspace takes nothing
 	decoders *format.Decoders
 	memory   *budget.Budget
 	rejects  rejects
@@ -143,7 +148,8 @@ func New(o Options) *Intake {
 	ctx, cancel := context.WithCancel(context.Background())
 	in := &Intake{
 		Limits: o.Limits.withDefaults(), Log: o.Logger, Committer: o.Committer,
-		ctx: ctx, cancel: cancel, now: o.Now, ready: o.Ready, decoders: o.Decoders, memory: budget.New(o.Memory),
+		Limiter: limit.New(&o.Keys.Settings.Limits),
+		ctx:     ctx, cancel: cancel, now: o.Now, ready: o.Ready, decoders: o.Decoders, memory: budget.New(o.Memory),
 	}
 	in.keys.Store(o.Keys)
 	in.rejects.start(&o)
@@ -177,8 +183,11 @@ func (in *Intake) Outlive(ctx context.Context) (outliving context.Context, cance
 // Keys returns who may send now.
 func (in *Intake) Keys() *Keys { return in.keys.Load() }
 
-// SetKeys replaces who may send.
-func (in *Intake) SetKeys(k *Keys) { in.keys.Store(k) }
+// SetKeys replaces who may send, and the limits.
+func (in *Intake) SetKeys(k *Keys) {
+	in.keys.Store(k)
+	in.Limiter.Set(&k.Settings.Limits)
+}
 
 // Payload is what a sender wants to have taken.
 type Payload struct {
@@ -220,4 +229,8 @@ const (
 	ReasonSequence  = "sequence"     // a frame whose number does not follow
 	ReasonFrame     = "frame_syntax" // what is no frame
 	ReasonFrameSize = "frame_size"
+
+	ReasonConnections        = "connections"         // of the provider, refused
+	ReasonAddressConnections = "address_connections" // of one address, refused
+	ReasonKeyspace           = "keyspace_bytes"      // the keyspace is full
 )

@@ -92,6 +92,8 @@ func testClosed(t tb, s *space) {
 	isCode(t, "expire of a closed writer", w.Expire(ctx, 0, 0), schema.Unavailable)
 	_, err = w.Stats(ctx)
 	isCode(t, "stats of a closed writer", err, schema.Unavailable)
+	_, err = w.Size(ctx)
+	isCode(t, "size of a closed writer", err, schema.Unavailable)
 }
 
 func testContext(t tb, s *space) {
@@ -113,6 +115,8 @@ func testContext(t tb, s *space) {
 	isError(t, "rollups", w.Rollups(ended, "g", keyspace.Hour, 0, 10, func(keyspace.Rollup) error { return nil }), context.Canceled)
 	_, err = w.Position(ended)
 	isError(t, "position", err, context.Canceled)
+	_, err = w.Size(ended)
+	isError(t, "size", err, context.Canceled)
 	isError(t, "unrolled", w.Unrolled(ended, math.MaxInt64, func(keyspace.RollupKey) bool { return true }), context.Canceled)
 	isError(t, "expire", w.Expire(ended, 0, 0), context.Canceled)
 	_, err = s.Writer(ended, s.name)
@@ -181,6 +185,35 @@ func testTwoKeyspaces(t tb, s *space) {
 	must(t, s.Drop(t.Context(), other.name))
 	if n := len(blocks(t, w, "g", 0, 10)); n != 1 {
 		t.Errorf("dropping another keyspace left %d of 1 block", n)
+	}
+}
+
+// testSize: what a keyspace occupies grows with what is put into it, and is what Stats says.
+func testSize(t tb, s *space) {
+	w := s.writer(t)
+	size := func() int64 {
+		n, err := w.Size(t.Context())
+		must(t, err)
+		return n
+	}
+	before := size()
+	const each, blocks = 100_000, 40
+	for i := range int64(blocks) {
+		b := block("g", i*schema.DaySpan, i*schema.DaySpan+5, at(uint64(i+1), 0), at(uint64(i+1), 5))
+		b.Data = make([]byte, each)
+		for j := range b.Data {
+			b.Data[j] = byte(uint64(j+1) * uint64(i+1) * 0x9e3779b97f4a7c15 >> 56) // nothing to compress
+		}
+		write(t, w, put(b))
+	}
+	after := size()
+	if after-before < each*blocks/2 {
+		t.Errorf("%d bytes more are occupied by %d bytes of blocks", after-before, each*blocks)
+	}
+	stats, err := w.Stats(t.Context())
+	must(t, err)
+	if stats.Bytes < after/2 || stats.Bytes > 2*after {
+		t.Errorf("stats say %d bytes, the size is %d", stats.Bytes, after)
 	}
 }
 

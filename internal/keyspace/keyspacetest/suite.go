@@ -48,6 +48,7 @@ var cases = []struct {
 	{"reopen", testReopen},
 	{"two keyspaces", testTwoKeyspaces},
 	{"receipts", testReceipts},
+	{"size", testSize},
 	{"a block written twice", testTwice},
 	{"order of blocks", testOrder},
 	{"ranges", testRanges},

@@ -68,6 +68,19 @@ func (f *files) catalog(ctx context.Context) (*readFile, error) {
 	return r, err
 }
 
+// check returns why nothing can be asked any more.
+func (f *files) check(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return closedError(f.name)
+	}
+	return nil
+}
+
 // get returns the open file, opening it when needed, or an error for which os.IsNotExist holds.
 func (f *files) get(ctx context.Context, file string, s *ddl.Schema) (*readFile, error) {
 	if err := ctx.Err(); err != nil {

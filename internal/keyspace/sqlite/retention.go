@@ -233,6 +233,18 @@ func (r *readFile) ids(ctx context.Context, text string, after int64) ([]int64, 
 	return ids, rows.Err()
 }
 
+// Size returns the bytes of the keyspace's files.
+func (w *writer) Size(ctx context.Context) (int64, error) {
+	if err := w.files.check(ctx); err != nil {
+		return 0, err
+	}
+	size, err := folderSize(w.dir)
+	if err != nil {
+		return 0, fileError("measure", w.dir, err)
+	}
+	return size, nil
+}
+
 // Stats returns the bytes of the keyspace's files, and the number of rows of gateways.
 func (w *writer) Stats(ctx context.Context) (keyspace.Stats, error) {
 	f, err := w.files.catalog(ctx)
@@ -240,9 +252,9 @@ func (w *writer) Stats(ctx context.Context) (keyspace.Stats, error) {
 		return keyspace.Stats{}, err
 	}
 	defer w.files.leave(f)
-	size, err := folderSize(w.dir)
+	size, err := w.Size(ctx)
 	if err != nil {
-		return keyspace.Stats{}, fileError("measure", w.dir, err)
+		return keyspace.Stats{}, err
 	}
 	stats := keyspace.Stats{Bytes: size}
 	for last := int64(0); ; {
