@@ -130,6 +130,7 @@ type Reader interface {
 // called concurrently. Close waits for a Write under way.
 type Writer interface {
 	Reader
+	Upkeep
 	// Write stores the changes, idempotently. An error means that the outcome is unknown: the same Write again is
 	// safe. What could not be stored for good is an Invalid error, and then nothing of c is stored. The bytes of c must
 	// not change before the receipt is durable: a backend may have to write them again.
@@ -137,6 +138,10 @@ type Writer interface {
 	// Durable returns the receipt up to which every Write surely survives a power cut. A backend whose Write syncs
 	// returns the newest.
 	Durable(ctx context.Context) (Receipt, error)
+}
+
+// Upkeep is what a Writer gives beside writing: what is to be done, and how much there is.
+type Upkeep interface {
 	// Unrolled yields the keys of rollups that do not count (Computed before Stale), whose spans end at or before
 	// the given time, those that start first first within each kind of span, until yield returns false.
 	Unrolled(ctx context.Context, endBefore int64, yield func(RollupKey) bool) error

@@ -9,8 +9,8 @@
 // The key comes as Authorization: Token or Bearer <key>, as the password of Basic, or as p=. The gateway is what a line
 // names, else ?gateway=, else the user's name, else the gateway that the key is of. Bodies may be compressed with gzip.
 // 204 means that everything is in the log, on disk; 400 with "partial write" that the good lines are and which are not,
-// whether they are wrong or beyond a limit: sending those again is in vain. 429 (too many connections) and 503 carry
-// Retry-After: the same may be taken later.
+// whether they are wrong or beyond a limit: sending those again is in vain. 429 (too many connections, or too fast) and
+// 503 carry Retry-After: the same may be taken later.
 //
 // Line protocol is taken in pieces as it comes, so a large body is never in memory whole. A request that carries an
 // Origin is refused: no web page has business here.
