@@ -150,7 +150,7 @@ type Upkeep interface {
 	Expire(ctx context.Context, blocksBefore, rollupsBefore int64) error
 	// Stats returns what the keyspace holds, without reading what it counts.
 	Stats(ctx context.Context) (Stats, error)
-	// Size returns the bytes that the keyspace occupies; it is cheap enough to be asked every second.
+	// Size returns the bytes that the keyspace occupies, as last measured; it is cheap enough to be asked every second.
 	Size(ctx context.Context) (int64, error)
 }
 

@@ -134,7 +134,7 @@ func (c *checks) limits(p *record.Provider, a *metrics.Answer) {
 	for _, l := range []struct {
 		metric *metrics.Metric
 		what   string
-		limit  int
+		limit  int64
 	}{
 		{metrics.Connections, "connections", p.Settings.Limits.Connections},
 		{metrics.Gateways, "gateways", p.Settings.Limits.Gateways},

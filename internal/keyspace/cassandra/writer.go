@@ -251,20 +251,26 @@ func (w *writer) storeRollups(ctx context.Context, rollups []keyspace.Rollup, st
 	})
 }
 
-// Stats returns what the node that answers has on its disk of the keyspace, and the number of rows of gateways.
-func (w *writer) Stats(ctx context.Context) (keyspace.Stats, error) {
+// Size returns what the node that answers has on its disk of the keyspace.
+func (w *writer) Size(ctx context.Context) (int64, error) {
 	if err := w.begin(ctx); err != nil {
-		return keyspace.Stats{}, err
+		return 0, err
 	}
-	stats := keyspace.Stats{Gateways: w.stored.gatewaysListed()}
 	rows := w.query(ctx, "SELECT mebibytes FROM system_views.disk_usage WHERE keyspace_name = ?", w.keyspace).Iter()
+	size := int64(0)
 	for mebibytes := int64(0); rows.Scan(&mebibytes); {
-		stats.Bytes += mebibytes << 20
+		size += mebibytes << 20
 	}
 	if err := rows.Close(); err != nil && !refused(err) {
-		return keyspace.Stats{}, w.failed(ctx, "measure", err)
+		return 0, w.failed(ctx, "measure", err)
 	}
-	return stats, nil
+	return size, nil
+}
+
+// Stats returns what Size does, and the number of rows of gateways.
+func (w *writer) Stats(ctx context.Context) (keyspace.Stats, error) {
+	size, err := w.Size(ctx)
+	return keyspace.Stats{Bytes: size, Gateways: w.stored.gatewaysListed()}, err
 }
 
 // refused reports whether a node answered that it does not do this for us: it has no such view, or may not show it.
