@@ -37,8 +37,6 @@ func Keys() []Key {
 		{"followed", "sequence up to which the head follows the log"},
 		{"first", "the first of a range: a sequence, a time or a position"},
 		{"last", "the last of a range"},
-		{"from", "position at which a block begins"},
-		{"to", "position at which a block ends"},
 		{"start", "time at which a span begins"},
 		{"bytes", "how many"},
 		{"quota", "how many bytes may be"},
