@@ -198,7 +198,7 @@ func (i *Ingest) start(ctx context.Context) error {
 	i.watchConditions(ctx)
 	i.watchLimits(ctx)
 	i.watchOver(ctx)
-	i.log.Info("accepting", "address", i.Addr(), "claim", claim.sequence)
+	i.log.Info("accepting", "address", i.Addr(), "sequence", claim.sequence)
 	return nil
 }
 

@@ -85,6 +85,9 @@ func checkLine(t *testing.T, path, line string, pipeline bool) {
 		if _, twice := seen[name]; twice {
 			t.Errorf("%s: %s is there twice: %s", path, name, line)
 		}
+		if value[0] == '{' || value[0] == '[' {
+			t.Errorf("%s: %s is no plain value: %s", path, name, line)
+		}
 		seen[name] = strings.Trim(string(value), `"`)
 		known := slices.ContainsFunc(logging.Keys(), func(k logging.Key) bool { return k.Name == name })
 		if !known && name != "time" && name != "level" && name != "msg" {

@@ -3,7 +3,7 @@
 //
 // Every line has time (RFC 3339, UTC), level (DEBUG, INFO, WARN, ERROR), msg (the same words for the same event, always)
 // and service (the program that writes); those of a pipeline have provider and instance too. Times that something took are
-// numbers of seconds. What the Go runtime says when a program crashes is the only thing that is no JSON.
+// numbers of seconds, and no value is an object. What the Go runtime says when a program crashes is the only thing that is no JSON.
 //
 // INFO is a change of state that went as it should, WARN one that heals by itself or that somebody should know of, ERROR
 // one that needs somebody. Nothing is logged for each frame or connection: those are counted (internal/metrics), and
@@ -11,6 +11,7 @@
 package logging
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -70,6 +71,14 @@ func replace(_ []string, a slog.Attr) slog.Attr {
 		return slog.Time(a.Key, a.Value.Time().UTC())
 	case slog.KindDuration:
 		return slog.Float64(a.Key, a.Value.Duration().Seconds())
+	case slog.KindAny:
+		if _, isError := a.Value.Any().(error); isError {
+			return a
+		}
+		if s, ok := a.Value.Any().(fmt.Stringer); ok { // an address, say
+			return slog.String(a.Key, s.String())
+		}
+		return a
 	default:
 		return a
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -13,7 +14,8 @@ func TestALineIsOneObjectWithWhatEveryLineHas(t *testing.T) {
 	var out bytes.Buffer
 	log := New(&out, Options{Service: "ingest", Provider: "north", Instance: "i1"})
 	evil := "gw\x1b[2J\n{\"level\":\"ERROR\"}"
-	log.Warn("a reject was not kept", "gateway", evil, "error", errors.New("away"), "took", 1500*time.Millisecond)
+	log.Warn("a reject was not kept", "gateway", evil, "error", errors.New("away"), "took", 1500*time.Millisecond,
+		"remote", netip.MustParseAddrPort("[::1]:99"))
 	log.Debug("not asked for")
 	if n := strings.Count(out.String(), "\n"); n != 1 {
 		t.Fatalf("%d lines:\n%s", n, out.String())
@@ -29,7 +31,7 @@ func TestALineIsOneObjectWithWhatEveryLineHas(t *testing.T) {
 	delete(line, "time")
 	for key, want := range map[string]any{
 		"level": "WARN", "msg": "a reject was not kept", "service": "ingest", "provider": "north", "instance": "i1",
-		"gateway": evil, "error": "away", "took": 1.5,
+		"gateway": evil, "error": "away", "took": 1.5, "remote": "[::1]:99",
 	} {
 		if line[key] != want {
 			t.Errorf("%s is %v, want %v", key, line[key], want)
