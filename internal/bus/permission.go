@@ -2,8 +2,9 @@ package bus
 
 import "github.com/nats-io/jwt/v2"
 
-// What accounts and users may do, in one place. Within an account permissions are guard rails, not walls (a consumer
-// can be made to write into another stream of its account): what must be kept apart is in accounts of its own.
+// What accounts and users may do, in one place. Within an account permissions are guard rails, not walls (a consumer, or a
+// reply subject, can be made to write into another stream of its account): what must be kept apart is in accounts of its
+// own.
 
 const (
 	accountConnections   = 256
