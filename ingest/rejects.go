@@ -117,7 +117,11 @@ func readingsOf(data []byte) int {
 	return content.Readings()
 }
 
-// setMessageAside sets aside a message of the log that cannot be read.
+// setMessageAside sets aside a message of the log that cannot be read. What is there of one that is lost says which it was:
+// the same bytes are kept once.
 func (i *Ingest) setMessageAside(ctx context.Context, sequence uint64, data []byte, why error) error {
+	if data == nil {
+		data = fmt.Appendf(nil, "message %d of the log, whose bytes are lost", sequence)
+	}
 	return i.setAside(ctx, &record.Aside{What: "log", Form: record.FormMessage, Sequence: sequence}, why, data)
 }

@@ -50,6 +50,12 @@ func newInputTest(t *testing.T) *inputTest {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			log, _ := os.ReadFile(filepath.Join(dir, "serve.log"))
+			t.Logf("what serve said last:\n%s", log[max(0, len(log)-20_000):])
+		}
+	})
 	return &inputTest{t: t, install: in, dir: dir, provider: p, api: gateways.API{Base: "http://" + in.Web, Provider: "provider1", Token: token}}
 }
 

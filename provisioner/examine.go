@@ -96,6 +96,9 @@ func (p *Provisioner) examineStored(actual plan.World) doctor.Check {
 	for _, path := range aside {
 		found = append(found, path+" is damaged and was set aside")
 	}
+	if rotten, _ := filepath.Glob(filepath.Join(p.o.Data, "nats", "rotten", "*")); len(rotten) > 0 { // the pattern is good
+		found = append(found, fmt.Sprintf("%d messages of streams have rotted, and are kept in %s", len(rotten), filepath.Dir(rotten[0])))
+	}
 	for _, provider := range slices.Sorted(maps.Keys(actual.Providers)) {
 		for _, e := range actual.Providers[provider].Services[record.RoleReports].Episodes {
 			found = append(found, fmt.Sprintf("%s: %s", provider, e.Detail))

@@ -59,6 +59,9 @@ func StartServer(o ServerOptions) (*Server, error) {
 	if o.StoreLimit == 0 {
 		o.StoreLimit = defaultStoreLimit
 	}
+	if err := repair(o.Dir, o.Logger); err != nil {
+		return nil, err
+	}
 	resolver, err := o.Authority.resolver(filepath.Join(o.Dir, "accounts"))
 	if err != nil {
 		return nil, fmt.Errorf("write the accounts for the server: %w", err)
