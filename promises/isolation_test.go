@@ -47,11 +47,21 @@ func TestOneProviderSeesNothingOfAnother(t *testing.T) {
 
 func newTenant(t *testing.T, in *install.Install, name string) *tenant {
 	t.Helper()
-	p, err := in.Add(t.Context(), name)
-	if err != nil {
+	w := newAdmin(t, in, name)
+	var err error
+	if w.token, err = in.Token(t.Context(), name); err != nil {
 		t.Fatal(err)
 	}
-	token, err := in.Token(t.Context(), name)
+	if !keyWays(t, "gw1", w.EnrolmentKey)["HELLO"](w.Address()) {
+		t.Fatalf("%s takes no reading", name)
+	}
+	return w
+}
+
+// newAdmin adds a provider, or finds it added, and signs its admin in. It has no token.
+func newAdmin(t *testing.T, in *install.Install, name string) *tenant {
+	t.Helper()
+	p, err := in.Add(t.Context(), name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,14 +69,11 @@ func newTenant(t *testing.T, in *install.Install, name string) *tenant {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &tenant{Provider: p, token: token, admin: &http.Client{
+	w := &tenant{Provider: p, admin: &http.Client{
 		Jar: jar, Transport: &http.Transport{DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 	w.signIn(t, in)
-	if !keyWays(t, "gw1", p.EnrolmentKey)["HELLO"](p.Address()) {
-		t.Fatalf("%s takes no reading", name)
-	}
 	return w
 }
 
