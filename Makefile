@@ -8,7 +8,7 @@ LDFLAGS     := -s -w -X berth/internal/version.Version=$(VERSION)
 PROGRAMS    := provisioner ingest reports web fieldsim
 KILLS       ?= 20
 # The full length of each promise's test; a test's own flags say what they count.
-LENGTHS     ?= -kills=200 -takeovers=40
+LENGTHS     ?= -kills=200 -takeovers=40 -slow=1m
 BENCHTIME   ?= 1s
 FUZZTIME    ?= 10s
 GOLANGCI    := v2.15.0

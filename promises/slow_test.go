@@ -277,8 +277,11 @@ func (s *slowTest) says(b api.Books, state string, begun time.Time, text string)
 		s.t.Fatalf("the books say that it is %s since %v because of %q; it began at %v", state, e.From, e.Detail, begun)
 	}
 	since := b.Episodes[i].From.UTC().Format("2006-01-02 15:04:05")
-	s.until("the page says so", func(context.Context) error {
-		page := s.page("/providers/provider1/troubles")
+	s.until("the page says so", func(ctx context.Context) error {
+		page, err := s.page(ctx, "/providers/provider1/troubles")
+		if err != nil {
+			return err
+		}
 		if !strings.Contains(page, text) || !strings.Contains(page, since) {
 			return fmt.Errorf("no %q since %s in %s", text, since, page)
 		}
@@ -287,22 +290,18 @@ func (s *slowTest) says(b api.Books, state string, begun time.Time, text string)
 }
 
 // page returns a page as the provider's admin sees it.
-func (s *slowTest) page(path string) string {
-	s.t.Helper()
-	request, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, "http://"+s.install.Web+path, nil)
+func (s *slowTest) page(ctx context.Context, path string) (string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.install.Web+path, nil)
 	if err != nil {
-		s.t.Fatal(err)
+		return "", err
 	}
 	answer, err := s.tenant.admin.Do(request)
 	if err != nil {
-		s.t.Fatal(err)
+		return "", err
 	}
-	defer answer.Body.Close() //nolint:errcheck // it was read
+	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return string(text)
+	return string(text), err
 }
 
 // mustHaveEnded says that of a trouble the books know the beginning and the end.
