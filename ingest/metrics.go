@@ -56,6 +56,10 @@ func (i *Ingest) measure(ctx context.Context, s *metrics.Sink) {
 	for reason, n := range b.Reasons {
 		s.Put(metrics.Rejected, float64(n), reason)
 	}
+	for _, l := range b.Limits {
+		s.Put(metrics.Limit, float64(l.Limit), l.Name)
+		s.Put(metrics.LimitUsed, float64(l.Used), l.Name)
+	}
 	s.Put(metrics.RejectsNotKept, float64(b.NotKept))
 	s.Put(metrics.SetAside, float64(b.SetAside))
 	states := []string{b.State}

@@ -39,6 +39,7 @@ func Keys() []Key {
 		{"last", "the last of a range"},
 		{"start", "time at which a span begins"},
 		{"bytes", "how many"},
+		{"limit", "how many bytes, or others, may be"},
 		{"quota", "how many bytes may be"},
 		{"readings", "how many"},
 		{"messages", "how many"},

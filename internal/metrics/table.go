@@ -25,6 +25,8 @@ var (
 	ReadingsTimeless = counter(ofProvider, "berth_readings_timeless_total", "Accepted readings that came without a time.")
 	Rejected         = counter(with(ofProvider, "reason"), "berth_rejected_total", "Readings, and frames refused whole, by reason.")
 	Strangers        = counter(ofProvider, "berth_strangers_total", "Connections that ended without a valid key.")
+	Limit            = gauge(with(ofProvider, "limit"), "berth_limit", "The provider's limits by name, as they are set; 0: none.")
+	LimitUsed        = gauge(with(ofProvider, "limit"), "berth_limit_used", "How much of each limit is used: a rate lately, a limit for each gateway or address by the one that uses most of it.")
 	RejectsKept      = gauge(ofProvider, "berth_rejects_kept", "Rejects that are kept to look at.")
 	RejectsBytes     = gauge(ofProvider, "berth_rejects_bytes", "Bytes of the rejects that are kept.")
 	RejectsQuota     = gauge(ofProvider, "berth_rejects_quota_bytes", "Bytes that the kept rejects may take; then the oldest make room.")

@@ -37,6 +37,7 @@ var episodes = map[string]sick{
 	headapi.StateFull:      {"log", doctor.Fail, "gateways wait, nothing acknowledged is lost: mend what keeps the log from being stored (see the other lines), and they go on by themselves; the cause: provisioner logs %s --role ingest"},
 	headapi.StateDisk:      {"disk", doctor.Fail, "gateways wait, nothing acknowledged is lost: free some of the disk, or keep less: provisioner set %s --retention 90d"},
 	headapi.StateStalled:   {"log", doctor.Fail, "gateways wait, nothing acknowledged is lost: see the line nats; the cause: provisioner logs %s --role ingest"},
+	headapi.StateQuota:     {"limits", doctor.Fail, "frames are refused, what was acknowledged is stored: keep less (--retention), or allow more: provisioner set %s --keyspace-bytes"},
 	headapi.StateAside:     {"set aside", doctor.Warn, "look at it, then feed it again or give it up: provisioner aside ls %s"},
 }
 
@@ -96,7 +97,9 @@ func (c *checks) provider(v, before *Survey, p *record.Provider) {
 		c.log(p, a)
 	}
 	c.shelves(p, a)
-	c.limits(p, a)
+	if !said["limits"] {
+		c.limits(p, a)
+	}
 	if old := before.answer(p.Name, record.RoleIngest); old != nil {
 		c.rejects(p, old, a)
 	}
@@ -129,21 +132,17 @@ func (c *checks) shelves(p *record.Provider, a *metrics.Answer) {
 	}
 }
 
-// limits warns of a provider that is near one of its limits.
+// limits warns of a provider that is near one of its limits. That of the log is checked with the log.
 func (c *checks) limits(p *record.Provider, a *metrics.Answer) {
-	for _, l := range []struct {
-		metric *metrics.Metric
-		what   string
-		limit  int64
-	}{
-		{metrics.Connections, "connections", p.Settings.Limits.Connections},
-		{metrics.Gateways, "gateways", p.Settings.Limits.Gateways},
-	} {
-		n, _ := a.Value(l.metric)
-		if full := percent(n, float64(l.limit)); full >= limitWarn {
-			c.bad(p.Name, doctor.Warn, "limits", "beyond it they are refused: raise the limit, or ask the provider: provisioner show "+p.Name,
-				"%.0f %s of at most %d", n, l.what, l.limit)
+	for _, l := range record.EachLimit() {
+		used, _ := a.Value(metrics.LimitUsed, l.Name)
+		limit, _ := a.Value(metrics.Limit, l.Name)
+		if l.Name == "log_bytes" || percent(used, limit) < limitWarn {
+			continue
 		}
+		flag, words := strings.ReplaceAll(l.Name, "_", "-"), strings.ReplaceAll(l.Name, "_", " ")
+		c.bad(p.Name, doctor.Warn, "limits", fmt.Sprintf("beyond it senders are slowed or refused; if that is not meant: provisioner set %s --%s", p.Name, flag),
+			"%.0f of at most %.0f %s", used, limit, words)
 	}
 }
 

@@ -1,6 +1,8 @@
 package survey
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -28,8 +30,10 @@ func wellSurvey() *Survey {
 			sink.Put(metrics.RejectsQuota, 1<<24)
 			sink.Put(metrics.AsideBytes, 0)
 			sink.Put(metrics.AsideQuota, 1<<24)
-			sink.Put(metrics.Connections, 10)
-			sink.Put(metrics.Gateways, 10)
+			sink.Put(metrics.Limit, 20_000, "connections")
+			sink.Put(metrics.LimitUsed, 10, "connections")
+			sink.Put(metrics.Limit, 0, "readings_per_second") // none
+			sink.Put(metrics.LimitUsed, 1e6, "readings_per_second")
 			sink.Put(metrics.Readings, 1_000, "accepted")
 			sink.Put(metrics.Rejected, 5, "syntax")
 			sink.Put(metrics.Rejected, 7, "time_window")
@@ -145,12 +149,12 @@ func TestTheDoctorFindsEachState(t *testing.T) {
 			"rejects", doctor.Warn, "the store of rejects is 94 % full", "provisioner rejects ls north",
 		},
 		"limit of connections": {
-			func(v *Survey) { v.put(metrics.Connections, 19_000) },
-			"limits", doctor.Warn, "19000 connections of at most 20000", "provisioner show north",
+			func(v *Survey) { v.put(metrics.LimitUsed, 19_000, "connections") },
+			"limits", doctor.Warn, "19000 of at most 20000 connections", "provisioner set north --connections",
 		},
-		"limit of gateways": {
-			func(v *Survey) { v.put(metrics.Gateways, 100_000) },
-			"limits", doctor.Warn, "100000 gateways of at most 100000", "",
+		"keyspace as large as it may be": {
+			func(v *Survey) { v.says(headapi.StateQuota, "the provider's keyspace holds 11 bytes, its limit is 10") },
+			"limits", doctor.Fail, "its limit is 10", "provisioner set north --keyspace-bytes",
 		},
 		"port held": {
 			func(v *Survey) {
@@ -260,6 +264,32 @@ func TestMetricsOfASurvey(t *testing.T) {
 	for name, want := range map[string]float64{"north-ingest": 0, "north-reports": 1, "south-ingest": 1, "south-reports": 1, "-web": 1} {
 		if got, ok := up[name]; !ok || got != want {
 			t.Errorf("%s is %v %v, want %v", name, got, ok, want)
+		}
+	}
+}
+
+// TestEveryStateIsKnownToTheDoctorAndTheOperator: a state that ingest can announce has a line of its own, and each check
+// and state is told of in the document for operators.
+func TestEveryStateIsKnownToTheDoctorAndTheOperator(t *testing.T) {
+	document, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(document)
+	for _, state := range headapi.States() {
+		if state == headapi.StateReady {
+			continue
+		}
+		if _, ok := episodes[state]; !ok {
+			t.Errorf("the doctor does not know what to say of %q", state)
+		}
+		if !strings.Contains(text, `state="`+state+`"`) && !strings.Contains(text, `"`+state+`"`) {
+			t.Errorf("docs/operations.md does not tell of the state %q", state)
+		}
+	}
+	for _, c := range wellSurvey().Checks(nil) {
+		if c.Name != "state" && !strings.Contains(text, "\n`"+c.Name+"` ") && !strings.Contains(text, "`"+c.Name+"` fail") && !strings.Contains(text, "`"+c.Name+"` warn") {
+			t.Errorf("docs/operations.md does not tell of the check %q", c.Name)
 		}
 	}
 }
