@@ -57,14 +57,20 @@ func TestOperatorsSeeEverythingInOneScrape(t *testing.T) {
 	s.want(metrics.Up, func(v float64) bool { return v == 1 }, "provider", "", "role", "web")
 	s.want(metrics.WebRequests, func(v float64) bool { return v > 0 }, "route", "/api/v1/providers/:provider/gateways", "status", "200")
 	s.want(metrics.Questions, func(v float64) bool { return v > 0 }, "provider", "north", "kind", "gateways", "status", "200")
+	series := 0
 	for name, family := range s.families {
 		for _, m := range family.GetMetric() {
+			series += 1 + len(m.GetHistogram().GetBucket())
 			for _, label := range m.GetLabel() {
 				if strings.Contains(label.GetValue(), "sim-") || strings.Contains(label.GetValue(), "127.0.0.1") {
 					t.Errorf("%s has a series of %s=%s", name, label.GetName(), label.GetValue())
 				}
 			}
 		}
+	}
+
+	if t.Logf("%d series of two providers", series); series > 400 {
+		t.Errorf("%d series of two providers are too many", series)
 	}
 
 	pid, err := in.InstancePID(t.Context(), "south", "ingest")
