@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -71,6 +73,16 @@ func TestOperatorsSeeEverythingInOneScrape(t *testing.T) {
 
 	if t.Logf("%d series of two providers", series); series > 400 {
 		t.Errorf("%d series of two providers are too many", series)
+	}
+
+	for name, address := range map[string]string{"web": in.Web, "a provider's port": net.JoinHostPort("127.0.0.1", strconv.Itoa(in.Base+1))} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/metrics", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if status := do(t, r); status != http.StatusNotFound {
+			t.Errorf("%s answers %d to who asks for metrics", name, status)
+		}
 	}
 
 	pid, err := in.InstancePID(t.Context(), "south", "ingest")

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"berth/internal/api"
 	"berth/internal/credentials"
 	"berth/provisioner/ports"
 	"berth/schema"
@@ -129,7 +130,7 @@ func (p *Provisioner) WebReady(ctx context.Context) error {
 	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	defer client.CloseIdleConnections()
 	for {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.status.Web+"/", nil)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.status.Web+api.ReadyPath, nil)
 		if err != nil {
 			return fmt.Errorf("ask web: %w", err)
 		}

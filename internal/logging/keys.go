@@ -39,6 +39,8 @@ func Keys() []Key {
 		{"last", "the last of a range"},
 		{"start", "time at which a span begins"},
 		{"bytes", "how many"},
+		{"kept", "where something is kept"},
+		{"stream", "of NATS"},
 		{"limit", "how many bytes, or others, may be"},
 		{"quota", "how many bytes may be"},
 		{"readings", "how many"},

@@ -2,9 +2,11 @@ package expose
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -93,5 +95,25 @@ func TestWhatCannotBeExposedHidesNothingElse(t *testing.T) {
 	})
 	if !strings.Contains(text, `berth_log_bytes{provider="south"} 7`) || !strings.Contains(text, "berth_head_bytes") {
 		t.Errorf("one bad series hides others:\n%s", text)
+	}
+}
+
+// BenchmarkScrape exposes 200 providers.
+func BenchmarkScrape(b *testing.B) {
+	var all []metrics.Answer
+	for i := range 200 {
+		a := everything()[0]
+		a.Provider = fmt.Sprintf("provider%d", i)
+		a.Samples = slices.DeleteFunc(slices.Clone(a.Samples), func(s metrics.Sample) bool {
+			return !slices.ContainsFunc(metrics.All(), func(m *metrics.Metric) bool { return m.Name == s.Name && slices.Contains(m.Labels, "provider") })
+		})
+		all = append(all, a)
+	}
+	handler := Handler(func(context.Context) []metrics.Answer { return all }, slog.New(slog.DiscardHandler))
+	b.ReportAllocs()
+	for b.Loop() {
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, httptest.NewRequestWithContext(b.Context(), http.MethodGet, "/metrics", nil))
+		b.ReportMetric(float64(w.Body.Len()), "bytes/scrape")
 	}
 }
