@@ -16,6 +16,7 @@ import (
 
 	"berth/internal/api"
 	"berth/internal/gateways"
+	"berth/promises/install"
 )
 
 // TestTheBooksBalance recounts the books by `provisioner audit`, again and again, while gateways send, send frames that
@@ -99,9 +100,11 @@ func (k *kept) eventuallyAnswered(payload, want string) {
 	})
 }
 
+func (k *kept) audit() (*api.Audit, error) { return audit(k.t.Context(), k.install, "provider1") }
+
 // audit runs `provisioner audit`. The error is that it could not be done.
-func (k *kept) audit() (*api.Audit, error) {
-	out, err := k.install.CLI(k.t.Context(), "audit", "provider1", "-o", "json")
+func audit(ctx context.Context, in *install.Install, provider string) (*api.Audit, error) {
+	out, err := in.CLI(ctx, "audit", provider, "-o", "json")
 	r := &api.Audit{}
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == 8 {
 		return r, json.Unmarshal(out, r)

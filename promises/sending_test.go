@@ -171,7 +171,7 @@ func (s *sending) checkAll() {
 		result.Acked, result.Found, result.Doubt, stats.Again, stats.Reconnects, time.Since(begun).Round(time.Millisecond))
 }
 
-// checkBooks compares the books with each other, after all the kills.
+// checkBooks compares the books with each other, after all the kills, and has them recounted.
 func (s *sending) checkBooks() {
 	s.t.Helper()
 	s.until("the books balance", func(ctx context.Context) error {
@@ -185,6 +185,19 @@ func (s *sending) checkBooks() {
 		if acked := uint64(s.fleet.Stats().Readings); b.Readings.Accepted < acked {
 			return fmt.Errorf("%d readings accepted, %d acknowledged", b.Readings.Accepted, acked)
 		}
+		return nil
+	})
+	s.until("the books are recounted", func(ctx context.Context) error {
+		r, err := audit(ctx, s.install, s.api.Provider)
+		if err != nil {
+			return err
+		}
+		if !r.Balanced {
+			s.t.Fatalf("the audit found %d things: %+v", r.Found, r.Findings)
+		}
+		s.t.Logf("the books balance: %d readings accepted, %d of %d messages looked up, %d stored in %d blocks, %d rollups compared, in %v",
+			r.Books.Readings.Accepted, r.Log.Readings, r.Log.Messages, r.Keyspace.Identities, r.Keyspace.Blocks, r.Keyspace.Rollups,
+			r.Ended.Sub(r.Begun).Round(time.Millisecond))
 		return nil
 	})
 }
