@@ -1,0 +1,255 @@
+package audit
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"berth/internal/api"
+	"berth/internal/bus"
+	"berth/internal/headapi"
+	"berth/internal/keyspace"
+	"berth/internal/keyspace/open"
+	"berth/reports/query"
+	"berth/schema"
+	"berth/schema/batch"
+	"berth/schema/block"
+	"berth/schema/catalog"
+	"berth/schema/record"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const gateway = "g1"
+
+// world is a provider whose readings are all in the log, and in the head.
+type world struct {
+	t      *testing.T
+	first  uint64 // sequence of the first message
+	log    [][]byte
+	trims  uint64 // so many are trimmed while the log is read
+	begin  int64
+	books  api.Books
+	totals batch.Totals
+	shapes *batch.Interner
+	head   map[string]map[int64]schema.Value // by sensor and time
+	store  keyspace.Reader
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	backend, err := open.Open("sqlite:"+t.TempDir(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = backend.Close() })
+	if err := backend.Create(t.Context(), "p1"); err != nil {
+		t.Fatal(err)
+	}
+	store, err := backend.Reader(t.Context(), "p1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	w := &world{
+		t: t, first: 7, begin: time.Now().Add(-time.Hour).Truncate(time.Second).UnixNano(), shapes: batch.NewInterner(100),
+		head: map[string]map[int64]schema.Value{"a": {}, "b": {}}, store: store,
+	}
+	w.message(batch.Claim, "c1", 0)
+	for n := range 5 {
+		w.message(batch.Data, "c1", 10+n)
+	}
+	w.message(batch.Claim, "c2", 0)
+	for range 5 {
+		w.message(batch.Data, "c2", 10)
+	}
+	return w
+}
+
+// message appends a message of so many rows of two readings; each message gives the first readings of all new values.
+func (w *world) message(kind batch.Kind, claim string, rows int) {
+	shape := w.shapes.Shape(gateway, []string{"a", "b"}, []schema.Kind{schema.Float, schema.Float}, nil)
+	r := &batch.Rows{}
+	for i := range rows {
+		at := w.begin + int64(i)*int64(time.Second)
+		value := schema.FloatValue(float64(len(w.log)*100 + i))
+		r.Rows = append(r.Rows, batch.Row{Shape: shape, Time: at, First: uint32(len(r.Bits))})
+		r.Bits = append(r.Bits, value.Bits(), value.Bits())
+		w.head["a"][at], w.head["b"][at] = value, value
+	}
+	if rows > 0 {
+		w.totals.FramesCommitted++
+		w.totals.FramesReceived++
+	}
+	w.totals.Accepted += uint64(r.Readings())
+	w.append(kind, claim, w.totals, r)
+}
+
+func (w *world) append(kind batch.Kind, claim string, totals batch.Totals, r *batch.Rows) {
+	var e batch.Encoder
+	h := &batch.Header{Kind: kind, Claim: claim, Created: w.begin, Totals: totals}
+	if kind == batch.Claim {
+		w.log = append(w.log, e.Encode(nil, h))
+		return
+	}
+	w.log = append(w.log, e.Encode(nil, h, r))
+}
+
+// change changes the header of a message that is in the log.
+func (w *world) change(n int, fn func(h *batch.Header)) {
+	h, rows, err := batch.Decode(w.log[n], w.shapes)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	fn(&h)
+	var e batch.Encoder
+	w.log[n] = e.Encode(nil, &h, rows)
+}
+
+// State and Read are Log.
+func (w *world) State(context.Context) (bus.LogState, error) {
+	return bus.LogState{First: w.first, Last: w.first + uint64(len(w.log)) - 1, Messages: uint64(len(w.log))}, nil
+}
+
+func (w *world) Read(_ context.Context, from, upTo uint64, fn func(uint64, []byte) error) error {
+	for i, m := range w.log {
+		sequence := w.first + uint64(i)
+		if sequence < from || sequence > upTo {
+			continue
+		}
+		if w.trims > 0 && i == 2 {
+			w.first, w.log = w.first+w.trims, w.log[w.trims:]
+			w.trims = 0
+			return schema.Errorf(schema.Conflict, "trimmed while it was read")
+		}
+		if err := fn(sequence, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Ask is the head's.
+func (w *world) Ask(_ context.Context, subject string, _ []byte, chunk func([]byte) error) error {
+	if subject == headapi.Books {
+		b := w.books
+		b.Frames.Received += w.totals.FramesReceived
+		b.Frames.Committed, b.Readings.Accepted = w.totals.FramesCommitted, w.totals.Accepted
+		b.Log.Last = w.first + uint64(len(w.log)) - 1
+		b.Log.Followed = b.Log.Last
+		data, err := json.Marshal(&b)
+		if err != nil {
+			return err
+		}
+		return chunk(data)
+	}
+	header, err := json.Marshal(headapi.Header{Complete: true})
+	if err != nil {
+		return err
+	}
+	if err := chunk(header); err != nil {
+		return err
+	}
+	builder, entry := block.NewBuilder(gateway), &catalog.Entry{Gateway: gateway}
+	for _, sensor := range []string{"a", "b"} {
+		for _, at := range slices.Sorted(maps.Keys(w.head[sensor])) {
+			builder.Add(sensor, at, w.head[sensor][at], schema.Position{Sequence: 9})
+			entry.Observe(sensor, at, w.head[sensor][at], schema.Position{Sequence: 9})
+		}
+	}
+	if subject == headapi.Parts {
+		data, err := block.Encode(nil, builder.Content())
+		if err != nil {
+			return err
+		}
+		return chunk(data)
+	}
+	return chunk(catalog.EncodeEntry(nil, entry))
+}
+
+func (w *world) audit() *api.Audit {
+	w.t.Helper()
+	settings := record.DefaultSettings()
+	engine := query.New(query.Options{
+		Store: w.store, Head: w, Settings: func() record.Settings { return settings }, Keys: func() []string { return nil },
+		Logger: slog.New(slog.DiscardHandler),
+	})
+	var result *api.Audit
+	err := Run(w.t.Context(), Options{Provider: "p1", Engine: engine, Keyspace: w.store, Head: w, Log: w, Tell: func(e api.AuditEvent) error {
+		if e.Result != nil {
+			result = e.Result
+		}
+		return nil
+	}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return result
+}
+
+func TestWhatBalancesBalances(t *testing.T) {
+	w := newWorld(t)
+	r := w.audit()
+	if !r.Balanced || r.Log.Messages != 12 || r.Log.Readings != 220 || r.Keyspace.Identities != 28 || r.Keyspace.Latest != 2 || r.Log.Trimmed != 0 {
+		t.Errorf("%+v", r)
+	}
+	w.trims = 4
+	if r := w.audit(); !r.Balanced || r.Log.Trimmed != 2 || r.Log.Messages != 10 {
+		t.Errorf("of a log that was trimmed meanwhile: %+v", r)
+	}
+}
+
+// TestWhatDoesNotBalanceIsNamed tampers with totals, messages and readings, one at a time.
+func TestWhatDoesNotBalanceIsNamed(t *testing.T) {
+	at := func(w *world, i int) int64 { return w.begin + int64(i)*int64(time.Second) }
+	for name, c := range map[string]struct {
+		tamper      func(w *world)
+		where, text string
+	}{
+		"a message counts too many": {func(w *world) {
+			w.change(3, func(h *batch.Header) { h.Totals.Accepted++ })
+		}, "log message 10", "it holds 24 readings, but counts 25 more"},
+		"a message is missing": {func(w *world) {
+			w.log = slices.Delete(w.log, 3, 4)
+		}, "log message 10", "it holds 26 readings, but counts 50 more"},
+		"a message is another writer's": {func(w *world) {
+			w.change(8, func(h *batch.Header) { h.Claim = "c1" })
+		}, "log message 15", `it is of claim "c1", but the log was claimed by "c2"`},
+		"a message's frames do not add up": {func(w *world) {
+			w.change(11, func(h *batch.Header) { h.Totals.FramesReceived += 3 })
+		}, "log message 18", "totals that do not balance"},
+		"a message's bytes are changed": {func(w *world) { w.log[4][len(w.log[4])/2] ^= 4 }, "log message 11", "cannot be read"},
+		"a message is lost":             {func(w *world) { w.log[4] = nil }, "log message 11", "the log has lost it"},
+		"the books know more than the log": {func(w *world) {
+			w.log = w.log[:11]
+		}, "books readings", "said 220 readings were accepted before"},
+		"frames are nowhere": {func(w *world) { w.books.Frames.Received = 2 }, "books frames", "12 frames were received, but 10 committed"},
+		"a reading is gone":  {func(w *world) { delete(w.head["b"], at(w, 4)) }, "lost g1", "1 readings of"},
+		"a reading has another value": {func(w *world) {
+			w.head["b"][at(w, 4)] = schema.FloatValue(-1)
+		}, "lost g1", "is -1, but the log gave it"},
+		"readings are there that nobody sent": {func(w *world) {
+			for i := range 300 {
+				w.head["a"][at(w, i+100)] = schema.FloatValue(1)
+			}
+		}, "books readings", "328 different readings are stored, but only 220 were ever accepted"},
+	} {
+		w := newWorld(t)
+		c.tamper(w)
+		r := w.audit()
+		found := false
+		for _, f := range r.Findings {
+			found = found || f.What+" "+f.Where == c.where && strings.Contains(f.Text, c.text) && f.Next != ""
+		}
+		if r.Balanced || !found {
+			t.Errorf("%s: found %+v", name, r.Findings)
+		}
+	}
+}
