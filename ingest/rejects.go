@@ -11,7 +11,6 @@ import (
 	"berth/ingest/seal"
 	"berth/internal/bus"
 	"berth/schema"
-	"berth/schema/block"
 	"berth/schema/record"
 )
 
@@ -63,6 +62,13 @@ func (a *asideState) changed() {
 	a.mu.Unlock()
 }
 
+// entries returns how many pieces are set aside.
+func (a *asideState) entries() uint64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.state.Entries
+}
+
 // detail says what is set aside, nothing if that is nothing.
 func (a *asideState) detail(provider string) string {
 	a.mu.Lock()
@@ -99,29 +105,13 @@ func (i *Ingest) lookAside(ctx context.Context) {
 // setBlockAside sets aside what the keyspace can never take.
 func (i *Ingest) setBlockAside(ctx context.Context, r *seal.Refused) error {
 	readings := r.Readings
-	if r.Form == record.FormBlock {
-		readings = readingsOf(r.Data)
+	if rows, err := i.rowsOf(r.Form, r.Data); err == nil {
+		readings = rows.Readings()
 	}
 	return i.setAside(ctx, &record.Aside{Gateway: r.Gateway, What: r.What, Form: r.Form, Readings: uint64(max(readings, 0))}, r.Why, r.Data)
 }
 
-func readingsOf(data []byte) int {
-	reader, err := block.Open(data)
-	if err != nil {
-		return 0
-	}
-	content, err := reader.Content()
-	if err != nil {
-		return 0
-	}
-	return content.Readings()
-}
-
-// setMessageAside sets aside a message of the log that cannot be read. What is there of one that is lost says which it was:
-// the same bytes are kept once.
+// setMessageAside sets aside a message of the log that cannot be read.
 func (i *Ingest) setMessageAside(ctx context.Context, sequence uint64, data []byte, why error) error {
-	if data == nil {
-		data = fmt.Appendf(nil, "message %d of the log, whose bytes are lost", sequence)
-	}
 	return i.setAside(ctx, &record.Aside{What: "log", Form: record.FormMessage, Sequence: sequence}, why, data)
 }
