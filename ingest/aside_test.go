@@ -78,8 +78,8 @@ func TestWhatCannotBeStoredIsSetAsideAndFedAgain(t *testing.T) {
 		b := h.books()
 		return len(b.Episodes) > 0 && b.Episodes[0].State == headapi.StateAside
 	})
-	if b := h.books(); b.SetAside != 1 || h.readings(true) > 2 { // the log never gives up its last message
-		t.Errorf("%d are set aside, %d readings are found", b.SetAside, h.readings(true))
+	if b := h.books(); b.Aside != 1 || h.readings(true) > 2 { // the log never gives up its last message
+		t.Errorf("%d are set aside, %d readings are found", b.Aside, h.readings(true))
 	}
 	id := h.aside()[0].ID
 	if fed, err := h.feed(headapi.FeedRequest{Aside: true, ID: id}); err != nil || !fed.Removed || fed.Accepted != 10 {

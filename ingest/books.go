@@ -65,7 +65,7 @@ func (i *Ingest) books(ctx context.Context) *api.Books {
 	b.Frames.Rejected, b.Frames.GivenUp, b.Frames.InHand = totals.FramesRejected, totals.FramesGivenUp, inHand
 	b.Readings.Accepted, b.Readings.Rejected, b.Readings.Timeless = totals.Accepted, totals.Rejected, totals.Timeless
 	b.Strangers, b.Reasons = totals.Strangers, totals.Reasons
-	b.NotKept, b.SetAside = b.Reasons[intake.ReasonNotKept], i.aside.entries()
+	b.NotKept, b.SetAside, b.Aside = b.Reasons[intake.ReasonNotKept], b.Reasons[reasonAside], i.aside.entries()
 	delete(b.Reasons, intake.ReasonNotKept)
 	delete(b.Reasons, reasonAside)
 

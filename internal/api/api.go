@@ -166,7 +166,8 @@ type Books struct {
 	Strangers uint64            `json:"strangers"` // connections that ended without a valid key
 	Reasons   map[string]uint64 `json:"reasons"`   // rejected readings and frames by reason
 	NotKept   uint64            `json:"not_kept"`  // rejects that were answered and counted, but not kept
-	SetAside  uint64            `json:"set_aside"` // pieces of what was accepted that can never be stored and are set aside now: see Asides
+	SetAside  uint64            `json:"set_aside"` // readings that were accepted and could never be stored
+	Aside     uint64            `json:"aside"`     // pieces of them that are set aside now: see Asides
 	Log       struct {
 		Messages uint64 `json:"messages"`
 		Bytes    uint64 `json:"bytes"`

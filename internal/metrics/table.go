@@ -31,7 +31,7 @@ var (
 	RejectsBytes     = gauge(ofProvider, "berth_rejects_bytes", "Bytes of the rejects that are kept.")
 	RejectsQuota     = gauge(ofProvider, "berth_rejects_quota_bytes", "Bytes that the kept rejects may take; then the oldest make room.")
 	RejectsNotKept   = counter(ofProvider, "berth_rejects_not_kept_total", "Rejects that came faster than they could be kept, or could not be kept; they were answered and counted.")
-	SetAside         = gauge(ofProvider, "berth_set_aside", "Pieces of what was acknowledged that are set aside now, since they can never be stored or cannot be read.")
+	SetAside         = counter(ofProvider, "berth_set_aside_total", "Readings that were acknowledged and set aside, since they can never be stored or cannot be read.")
 	AsideKept        = gauge(ofProvider, "berth_aside_kept", "Pieces of what was acknowledged that cannot be stored or read, and are set aside for somebody to look at.")
 	AsideBytes       = gauge(ofProvider, "berth_aside_bytes", "Bytes that are set aside.")
 	AsideQuota       = gauge(ofProvider, "berth_aside_quota_bytes", "Bytes that may be set aside; then sealing waits.")

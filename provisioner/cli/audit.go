@@ -47,8 +47,8 @@ func printAudit(w io.Writer, r *api.Audit) {
 	say(w, "stored\t%d different readings of %d gateways\n", k.Identities, k.Gateways)
 	say(w, "\t%d readings in %d blocks, %d in tails and head, all decoded\n", k.Stored, k.Blocks, k.Tails)
 	say(w, "\t%d rollups and %d newest readings compared; %d rollups were moving\n", k.Rollups, k.Latest, k.Moving)
-	if r.Books.NotKept > 0 || r.Books.SetAside > 0 {
-		say(w, "aside\t%d pieces set aside, %d rejects not kept\n", r.Books.SetAside, r.Books.NotKept)
+	if r.Books.NotKept > 0 || r.Books.Aside > 0 {
+		say(w, "aside\t%d pieces set aside, %d rejects not kept\n", r.Books.Aside, r.Books.NotKept)
 	}
 	took := r.Ended.Sub(r.Begun).Round(time.Millisecond)
 	if r.Balanced {
