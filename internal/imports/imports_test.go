@@ -37,6 +37,7 @@ var wrapped = map[string]string{
 	"github.com/plgd-dev/":    "ingest/gate/coap",
 	"github.com/alexedwards/": "web",
 	"github.com/prometheus/":  "internal/metrics/expose",
+	"github.com/hanwen/":      "promises/cutfs",
 }
 
 func TestImportTable(t *testing.T) {
