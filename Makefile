@@ -7,6 +7,8 @@ VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 LDFLAGS     := -s -w -X berth/internal/version.Version=$(VERSION)
 PROGRAMS    := provisioner ingest reports web fieldsim
 KILLS       ?= 20
+CUTS        ?= 20
+NODE_KILLS  ?= 3
 # The full length of each promise's test; a test's own flags say what they count.
 LENGTHS     ?= -kills=200 -takeovers=40 -slow=1m
 BENCHTIME   ?= 1s
@@ -39,7 +41,8 @@ test: build ## every test on the real parts, the promises in short form
 .PHONY: test-engines
 test-engines: build ## what production stores in: tests on a real Cassandra node, which Maven fetches; needs Java 17
 	docker/cassandra/node fetch
-	$(GO) test -count=1 -timeout=30m -v ./internal/keyspace/cassandra/... -cassandra=start
+	$(GO) test -count=1 -timeout=30m -v ./internal/keyspace/cassandra -cassandra=start
+	$(GO) test -count=1 -timeout=30m -v -run Cassandra ./promises -cassandra=start -node-kills=$(NODE_KILLS)
 
 .PHONY: clean
 clean: ## remove what the other targets made; data in var/ stays

@@ -50,6 +50,12 @@ func newInstall(t *testing.T) (in *install.Install, dir string) {
 // newInstallAt starts an installation that ends with the test, with its log in dir and its data in another folder.
 func newInstallAt(t *testing.T, dir, data string) *install.Install {
 	t.Helper()
+	return newInstallOn(t, dir, data, "")
+}
+
+// newInstallOn is newInstallAt with its keyspaces at a URL.
+func newInstallOn(t *testing.T, dir, data, keyspaces string) *install.Install {
+	t.Helper()
 	if _, err := os.Stat("../web/assets/dist"); err != nil {
 		t.Fatal("the pages are not built: run `make build` first")
 	}
@@ -63,6 +69,7 @@ func newInstallAt(t *testing.T, dir, data string) *install.Install {
 	if err != nil {
 		t.Fatal(err)
 	}
+	in.Keyspaces = keyspaces
 	ctx, cancel := context.WithTimeout(t.Context(), recovery)
 	defer cancel()
 	if _, err := in.Start(ctx); err != nil {

@@ -96,7 +96,13 @@ func (s *sending) waitForAcks(more int64) {
 // until asks again and again until fn succeeds.
 func (s *sending) until(what string, fn func(ctx context.Context) error) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), recovery)
+	s.patient(recovery, what, fn)
+}
+
+// patient asks again and again until fn succeeds, for so long.
+func (s *sending) patient(limit time.Duration, what string, fn func(ctx context.Context) error) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), limit)
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -107,7 +113,7 @@ func (s *sending) until(what string, fn func(ctx context.Context) error) {
 		}
 		select {
 		case <-ctx.Done():
-			s.t.Fatalf("after %v still not: %s: %v", recovery, what, err)
+			s.t.Fatalf("after %v still not: %s: %v", limit, what, err)
 		case <-tick.C:
 		}
 	}

@@ -19,7 +19,7 @@ import (
 
 // examine checks what only the daemon can: NATS, the keyspaces, ports, instances, and the address that people open.
 func (p *Provisioner) examine(ctx context.Context) []doctor.Check {
-	checks := []doctor.Check{p.examineNATS(ctx), p.examineKeyspaces(), p.examineReserve()}
+	checks := []doctor.Check{p.examineNATS(ctx), p.examineKeyspaces(ctx), p.examineReserve()}
 	before, now, err := p.look(ctx)
 	if err != nil {
 		return append(checks, doctor.Bad(doctor.Fail, "instances", "look at the daemon's own log", "they cannot be looked at: %s", schema.Show(err)))
@@ -64,9 +64,22 @@ func (p *Provisioner) examineNATS(ctx context.Context) doctor.Check {
 	return doctor.Good(name, "%s answers", p.server.URL())
 }
 
-func (p *Provisioner) examineKeyspaces() doctor.Check {
+// sqliteScheme begins the URL of keyspaces that are files.
+const sqliteScheme = "sqlite:"
+
+func (p *Provisioner) examineKeyspaces(ctx context.Context) doctor.Check {
 	const name = "keyspaces"
-	dir := strings.TrimPrefix(p.backend, "sqlite:")
+	dir, files := strings.CutPrefix(p.backend, sqliteScheme)
+	if !files {
+		r, err := p.keyspaces.Reader(ctx, "doctor")
+		if err == nil {
+			err = r.Close() // a provider has that name
+		}
+		if err != nil && !schema.Is(err, schema.NotFound) {
+			return doctor.Bad(doctor.Fail, name, "start what keeps them: readings stay in the log meanwhile, and are stored later", "%s", schema.Show(err))
+		}
+		return doctor.Good(name, "%s answers", p.backend)
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return doctor.Bad(doctor.Fail, name, "check the disk and its owner", "%s cannot be made: %v", dir, err)
 	}
@@ -92,7 +105,7 @@ func (p *Provisioner) examineReserve() doctor.Check {
 func (p *Provisioner) examineStored(actual plan.World) doctor.Check {
 	const name = "stored data"
 	var found []string
-	aside, _ := filepath.Glob(filepath.Join(strings.TrimPrefix(p.backend, "sqlite:"), "*", "*.damaged-*.db")) // the pattern is good
+	aside, _ := filepath.Glob(filepath.Join(strings.TrimPrefix(p.backend, sqliteScheme), "*", "*.damaged-*.db")) // the pattern is good
 	for _, path := range aside {
 		found = append(found, path+" is damaged and was set aside")
 	}

@@ -29,6 +29,7 @@ import (
 	"berth/internal/bus"
 	"berth/internal/credentials"
 	"berth/internal/httpserver"
+	"berth/internal/keyspace"
 	"berth/internal/keyspace/open"
 	"berth/internal/lifecycle"
 	"berth/internal/metrics"
@@ -47,17 +48,18 @@ import (
 
 // Options are what the daemon is told.
 type Options struct {
-	Data     string       // the data directory
-	Metrics  string       // where metrics are served to Prometheus, host:port; empty: nowhere
-	Web      string       // where web listens, host:port; port 0 is any; empty: no web is run
-	Host     string       // where providers' ports listen
-	PortBase int          // slot n listens on PortBase+n
-	NATSPort int          // of the embedded server; 0: any
-	Reserve  string       // what is kept free on the disks of the data, as disk.ParseReserve reads it
-	Programs string       // the folder of the programs that are run
-	Env      []string     // the instances' environment, beside what they are told
-	Version  string       // of the programs
-	Logger   *slog.Logger // the daemon's own log
+	Data      string       // the data directory
+	Metrics   string       // where metrics are served to Prometheus, host:port; empty: nowhere
+	Keyspaces string       // URL of the keyspaces, such as cassandra://host1,host2; empty or "sqlite": files in the data directory
+	Web       string       // where web listens, host:port; port 0 is any; empty: no web is run
+	Host      string       // where providers' ports listen
+	PortBase  int          // slot n listens on PortBase+n
+	NATSPort  int          // of the embedded server; 0: any
+	Reserve   string       // what is kept free on the disks of the data, as disk.ParseReserve reads it
+	Programs  string       // the folder of the programs that are run
+	Env       []string     // the instances' environment, beside what they are told
+	Version   string       // of the programs
+	Logger    *slog.Logger // the daemon's own log
 
 	Runtime runtime.Runtime // runs the instances; nil: processes of this machine. It is closed at the stop
 }
@@ -96,22 +98,23 @@ func isPort(s string) bool {
 
 // Provisioner is the daemon.
 type Provisioner struct {
-	o       Options
-	stack   *lifecycle.Stack
-	status  control.Status
-	server  *bus.Server
-	conn    *bus.Conn // of the house's account
-	house   *house.House
-	backend string
-	world   *world.World
-	loop    *loop.Loop
-	runtime runtime.Runtime
-	site    plan.Site
-	healer  *healer
-	disk    *disk.Watch
-	survey  *survey.Surveyor
-	metrics *metrics.Set
-	watch   *httpserver.Server // of metrics; nil: none
+	o         Options
+	stack     *lifecycle.Stack
+	status    control.Status
+	server    *bus.Server
+	conn      *bus.Conn // of the house's account
+	house     *house.House
+	backend   string // URL of the keyspaces
+	keyspaces keyspace.Backend
+	world     *world.World
+	loop      *loop.Loop
+	runtime   runtime.Runtime
+	site      plan.Site
+	healer    *healer
+	disk      *disk.Watch
+	survey    *survey.Surveyor
+	metrics   *metrics.Set
+	watch     *httpserver.Server // of metrics; nil: none
 }
 
 // New returns a daemon that does nothing yet.
@@ -216,11 +219,14 @@ func (p *Provisioner) startBus(ctx context.Context, secret []byte) (*bus.Authori
 // startWorld opens what the world is observed and changed with. Instances are stopped before it goes: first web, then
 // those that answer, then those that write.
 func (p *Provisioner) startWorld(authority *bus.Authority, secretPath string) error {
-	p.backend = "sqlite:" + filepath.Join(p.o.Data, "keyspaces")
+	if p.backend = p.o.Keyspaces; p.backend == "" || p.backend == "sqlite" {
+		p.backend = sqliteScheme + filepath.Join(p.o.Data, "keyspaces")
+	}
 	backend, err := open.Open(p.backend, p.o.Logger)
 	if err != nil {
 		return err
 	}
+	p.keyspaces = backend
 	p.stack.Push("keyspaces", 10*time.Second, func(context.Context) error { return backend.Close() })
 	if p.runtime = p.o.Runtime; p.runtime == nil {
 		p.runtime, err = process.New(process.Options{

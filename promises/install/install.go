@@ -41,7 +41,8 @@ type Install struct {
 	Base int       // the port base
 	Log  io.Writer // what serve prints
 
-	Metrics string // host:port of the metrics
+	Metrics   string // host:port of the metrics
+	Keyspaces string // URL of the keyspaces; empty: files in Data
 
 	serve *exec.Cmd
 	ended chan struct{} // closed when serve has ended
@@ -88,6 +89,9 @@ func freeBase(ctx context.Context) (int, error) {
 func (i *Install) Start(ctx context.Context) (link string, err error) {
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), filepath.Join(i.Bin, "provisioner"), "serve",
 		"--data", i.Data, "--web", i.Web, "--metrics", i.Metrics, "--host", "127.0.0.1", "--port-base", strconv.Itoa(i.Base))
+	if i.Keyspaces != "" {
+		cmd.Args = append(cmd.Args, "--keyspaces", i.Keyspaces)
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Stderr = i.Log
 	out, err := cmd.StdoutPipe()

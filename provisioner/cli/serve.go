@@ -53,6 +53,7 @@ func (a *app) serve() *cobra.Command {
 	f.StringVar(&o.Host, "host", "127.0.0.1", "host where providers' ports listen; 0.0.0.0 is every one (BERTH_HOST)")
 	f.IntVar(&o.PortBase, "port-base", 6000, "provider n listens on this plus n (BERTH_PORT_BASE)")
 	f.StringVar(&o.Metrics, "metrics", "", "host:port of metrics for Prometheus, such as 127.0.0.1:9600; empty: none (BERTH_METRICS)")
+	f.StringVar(&o.Keyspaces, "keyspaces", "sqlite", "URL of the keyspaces, such as cassandra://host1,host2?replication=3; sqlite is files in the data directory (BERTH_KEYSPACES)")
 	f.IntVar(&o.NATSPort, "nats-port", 0, "port of the embedded NATS server; 0 is any (BERTH_NATS_PORT)")
 	f.StringVar(&o.Reserve, "disk-reserve", disk.DefaultReserve, "gateways wait while less is free: a share, a size, or the less of both (BERTH_DISK_RESERVE)")
 	f.StringVar(&o.Programs, "programs", a.Programs, "folder of the programs that are run (BERTH_PROGRAMS)")

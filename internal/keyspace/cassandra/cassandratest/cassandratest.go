@@ -197,3 +197,19 @@ func (n *Node) Stop() {
 
 // PID returns the node's process id.
 func (n *Node) PID() int { return n.cmd.Process.Pid }
+
+// Started returns a node of the test's own, which it may kill, and which ends with the test. env is what
+// docker/cassandra/node is told. It skips the test when no node was asked for.
+func Started(tb testing.TB, env ...string) *Node {
+	tb.Helper()
+	Wanted(tb)
+	if *which != "start" {
+		tb.Skip("it kills its node: run it with -cassandra=start")
+	}
+	n := New(tb.TempDir(), env...)
+	if err := n.Start(tb.Context()); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(n.Kill)
+	return n
+}

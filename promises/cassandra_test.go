@@ -1,0 +1,137 @@
+package promises
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"berth/internal/keyspace/cassandra/cassandratest"
+	"berth/internal/metrics"
+)
+
+var (
+	nodeKills = flag.Int("node-kills", 3, "how often the Cassandra node is killed")
+	nodeAway  = flag.Duration("node-away", 30*time.Second, "how long the Cassandra node is away")
+)
+
+// TestOnCassandra is the newcomer's path over a real node: add, send, query, doctor, restart, remove with its data.
+func TestOnCassandra(t *testing.T) {
+	node := cassandratest.Started(t, "SYNC=1000ms")
+	s := sendingOnCassandra(t, node, 5)
+	s.run(func() { s.waitForAcks(5000) })
+	s.checkAll()
+	if out, err := s.install.CLI(t.Context(), "doctor"); err != nil {
+		t.Errorf("doctor: %v\n%s", err, out)
+	}
+	s.waitForEmptyLog()
+	s.install.Stop()
+	ctx, cancel := context.WithTimeout(t.Context(), recovery)
+	defer cancel()
+	if _, err := s.install.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	s.until("all is found after a restart", func(ctx context.Context) error {
+		_, err := s.fleet.Check(ctx, s.api)
+		return err
+	})
+	s.checkAll()
+	s.checkBooks()
+	if out, err := s.install.CLI(ctx, "rm", "provider1", "--purge-data", "--yes"); err != nil {
+		t.Errorf("rm: %v\n%s", err, out)
+	}
+}
+
+// TestAckedIsStoredThroughKillsOfCassandra kills the node by SIGKILL at random moments while gateways send: what it had
+// acknowledged and not synced is written again, so that nothing acknowledged to a gateway is lost.
+func TestAckedIsStoredThroughKillsOfCassandra(t *testing.T) {
+	node := cassandratest.Started(t, "SYNC=1000ms")
+	if *seed == 0 {
+		*seed = rand.Uint64()
+	}
+	t.Logf("%d kills, -seed=%d", *nodeKills, *seed)
+	random := rand.New(rand.NewPCG(*seed, 0))
+	s := sendingOnCassandra(t, node, 20)
+	s.run(func() {
+		for n := range *nodeKills {
+			s.waitForAcks(1000)
+			s.pause(time.Duration(2+random.IntN(6)) * time.Second)
+			node.Kill()
+			before := s.fleet.Stats().Acked
+			s.waitForAcks(1000) // acknowledgements go on without it
+			if err := node.Start(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			took := s.recover()
+			number := random.IntN(s.gateways)
+			result := s.check(number)
+			t.Logf("kill %d: answering again after %v; %d frames acknowledged meanwhile; %d readings of gateway %d acknowledged and found",
+				n+1, took.Round(time.Millisecond), s.fleet.Stats().Acked-before, result.Acked, number)
+		}
+	})
+	s.checkAll()
+	s.waitForEmptyLog() // so that what is compared is what Cassandra has
+	s.checkAll()
+	s.checkBooks()
+}
+
+// TestCassandraAway takes the node away for half a minute: acknowledgements go on all the while, and all of it drains.
+func TestCassandraAway(t *testing.T) {
+	node := cassandratest.Started(t, "SYNC=1000ms")
+	s := sendingOnCassandra(t, node, 20)
+	s.run(func() {
+		s.waitForAcks(1000)
+		node.Stop()
+		begun, longest, last := time.Now(), time.Duration(0), time.Now()
+		for time.Since(begun) < *nodeAway {
+			s.waitForAcks(1)
+			longest = max(longest, time.Since(last))
+			last = time.Now()
+		}
+		t.Logf("away for %v; the longest without an acknowledgement was %v", *nodeAway, longest.Round(time.Millisecond))
+		if err := node.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.recover()
+	})
+	begun := time.Now()
+	s.waitForEmptyLog()
+	t.Logf("all of it is durably in Cassandra %v after the last was sent", time.Since(begun).Round(time.Second))
+	s.checkAll()
+	s.checkBooks()
+}
+
+// sendingOnCassandra is a sending whose keyspaces are on the node.
+func sendingOnCassandra(t *testing.T, node *cassandratest.Node, gateways int) *sending {
+	t.Helper()
+	dir := t.TempDir()
+	return newSending(t, newInstallOn(t, dir, filepath.Join(dir, "var"), "cassandra://"+node.Address), dir, gateways)
+}
+
+// pause lets time pass: when something is killed is left to chance.
+func (s *sending) pause(d time.Duration) {
+	s.t.Helper()
+	select {
+	case <-time.After(d):
+	case <-s.t.Context().Done():
+		s.t.Fatal(s.t.Context().Err())
+	}
+}
+
+// waitForEmptyLog waits until everything is safely in the keyspace, which takes until the next round of tails.
+func (s *sending) waitForEmptyLog() {
+	s.t.Helper()
+	s.patient(3*time.Minute, "the log is drained", func(context.Context) error {
+		series := scrape(s.t, s.install).find(metrics.LogAge, "provider", "provider1") //nolint:contextcheck // it has the test's
+		if series == nil {
+			return fmt.Errorf("there is no %s", metrics.LogAge.Name)
+		}
+		if age := series.GetGauge().GetValue(); age > 0 {
+			return fmt.Errorf("its oldest message came %.0f s ago", age)
+		}
+		return nil
+	})
+}
