@@ -17,6 +17,7 @@ import (
 
 	"berth/internal/api"
 	"berth/internal/credentials"
+	"berth/internal/durable"
 	"berth/provisioner/ports"
 	"berth/schema"
 )
@@ -27,7 +28,7 @@ const webPatience = 5 * time.Second
 
 // lock makes the data directory, and holds it until unlock is called or the process ends.
 func lock(data string) (unlock func() error, err error) {
-	if err := os.MkdirAll(data, 0o700); err != nil {
+	if err := durable.Mkdir(data, 0o700); err != nil {
 		return nil, schema.Errorf(schema.Invalid, "the data directory %s cannot be made", data).
 			WithNext("give another --data, or change the owner of the folder above").WithCause(err)
 	}
@@ -58,7 +59,7 @@ func installID(data string) (string, error) {
 		return "", fmt.Errorf("read the installation's id: %w", err)
 	}
 	fresh := credentials.NewKey("")[:8]
-	if err := os.WriteFile(path, []byte(fresh+"\n"), 0o600); err != nil {
+	if err := durable.WriteFile(path, []byte(fresh+"\n")); err != nil {
 		return "", fmt.Errorf("write the installation's id: %w", err)
 	}
 	return fresh, nil

@@ -209,9 +209,12 @@ func (p *Provisioner) startBus(ctx context.Context, secret []byte) (*bus.Authori
 	if p.house, err = house.Open(ctx, conn, secret); err != nil {
 		return nil, err
 	}
+	if err := authority.SyncStreams(authority.HouseKey()); err != nil {
+		return nil, err
+	}
 	p.healer = &healer{healthy: p.server.Healthy, room: p.disk.Room, revive: p.server.Revive, log: p.o.Logger, after: func(ctx context.Context) error {
 		p.world.Doubt()
-		return conn.PrepareHouse(ctx)
+		return errors.Join(conn.PrepareHouse(ctx), authority.SyncStreams(authority.HouseKey()))
 	}}
 	return authority, nil
 }

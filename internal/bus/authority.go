@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nkeys"
 
+	"berth/internal/durable"
 	"berth/schema"
 )
 
@@ -50,6 +51,8 @@ type Authority struct {
 	mu   sync.Mutex // guards the files and what follows
 	root rootFile
 	feed *Conn // of the system account, on the server that must know of changes; nil while there is none
+	// store is where the embedded server keeps streams, a folder for each account; empty while there is none.
+	store string
 }
 
 type rootFile struct {
@@ -61,7 +64,7 @@ type rootFile struct {
 
 // OpenAuthority reads the authority's keys from dir, or makes them.
 func OpenAuthority(dir string) (*Authority, error) {
-	if err := os.MkdirAll(filepath.Join(dir, "providers"), 0o700); err != nil {
+	if err := durable.Mkdir(filepath.Join(dir, "providers"), 0o700); err != nil {
 		return nil, fmt.Errorf("make the authority's directory: %w", err)
 	}
 	a := &Authority{dir: dir}
@@ -119,6 +122,9 @@ func (a *Authority) ensureRoot() (changed bool, err error) {
 
 // House returns the credentials of the house account's full user.
 func (a *Authority) House() Credentials { return a.root.House.credentials(userProvisioner) }
+
+// HouseKey returns the public key of the house account.
+func (a *Authority) HouseKey() string { return a.root.House.Key.Public }
 
 // Web returns the credentials of the house account's user for web: it reads all records, and writes sessions, links,
 // tokens and services.
@@ -184,7 +190,25 @@ func (a *Authority) Forget(name string) error {
 	if err := os.Remove(a.path(name)); err != nil {
 		return fmt.Errorf("forget the account of %s: %w", name, err)
 	}
-	return syncDir(filepath.Dir(a.path(name)))
+	return durable.Sync(filepath.Dir(a.path(name)))
+}
+
+// SyncStreams makes the streams of an account, by its public key, survive a power cut, the streams that were made before
+// it is called: nats-server syncs what it writes into their folders, but not the folders above, in which it makes them.
+// It does nothing for a server of its own, which keeps its streams elsewhere.
+func (a *Authority) SyncStreams(account string) error {
+	a.mu.Lock()
+	store := a.store
+	a.mu.Unlock()
+	if store == "" {
+		return nil
+	}
+	folder := filepath.Join(store, account)
+	err := durable.Sync(filepath.Dir(filepath.Dir(store)), filepath.Dir(store), store, folder, filepath.Join(folder, "streams"))
+	if err != nil {
+		return fmt.Errorf("keep the streams of account %s: %w", account, err)
+	}
+	return nil
 }
 
 // Feed tells a server of its own, over a connection of the system account, of all accounts, and from now on of every
@@ -205,17 +229,17 @@ func (a *Authority) Feed(system *Conn) error {
 	return nil
 }
 
-func (a *Authority) attach(system *Conn) {
+func (a *Authority) attach(system *Conn, store string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.feed = system
+	a.feed, a.store = system, store
 }
 
 func (a *Authority) detach(system *Conn) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.feed == system {
-		a.feed = nil
+		a.feed, a.store = nil, ""
 	}
 }
 

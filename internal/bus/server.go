@@ -132,7 +132,7 @@ func (s *Server) start(o ServerOptions) error {
 		return fmt.Errorf("connect to the server's own system account: %w", err)
 	}
 	s.system = system
-	s.authority.attach(system)
+	s.authority.attach(system, s.jetstream.StoreDir)
 	return nil
 }
 

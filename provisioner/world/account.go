@@ -23,6 +23,9 @@ func (w *World) createLog(ctx context.Context, p *record.Provider) error {
 	if err := w.prepare(ctx, conn, p); err != nil {
 		return err
 	}
+	if err := w.o.Authority.SyncStreams(account); err != nil {
+		return err
+	}
 	if err := w.follow(ctx, p.Name, conn); err != nil {
 		return err
 	}
