@@ -76,15 +76,19 @@ type claimant struct {
 }
 
 func (c *claimant) try(ctx context.Context) (sequence uint64, err error) {
+	mark, err := c.log.mark(ctx) // a log that begins anew does not begin among what is taken for trimmed
+	if err != nil {
+		return 0, err
+	}
 	last, err := c.log.last(ctx)
 	if err != nil {
 		return 0, err
 	}
-	if last.sequence < c.above {
-		if err := c.log.begin(ctx, c.above+1); err != nil {
+	if above := max(c.above, mark); last.sequence < above {
+		if err := c.log.begin(ctx, above+1); err != nil {
 			return 0, err
 		}
-		last = message{sequence: c.above}
+		last = message{sequence: above}
 	}
 	sequence, err = c.publish(ctx, last, false)
 	if api, ok := errors.AsType[*jetstream.APIError](err); !ok || api.ErrorCode != codeWrongSequence {

@@ -42,7 +42,8 @@ type Log struct {
 	quota atomic.Int64
 	limit atomic.Int64 // see Limit
 
-	trimmed atomic.Uint64 // up to where the last Trim went; the last message stays all the same
+	bucket  atomic.Pointer[Bucket] // of the mark; nil before its first use
+	trimmed atomic.Uint64          // up to where the last Trim went; the last message stays all the same
 }
 
 // LogState is what a log holds.
@@ -143,6 +144,7 @@ func (l *Log) Trim(ctx context.Context, upTo uint64) error {
 	if s.Messages < 2 || first <= s.First {
 		return nil
 	}
+	l.setMark(ctx, first-1)
 	step := max(trimStep/(s.Bytes/s.Messages+1), 1)
 	for at := s.First; at < first; {
 		at = min(at+step, first) // at least 2: 0 would purge everything

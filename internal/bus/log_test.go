@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -141,6 +142,32 @@ func TestOldestKnowsWhatWasTrimmed(t *testing.T) {
 	}
 	if at := oldest(); at.IsZero() || !at.After(begun) {
 		t.Errorf("one message is left, and the oldest came at %v", at)
+	}
+}
+
+// TestReadBeginsBehindATrimThatWasCutShort puts the mark of a trim that leaves everything, as a power cut may: what was to be
+// trimmed is not read, and the next trim removes it.
+func TestReadBeginsBehindATrimThatWasCutShort(t *testing.T) {
+	h := newHouse(t)
+	l := openLog(h, LogOptions{})
+	w, _ := claim(t, l, "one", 0)
+	var last uint64
+	for i := range 9 {
+		if err := w.Append([]byte(strconv.Itoa(i))); err != nil {
+			t.Fatal(err)
+		}
+		last = must(w.Next(t.Context()))(t).Sequence
+	}
+	l.setMark(t.Context(), last-4)
+	l = must(l.conn.OpenLog(t.Context()))(t)
+	if first, data := contents(t, l); first != last-3 || len(data) != 4 {
+		t.Errorf("the log is read from %d on, %d messages; want from %d on, 4", first, len(data), last-3)
+	}
+	if err := l.Trim(t.Context(), last-4); err != nil {
+		t.Fatal(err)
+	}
+	if s := must(l.State(t.Context()))(t); s.First != last-3 {
+		t.Errorf("the next trim leaves the log beginning at %d, want %d", s.First, last-3)
 	}
 }
 

@@ -28,7 +28,7 @@ type readMessage struct {
 }
 
 // Read calls fn with the messages of the log from sequence from up to upTo, in order; the data is fn's. If the log was
-// trimmed beyond from, it begins at the first. Every message is there: for one that the log has lost, because its bytes
+// trimmed beyond from, or a trim was cut short there, it begins behind that. Every message is there: for one that the log has lost, because its bytes
 // have rotted, fn is called with nil. One that is missing because the log was trimmed meanwhile is a Conflict, as is a log
 // that ends before upTo. Read returns fn's error as it is.
 func (l *Log) Read(ctx context.Context, from, upTo uint64, fn func(sequence uint64, data []byte) error) error {
@@ -36,7 +36,11 @@ func (l *Log) Read(ctx context.Context, from, upTo uint64, fn func(sequence uint
 	if err != nil {
 		return err
 	}
-	next := max(from, state.First, 1)
+	mark, err := l.mark(ctx)
+	if err != nil {
+		return fmt.Errorf("find where the log begins: %w", err)
+	}
+	next := max(from, state.First, mark+1)
 	if next > upTo {
 		return nil
 	}

@@ -12,6 +12,7 @@
 //	pipeline (provider)     gateway.<sha256 of name>   GatewayKey
 //	services (provider)     <role>.<instance>          Service, expires unless renewed
 //	episodes (provider)     <role>                     Episodes: what was out of the ordinary, kept by the instance
+//	episodes (provider)     log.trimmed                the sequence up to which the log is trimmed, in decimal: internal/bus
 package record
 
 import (
