@@ -10,8 +10,7 @@ KILLS       ?= 20
 CUTS        ?= 20
 NODE_KILLS  ?= 3
 # The full length of each promise's test; a test's own flags say what they count.
-LENGTHS     ?= -kills=200 -takeovers=40 -slow=1m
-LENGTHS     ?= -kills=200 -cuts=200 -takeovers=40 -histories=5000
+LENGTHS     ?= -kills=200 -cuts=200 -takeovers=40 -histories=5000 -slow=1m
 BENCHTIME   ?= 1s
 FUZZTIME    ?= 10s
 GOLANGCI    := v2.15.0
@@ -58,6 +57,10 @@ promises: build ## every promise at full length: hours
 .PHONY: kill
 kill: build ## the kill test at length: make kill KILLS=500
 	$(GO) test -count=1 -timeout=0 -v -run 'TestAckedIsStoredThroughKills' ./promises -kills=$(KILLS)
+
+.PHONY: powercut
+powercut: build ## the test of power cuts at length, as root: make powercut CUTS=200
+	$(GO) test -count=1 -timeout=0 -v -run 'PowerCuts' ./promises -cuts=$(CUTS)
 
 .PHONY: bench
 bench: build ## print the figures that README quotes, in one run
