@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"berth/internal/metrics"
 	"berth/promises/install"
 )
 
@@ -161,6 +162,14 @@ func found(t *testing.T, in *install.Install, want check) (is check) {
 	})
 	t.Logf("%s %s: %s\n → %s", is.State, is.Name, is.Text, is.Next)
 	return is
+}
+
+// operatorHears checks that whoever operates the installation is told of a state of provider1: by the doctor, whose check
+// fails and says what to do, and by the metrics.
+func operatorHears(t *testing.T, in *install.Install, name, state string) {
+	t.Helper()
+	found(t, in, check{Name: name, Provider: "provider1", State: "fail", Text: state + " since "})
+	scrape(t, in).want(metrics.IngestState, func(v float64) bool { return v == 1 }, "provider", "provider1", "state", state)
 }
 
 // gone waits until the doctor finds nothing wrong by that name.

@@ -56,6 +56,7 @@ func TestSlowNeverSilentWhileTheKeyspaceIsAway(t *testing.T) {
 		if !slices.ContainsFunc(b.Episodes, func(e api.Episode) bool { return e.State == headapi.StateReplaying }) {
 			t.Errorf("the head has memory left: %+v", b.Head)
 		}
+		operatorHears(t, s.install, "keyspace", headapi.StateSlow)
 		unlock()
 		back := time.Now()
 		s.untilState(headapi.StateReady)
@@ -84,6 +85,7 @@ func TestSlowNeverSilentWhenTheLogIsFull(t *testing.T) {
 		if b := s.books(); b.Log.Bytes > b.Log.Quota {
 			t.Errorf("the log holds %d of %d bytes", b.Log.Bytes, b.Log.Quota)
 		}
+		operatorHears(t, s.install, "log", headapi.StateFull)
 		unlock()
 		back := time.Now()
 		s.waitForAcks(100)
@@ -111,6 +113,7 @@ func TestSlowNeverSilentOnAFullDisk(t *testing.T) {
 		begun := time.Now()
 		s.untilState(headapi.StateDisk)
 		s.mustBeSlowed(headapi.StateDisk, begun, lasts, "a disk is nearly full")
+		operatorHears(t, s.install, "disk", headapi.StateDisk)
 		s.startsAgain()
 		if free := disk.Free(); free < 20<<20 {
 			t.Errorf("of the 40 MiB that were free %d bytes are left: gateways were not held", free)
