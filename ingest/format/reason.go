@@ -98,4 +98,7 @@ func outside(at, from, to int64, hint string) *refusal {
 	}
 }
 
-func showTime(at int64) string { return time.Unix(0, at).UTC().Format(time.RFC3339Nano) }
+// showTime is a time that is put into words when it is printed.
+type showTime int64
+
+func (at showTime) String() string { return time.Unix(0, int64(at)).UTC().Format(time.RFC3339Nano) }

@@ -33,6 +33,9 @@ var (
 	errGzip     = schema.Errorf(schema.Invalid, "the body is not what gzip makes")
 )
 
+// errPacked is in the chain of an error that says that a body came whole and cannot be decompressed.
+var errPacked = errors.New("the body cannot be decompressed")
+
 // unzippers keeps the memory of decompressors.
 var unzippers sync.Pool
 
@@ -107,9 +110,9 @@ func (b *body) broken(err error) error {
 	case b.raw.err != nil && !errors.Is(b.raw.err, io.EOF):
 		return errCut.WithCause(err)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF): // the body came whole
-		return errShort.WithCause(err)
+		return errShort.WithCause(errors.Join(errPacked, err))
 	default:
-		return errGzip.WithCause(err)
+		return errGzip.WithCause(errors.Join(errPacked, err))
 	}
 }
 

@@ -170,6 +170,11 @@ func (t *taking) giveUp() {
 	if !t.done {
 		t.l.in.Committer.Count(commit.Counts{FramesGivenUp: 1})
 	}
+	t.drop()
+}
+
+// drop gives back what was not handed over.
+func (t *taking) drop() {
 	if t.rows != nil {
 		commit.GiveRows(t.rows)
 		t.rows = nil

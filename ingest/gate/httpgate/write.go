@@ -75,6 +75,12 @@ func (l *Listener) conclude(ctx context.Context, w http.ResponseWriter, s style,
 	if err == nil && !t.refusedWhole() {
 		err = t.finish(ctx)
 	}
+	if errors.Is(err, errPacked) && t.waiter == nil { // nothing of it was handed over
+		t.drop()
+		t.refuseUnread(err)
+		l.fail(w, s, err)
+		return
+	}
 	if err != nil {
 		t.giveUp()
 		l.fail(w, s, err)
