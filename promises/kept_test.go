@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -18,6 +19,11 @@ import (
 	"berth/internal/api"
 	"berth/promises/install"
 	"berth/schema"
+)
+
+var (
+	feeds  = flag.Int("feeds", 6, "how often ingest is killed while rejects are fed")
+	audits = flag.Int("audits", 2, "how many rounds of kills the audit goes through")
 )
 
 // kept is a provider whose senders are refused.
@@ -46,6 +52,7 @@ func newKept(t *testing.T) *kept {
 func TestAnsweredMeansKept(t *testing.T) {
 	k := newKept(t)
 	old := time.Now().Add(-500 * 24 * time.Hour).Truncate(time.Second)
+	ahead := time.Now().Add(40 * time.Hour).Truncate(time.Second)
 	now := time.Now().Add(-time.Minute).Truncate(time.Millisecond)
 	var sensors []string
 	for i := range 1001 {
@@ -58,6 +65,7 @@ func TestAnsweredMeansKept(t *testing.T) {
 	}{
 		{"a line that cannot be read", "NAK 1 invalid", "is no value", "boiler temperature=warm", nil},
 		{"a time before the retention", "NAK 1 invalid", "the oldest that is kept", fmt.Sprintf("boiler old=1 %d", old.UnixNano()), nil},
+		{"a time too far ahead", "NAK 1 invalid", "the latest that is taken", fmt.Sprintf("boiler ahead=3 %d", ahead.UnixNano()), nil},
 		{"another gateway's name", "NAK 1 forbidden", "may only name itself", "boiler,gateway=other v=7", nil},
 		{"a large frame", "NAK 1 invalid", "is no value", large, nil},
 		{"a body of which a line is bad", "400", "field \"b\" has no value", "m b\n", func() string {
@@ -88,23 +96,30 @@ func TestAnsweredMeansKept(t *testing.T) {
 		}
 		ids[c.name] = r.ID
 	}
-	k.feedEach(ids, old)
+	k.feedEach(ids, old, ahead)
 	k.feedUnderKills()
 }
 
 // feedEach mends the settings and feeds what was refused for them.
-func (k *kept) feedEach(ids map[string]uint64, old time.Time) {
+func (k *kept) feedEach(ids map[string]uint64, old, ahead time.Time) {
 	k.t.Helper()
 	before := ids["a time before the retention"]
 	if fed, err := k.feed(before); err != nil || fed.Removed || fed.Rejected != 1 || !strings.Contains(fed.Reason, "the oldest that is kept") {
 		k.t.Errorf("fed before anything was mended: %+v, %v", fed, err)
 	}
 	arrived := k.one(ids["another gateway's name"]).Time
-	if _, err := k.install.CLI(k.t.Context(), "set", "provider1", "--retention", "600d", "--gateway-tag", "device"); err != nil {
+	if _, err := k.install.CLI(k.t.Context(), "set", "provider1", "--retention", "600d", "--future", "48h", "--gateway-tag", "device",
+		"--sensors-per-gateway", "2000"); err != nil {
 		k.t.Fatal(err)
 	}
+	sent := k.one(ids["too many sensors"]).Time
 	if fed, err := k.feed(before); err != nil || !fed.Removed || fed.Accepted != 1 {
 		k.t.Errorf("fed by the API: %+v, %v", fed, err)
+	}
+	for name, accepted := range map[string]uint64{"a time too far ahead": 1, "too many sensors": 1001} {
+		if fed, err := k.feed(ids[name]); err != nil || !fed.Removed || fed.Accepted != accepted {
+			k.t.Errorf("%s, fed by the API: %+v, %v", name, fed, err)
+		}
 	}
 	k.feedByPage(ids["another gateway's name"])
 	out, err := k.install.CLI(k.t.Context(), "rejects", "feed", "provider1", fmt.Sprint(ids["a body with a time that will be good"]))
@@ -114,7 +129,7 @@ func (k *kept) feedEach(ids map[string]uint64, old time.Time) {
 	for sensor, want := range map[string]struct {
 		value float64
 		at    time.Time
-	}{"boiler.old": {1, old}, "m.old": {2, old}, "boiler.v,gateway=other": {7, arrived}} {
+	}{"boiler.old": {1, old}, "boiler.ahead": {3, ahead}, "many.s1000": {1000, sent}, "m.old": {2, old}, "boiler.v,gateway=other": {7, arrived}} {
 		got := k.readings("own", sensor)
 		if len(got) != 1 || got[0].Value.Float() != want.value || got[0].Nanos != strconv.FormatInt(want.at.UnixNano(), 10) {
 			k.t.Errorf("%s is %+v, want %v at %v", sensor, got, want.value, want.at)
@@ -148,9 +163,9 @@ func (k *kept) feedByPage(id uint64) {
 // feedUnderKills has hundreds of frames without times refused, mends the setting, and kills ingest while they are fed.
 func (k *kept) feedUnderKills() {
 	k.t.Helper()
-	frames, kills := 300, 6
+	frames, kills := 120+25*(*feeds), *feeds
 	if testing.Short() {
-		frames, kills = 60, 2
+		frames, kills = 120, 2
 	}
 	if _, err := k.install.CLI(k.t.Context(), "set", "provider1", "--gateway-tag", ""); err != nil {
 		k.t.Fatal(err)
@@ -399,7 +414,7 @@ func (k *kept) readings(gateway, sensor string) []api.Reading {
 	}
 	k.until("a complete answer comes", func() error {
 		answer.Readings = nil
-		path := "/gateways/" + gateway + "/readings?from=now-90w&to=now&sensor=" + url.QueryEscape(sensor)
+		path := "/gateways/" + gateway + "/readings?from=now-90w&to=" + strconv.FormatInt(time.Now().Add(48*time.Hour).UnixMilli(), 10) + "&sensor=" + url.QueryEscape(sensor)
 		if err := k.ask(http.MethodGet, path, &answer); err != nil {
 			return err
 		}

@@ -180,7 +180,7 @@ func printSettings(w io.Writer, s control.Settings) {
 	if tag == "" {
 		tag = "gateway, else host"
 	}
-	say(w, "gateway tag\t%s\nattribute tags\t%s\nretention\t%s\ntimezone\t%s\n", tag, strings.Join(s.AttributeTags, ", "), s.Retention, s.Timezone)
+	say(w, "gateway tag\t%s\nattribute tags\t%s\nretention\t%s\nfuture\t%s\ntimezone\t%s\n", tag, strings.Join(s.AttributeTags, ", "), s.Retention, s.Future, s.Timezone)
 	printLimits(w, s.Limits)
 }
 
@@ -299,9 +299,9 @@ func (a *app) restart() *cobra.Command {
 
 func (a *app) set() *cobra.Command {
 	var (
-		tag, retention, timezone string
-		attributes               []string
-		dropLog                  uint64
+		tag, retention, future, timezone string
+		attributes                       []string
+		dropLog                          uint64
 	)
 	cmd := &cobra.Command{
 		Use: "set <provider>", Short: "Change a provider's settings; they are live within a second", Args: args(1), ValidArgsFunction: a.names,
@@ -316,6 +316,9 @@ func (a *app) set() *cobra.Command {
 			}
 			if given("retention") {
 				change.Retention = &retention
+			}
+			if given("future") {
+				change.Future = &future
 			}
 			if given("timezone") {
 				change.Timezone = &timezone
@@ -346,6 +349,7 @@ func (a *app) set() *cobra.Command {
 	f.StringVar(&tag, "gateway-tag", "", "the tag that names the gateway; empty: gateway, else host")
 	f.StringSliceVar(&attributes, "attribute-tags", nil, "tags that are kept with the gateway, such as site,model")
 	f.StringVar(&retention, "retention", "", "how long readings are kept, such as 400d")
+	f.StringVar(&future, "future", "", "how far ahead of now a reading's time may lie, such as 24h")
 	f.StringVar(&timezone, "timezone", "", "IANA name, such as Europe/Berlin")
 	f.Uint64Var(&dropLog, "drop-log", 0, "give up what a log holds that ends at this message, before what the keyspace has")
 	addLimits(f)

@@ -252,6 +252,13 @@ func (c SettingsChange) apply(s *record.Settings) error {
 			s.AttributeTags = nil
 		}
 	}
+	if c.Future != nil {
+		d, err := ParseRetention(*c.Future)
+		if err != nil {
+			return err
+		}
+		s.Future = d
+	}
 	if c.Retention != nil {
 		d, err := ParseRetention(*c.Retention)
 		if err != nil {
@@ -291,7 +298,7 @@ func settings(s record.Settings) Settings {
 	if tags == nil {
 		tags = []string{}
 	}
-	return Settings{GatewayTag: s.GatewayTag, AttributeTags: tags, Retention: FormatRetention(s.Retention), Timezone: s.Timezone, Limits: s.Limits}
+	return Settings{GatewayTag: s.GatewayTag, AttributeTags: tags, Retention: FormatRetention(s.Retention), Future: FormatRetention(s.Future), Timezone: s.Timezone, Limits: s.Limits}
 }
 
 // Reachable returns a host that a program of this machine can reach what listens on host at.

@@ -89,6 +89,7 @@ type Settings struct {
 	GatewayTag    string        `json:"gateway_tag"`
 	AttributeTags []string      `json:"attribute_tags"`
 	Retention     string        `json:"retention"` // "400d"
+	Future        string        `json:"future"`    // how far ahead of now a reading's time may lie
 	Timezone      string        `json:"timezone"`
 	Limits        record.Limits `json:"limits"`
 }
@@ -98,6 +99,7 @@ type SettingsChange struct {
 	GatewayTag    *string   `json:"gateway_tag,omitempty"`
 	AttributeTags *[]string `json:"attribute_tags,omitempty"`
 	Retention     *string   `json:"retention,omitempty"`
+	Future        *string   `json:"future,omitempty"`
 	Timezone      *string   `json:"timezone,omitempty"`
 	DropLog       *uint64   `json:"drop_log,omitempty"`
 

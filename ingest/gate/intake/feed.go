@@ -20,6 +20,9 @@ type Again struct {
 // Feed takes in what was refused before. It counts as a frame of its own. The report says what is refused still; only an
 // error leaves it unknown whether the log has the rest.
 func (in *Intake) Feed(ctx context.Context, a *Again) (format.Report, error) {
+	if full := in.Full(); full != nil {
+		return format.Report{}, full
+	}
 	keys := in.Keys()
 	id, err := keys.sender(a.Gateway, a.Relay)
 	if err != nil {
