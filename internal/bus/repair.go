@@ -104,14 +104,17 @@ func writeSynced(path string, data []byte) error {
 }
 
 // sift parts a file's bytes into stretches of good records and rotten bytes between them. What follows the last good
-// record is not rotten but torn: it was being written, and is left to the server. A file without any good record is left
-// alone too: it may be of another kind.
+// record is not rotten but torn, and so is what was never written while what follows it was: it was under way when the
+// power went, and is left to the server with all behind it. A file without any good record is left alone too: it may be of
+// another kind.
 func sift(data []byte, name string) (good, rotten [][]byte) {
 	key := sha256.Sum256([]byte(name))
 	begin, bad := 0, -1 // of the good stretch, and of the rotten bytes after it
 	for at := 0; at+recordHead+recordChecksum <= len(data); {
 		length := goodRecord(data[at:], key[:])
 		switch {
+		case length > 0 && bad >= 0 && torn(data[bad:at]):
+			return append(good, data[begin:]), rotten
 		case length > 0 && bad >= 0:
 			good, rotten = append(good, data[begin:bad]), append(rotten, data[bad:at])
 			begin, bad = at, -1
@@ -126,6 +129,12 @@ func sift(data []byte, name string) (good, rotten [][]byte) {
 		}
 	}
 	return append(good, data[begin:]), rotten
+}
+
+// torn reports whether some of the bytes were never written: those are zeros.
+func torn(data []byte) bool {
+	zeros := make([]byte, 512)
+	return bytes.HasPrefix(data, zeros[:recordChecksum]) || bytes.HasSuffix(data, zeros[:recordChecksum]) || bytes.Contains(data, zeros)
 }
 
 // goodRecord returns the length of the record that data begins with, 0 if it begins with none.

@@ -176,6 +176,13 @@ func TestTornRecordIsLeftToTheServer(t *testing.T) {
 			t.Fatalf("with %d bytes of another record %d stretches are good and %d rotten", n, len(good), len(rotten))
 		}
 	}
+	for n := range len(whole) - 7 {
+		data := slices.Concat(whole, whole, whole)
+		clear(data[len(whole)+n : 2*len(whole)])
+		if good, rotten := sift(data, "LOG-1"); len(rotten) > 0 || len(good) != 1 {
+			t.Fatalf("with a record of which %d bytes were written %d stretches are good and %d rotten", n, len(good), len(rotten))
+		}
+	}
 	headers := recordHead + len(logSubject) // their length is outside the checksum: a batch's own checksum finds it
 	for i := range 8 * len(whole) {
 		if headers <= i/8 && i/8 < headers+4 {
