@@ -34,6 +34,7 @@ type gatewayRow struct {
 	LastSeen   time.Time
 	Sensors    int
 	Attributes []attribute
+	Ahead      time.Duration // its clock is so far ahead; 0: not known to be
 }
 
 type attribute struct{ Name, Value string }
@@ -93,6 +94,7 @@ func (w *Web) gatewaysPage(rw http.ResponseWriter, r *http.Request) error {
 
 func rowOf(provider string, g *api.Gateway) gatewayRow {
 	row := gatewayRow{Name: g.Name, Path: gatewayPath(provider, g.Name), State: g.State, Sensors: g.Sensors, Attributes: attributesOf(g)}
+	row.Ahead = time.Duration(g.ClockAhead * float64(time.Second))
 	if g.LastSeen != nil {
 		row.LastSeen = *g.LastSeen
 	}

@@ -139,6 +139,18 @@ func (f *frame) Ago(t time.Time) string {
 	}
 }
 
+// Ahead says how far a gateway's clock is ahead.
+func (f *frame) Ahead(d time.Duration) string {
+	switch {
+	case d < time.Hour:
+		return f.T("clock.minutes", "n", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return f.T("clock.hours", "n", int(d.Hours()))
+	default:
+		return f.T("clock.days", "n", int(d.Hours()/24))
+	}
+}
+
 // Count writes a whole number with thin spaces between groups of three digits.
 func (f *frame) Count(n uint64) string {
 	s := strconv.FormatUint(n, 10)

@@ -320,6 +320,32 @@ func TestGatewayPageKeepsItsRange(t *testing.T) {
 	}
 }
 
+func TestAGatewayWhoseClockIsAheadIsNamedOnItsPages(t *testing.T) {
+	h := newHouse(t)
+	r := h.reports["north"]
+	row := `{"name":"crane","state":"online","last_seen":"2026-11-21T10:00:00Z","sensors":1,"attributes":{},"clock_ahead_seconds":%d}`
+	b := h.signedIn(record.Admin, "north")
+	for seconds, want := range map[int][2]string{
+		180: {"clock 3 min ahead", "时钟快 3 分钟"}, 3 * 3600: {"clock 3 h ahead", "时钟快 3 小时"}, 72 * 3600: {"clock 3 days ahead", "时钟快 3 天"},
+	} {
+		one := fmt.Sprintf(row, seconds)
+		r.answer("/gateways", `{"gateways":[`+one+`],"complete":true}`)
+		r.answer("/gateways/crane", one)
+		for n, language := range []string{"en", "zh"} {
+			for _, path := range []string{"/providers/north", "/providers/north/gateways/crane"} {
+				a := b.do(http.MethodGet, path, "", map[string]string{"Accept": "text/html", "Accept-Language": language})
+				if !strings.Contains(a.body, want[n]) {
+					t.Errorf("%s in %s lacks %q", path, language, want[n])
+				}
+			}
+		}
+	}
+	r.answer("/gateways/crane", strings.ReplaceAll(fmt.Sprintf(row, 0), `,"clock_ahead_seconds":0`, ""))
+	if a := b.get("/providers/north/gateways/crane"); a.status != 200 || strings.Contains(a.body, " ahead<") {
+		t.Error("a clock that is right is named")
+	}
+}
+
 func TestFirstReading(t *testing.T) {
 	h := newHouse(t)
 	r := h.reports["north"]

@@ -51,7 +51,7 @@ type Head struct {
 	followed  uint64
 	committed uint64        // that Follow was given
 	moved     chan struct{} // closed when followed or live changes; nil when nobody waits
-	upTo      int64         // arrival of the newest batch followed, ns
+	upTo      int64         // arrival of the newest batch followed, ns; its clock may have been put back since the one before
 	live      bool
 	reason    string  // why it is not live
 	ahead     []taken // the newest batches that Follow was given while the head is not live, without a gap
@@ -167,7 +167,9 @@ func (h *Head) apply(seq uint64, created int64, rows *batch.Rows) {
 		}
 	}
 	h.followed = seq
-	h.upTo = max(h.upTo, created)
+	if created != 0 { // a message that cannot be read does not say
+		h.upTo = created
+	}
 	h.move()
 	if h.bytes-h.closing > h.soft() {
 		signal(h.wake)

@@ -200,7 +200,7 @@ func (w *world) send(rows ...row) (seq uint64) {
 			}
 		}
 	}
-	h := &batch.Header{Kind: batch.Data, Claim: "c", Created: w.clock.UnixNano()}
+	h := &batch.Header{Kind: batch.Data, Claim: "c", Created: w.clock.Add(w.jump).UnixNano()}
 	seq = w.log.append(w.encoder.Encode(nil, h, b))
 	w.head.Follow(seq, h, b)
 	return seq

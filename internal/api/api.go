@@ -66,7 +66,12 @@ type Gateway struct {
 	Interval   float64           `json:"interval_seconds"` // usual time between frames; 0: not known yet
 	Sensors    int               `json:"sensors"`
 	Attributes map[string]string `json:"attributes"`
+	ClockAhead float64           `json:"clock_ahead_seconds,omitempty"` // its clock is at least so far ahead of ours; see [ClockTolerance]
 }
+
+// ClockTolerance is how long after its arrival a reading may seem to be measured before the gateway's clock is called
+// wrong. A clock that is slow cannot be told from readings that come late, which are welcome.
+const ClockTolerance = 2 * time.Minute
 
 // Gateways is a page of gateways in byte order of their names.
 type Gateways struct {

@@ -147,8 +147,21 @@ func (e *Engine) gateway(entry *catalog.Entry) api.Gateway {
 		g.LastSeen = new(e.Clock().Time(entry.LastSeen))
 		g.FirstSeen = new(e.Clock().Time(entry.FirstSeen))
 	}
+	if ahead := clockAhead(entry); ahead > api.ClockTolerance {
+		g.ClockAhead = ahead.Seconds()
+	}
 	g.State = api.StateOf(e.now(), last, time.Duration(entry.Interval))
 	return g
+}
+
+// clockAhead returns by how much the newest reading of a gateway was measured after the last of its frames arrived, and so
+// after its own did: its clock is ahead of ours by at least that.
+func clockAhead(entry *catalog.Entry) time.Duration {
+	ahead := time.Duration(0)
+	for i := range entry.Latest {
+		ahead = max(ahead, time.Duration(entry.Latest[i].Time-entry.LastSeen))
+	}
+	return ahead
 }
 
 // entry returns all that is known of a gateway, or NotFound.

@@ -213,6 +213,24 @@ func TestGatewaysComeInPagesFromEverywhere(t *testing.T) {
 	}
 }
 
+// A gateway whose newest reading was measured after its last frame arrived has a clock that is ahead; one that is late has
+// not, however late it is.
+func TestAGatewayWhoseClockIsAheadIsNamed(t *testing.T) {
+	w := newWorld(t)
+	for ahead, want := range map[time.Duration]float64{
+		-48 * time.Hour: 0, 0: 0, api.ClockTolerance: 0, api.ClockTolerance + time.Second: 121, 5 * time.Hour: 18_000,
+	} {
+		e := &catalog.Entry{Gateway: "clock", FirstSeen: 1, LastSeen: now.Add(-time.Hour).UnixNano()}
+		e.Observe("a", e.LastSeen-int64(day), schema.BoolValue(true), position(0))
+		e.Observe("b", e.LastSeen+int64(ahead), schema.BoolValue(true), position(1))
+		w.head.entries = []*catalog.Entry{e}
+		page, err := w.engine.Gateways(w.ctx, GatewaysRequest{Search: "clock"})
+		if err != nil || len(page.Gateways) != 1 || page.Gateways[0].ClockAhead != want {
+			t.Errorf("a newest reading %v after the last frame: %+v, %v, want %v ahead", ahead, page, err, want)
+		}
+	}
+}
+
 func TestSeriesRefusesWhatCannotBeAsked(t *testing.T) {
 	w := newWorld(t)
 	good := SeriesRequest{Gateway: testGateway, Sensors: []string{"a"}, From: now.Add(-time.Hour), To: now}
