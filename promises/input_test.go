@@ -338,7 +338,11 @@ func TestStrangersCostLittle(t *testing.T) {
 
 	quiet := i.atRest(pid)
 	idleFrom, idleHouse := time.Now(), lookAt(t, house)
-	<-time.After(3 * time.Second) // what the house writes with nobody there
+	pause := 3 * time.Second
+	if testing.Short() {
+		pause = time.Second
+	}
+	<-time.After(pause) // what the house writes with nobody there
 	idle := float64(lookAt(t, house).written-idleHouse.written) / time.Since(idleFrom).Seconds()
 
 	begun, start, startHouse, files, books := time.Now(), lookAt(t, pid), lookAt(t, house), i.fileSizes(), i.books()
@@ -391,7 +395,7 @@ func TestStrangersCostLittle(t *testing.T) {
 
 	stop = i.healthy("during")
 	s, _ = comeStrangers(t, i.provider.Address(), n)
-	<-time.After(3 * time.Second) // the time that is measured
+	<-time.After(pause) // the time that is measured
 	during := stop()
 	s.leave()
 	t.Logf("a healthy gateway's acknowledgements: p50 %v, p99 %v without strangers, p50 %v, p99 %v with them", before.P50, before.P99, during.P50, during.P99)
