@@ -66,6 +66,19 @@ test("the admin sends the printed first reading and sees it on a live chart", as
   await page.locator("#first.bad .reason").first().waitFor();
   await shot(page, "4-refused");
 
+  // It is kept, to be downloaded, and fed again: what is not mended is refused still.
+  await page.goto(`${berth.origin}/providers/provider1/rejects`);
+  const bytes = await page.request.get(berth.origin + await page.getByRole("link", { name: "Download" }).first().getAttribute("href"));
+  assert.equal(await bytes.text(), "boiler temperature=warm");
+  await page.getByRole("button", { name: "Feed again" }).first().click();
+  await page.locator("#fed.bad").waitFor();
+  assert.match(await page.locator("#fed").textContent(), /0 readings were stored, 1 are refused still/);
+  await shot(page, "4-fed-again");
+  await page.getByRole("button", { name: "Remove" }).first().click();
+  await page.getByText("Nothing was refused.").waitFor();
+  await page.goto(`${berth.origin}/providers/provider1/connect`);
+  await page.getByText("Waiting for the first frame").waitFor();
+
   // What is printed works as it stands.
   const paste = printed(snippet);
   assert.match(await send(paste.port, paste.bytes), /^OK\r?\nACK 1\r?\n$/);
