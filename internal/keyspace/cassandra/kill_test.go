@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -74,7 +75,7 @@ func missing(t *testing.T, r keyspace.Reader, n int) (blocks int) {
 // second. With the minute, what it acknowledged is lost, and nothing of it was reported durable. With the second, what
 // was lost is written again, and what is reported durable outlives the next kill at that very moment.
 func TestKilledNode(t *testing.T) {
-	const writes = 300
+	const atLeast = 300
 	n := cassandratest.Started(t, "SYNC=60000ms")
 	b := openAt(t, n)
 	if err := b.Create(t.Context(), "killed"); err != nil {
@@ -85,20 +86,24 @@ func TestKilledNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.Close()
-	var last keyspace.Receipt
-	for i := range writes / 3 {
-		if _, err = w.Write(t.Context(), numbered(i)); err != nil {
-			t.Fatal(err)
+	// Writes follow each other until the kill, so that the last ones cannot be in the commit log.
+	var acked atomic.Int64
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			if _, err := w.Write(context.WithoutCancel(t.Context()), numbered(int(acked.Load()))); err != nil {
+				return
+			}
+			acked.Add(1)
 		}
-	}
-	var burst keyspace.Changes // so many in a moment that the node cannot have noted all of them in its commit log
-	for i := writes / 3; i < writes; i++ {
-		c := numbered(i)
-		burst.Marks, burst.Blocks, burst.Gateways = append(burst.Marks, c.Marks...), append(burst.Blocks, c.Blocks...), append(burst.Gateways, c.Gateways...)
-	}
-	if last, err = w.Write(t.Context(), &burst); err != nil {
-		t.Fatal(err)
-	}
+	}()
+	patiently(t, "write", func(context.Context) error {
+		if n := acked.Load(); n < atLeast {
+			return fmt.Errorf("%d of %d", n, atLeast)
+		}
+		return nil
+	})
 	if d, err := w.Durable(t.Context()); err != nil || d != 0 {
 		t.Errorf("at once %d are durable, %v", d, err)
 	}
@@ -110,7 +115,10 @@ func TestKilledNode(t *testing.T) {
 	}
 	n.Env = []string{"SYNC=1000ms"}
 	restart()
-	if lost := missing(t, w, writes); lost == 0 {
+	<-ended
+	writes := int(acked.Load())
+	last := keyspace.Receipt(writes)
+	if lost := missing(t, w, writes); lost < 1 {
 		t.Error("the kill lost nothing: the test shows nothing")
 	} else {
 		t.Logf("of %d acknowledged blocks the kill lost %d", writes, lost)
@@ -127,14 +135,14 @@ func TestKilledNode(t *testing.T) {
 		t.Errorf("it was reported durable after %v, before three periods", took)
 	}
 	restart()
-	if lost := missing(t, w, writes); lost != 0 {
+	if lost := missing(t, w, writes); lost > 0 { // the write that was killed may be there too
 		t.Errorf("of %d durable blocks the kill lost %d", writes, lost)
 	}
 	for i := range 10 {
 		patiently(t, "read rows", func(ctx context.Context) error {
 			g, err := w.Gateway(ctx, fmt.Sprintf("g%02d", i))
-			if want := fmt.Sprintf("tail %d", writes-10+i); err == nil && string(g.Tail) != want {
-				t.Errorf("the row of %s has %q, want %q", g.Name, g.Tail, want)
+			if newest := uint64(writes - 9); err == nil && g.Position.Sequence < newest {
+				t.Errorf("the row of %s is that of write %d, want one of %d or later", g.Name, g.Position.Sequence, newest)
 			}
 			return err
 		})
@@ -143,7 +151,7 @@ func TestKilledNode(t *testing.T) {
 	patiently(t, "look for marks", func(ctx context.Context) error {
 		return w.Unrolled(ctx, 1<<62, func(keyspace.RollupKey) bool { unrolled++; return true })
 	})
-	if unrolled != writes {
+	if unrolled < writes {
 		t.Errorf("%d of %d marks are there", unrolled, writes)
 	}
 }
