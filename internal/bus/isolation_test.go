@@ -299,8 +299,8 @@ func TestAPipelineChangesNothingOfItsOwnAccount(t *testing.T) {
 
 // TestRepliesReachOnlyTheOwnAccount is what NATS does not refuse: a reply subject is not checked against the sender's
 // permissions, so a pipeline can have the server's answer put where it may not publish itself, within its own account. It
-// must not be carried out as a request of the API, and nothing of it leaves the account. (It can overwrite its own record so,
-// which harms its own provider alone: nothing of the house reads a pipeline's record back.)
+// must not be carried out as a request of the API, and nothing of it leaves the account. (It can overwrite the records of
+// its own account so, which harms its own provider alone.)
 func TestRepliesReachOnlyTheOwnAccount(t *testing.T) {
 	n := newNeighbours(t)
 	for _, c := range []struct {
