@@ -20,7 +20,7 @@ import (
 	"berth/promises/install"
 )
 
-var neighbourPhase = flag.Duration("neighbour", 4*time.Second, "how long each trouble of the neighbour lasts")
+var neighbourPhase = flag.Duration("neighbour", 3*time.Second, "how long each trouble of the neighbour lasts")
 
 // street is two providers of one installation: alpha, who has every trouble, and beta, who must not notice.
 type street struct {
@@ -31,6 +31,8 @@ type street struct {
 	apis        map[string]gateways.API
 	phase       time.Duration
 	quiet       time.Duration // beta's p99 without any trouble
+
+	old *gateways.Fleet // of alpha, whose readings lie in a month
 }
 
 // TestOneProviderCannotHurtAnother: alpha sends at far more than ten times its limits, crashes again and again, fills its
@@ -282,7 +284,9 @@ func (s *street) fill(ctx context.Context) {
 	soon(s.t, "alpha takes readings again", func() bool { return f.Stats().Acked > acked })
 	stop()
 	all.Wait()
+	s.set("--log-bytes", "1GiB", "--readings-per-second", "20k")
 	s.good("through its full log", f)
+	s.old = f
 }
 
 // hold locks alpha's files, as something that hangs would.
@@ -344,20 +348,39 @@ func (s *street) overwrite(file string, at int64, with []byte) (before []byte) {
 	return before
 }
 
+// checkpoint moves what was written from a file's write-ahead log into the file.
+func (s *street) checkpoint(file string) {
+	s.t.Helper()
+	db, err := sql.Open("sqlite", file+"?_pragma=busy_timeout(10000)")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(s.t.Context(), "PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+		s.t.Fatalf("checkpoint %s: %v", file, err)
+	}
+}
+
 // damageMonths overwrites pages of alpha's months while it runs, and has it start again on them. What it acknowledges from
 // then on is found all the same.
 func (s *street) damageMonths(ctx context.Context) {
+	pages := 0
 	for _, file := range s.files() {
 		if strings.HasSuffix(file, "catalog.db") {
 			continue
 		}
+		s.checkpoint(file)
 		info, err := os.Stat(file)
 		if err != nil {
 			s.t.Fatal(err)
 		}
 		for at := int64(4096); at+4096 <= info.Size(); at += 2 * 4096 { // every other page, never the first
 			s.overwrite(file, at+64, slices.Repeat([]byte("rot!"), 500))
+			pages++
 		}
+	}
+	if pages < 10 {
+		s.t.Fatalf("only %d pages could be damaged", pages)
 	}
 	s.restart()
 	f := s.fleet(s.alpha, gateways.Options{Prefix: "after-damage", Gateways: 4, PerFrame: 50, Window: 4, Step: time.Second, Start: time.Now().Add(-time.Hour * 40)})
@@ -366,7 +389,13 @@ func (s *street) damageMonths(ctx context.Context) {
 		s.t.Error("on damaged months alpha takes nothing")
 	}
 	s.good("on damaged months", f)
-	s.t.Logf("alpha: %s", s.told())
+	var says []string
+	soon(s.t, "alpha's state says what is wrong, and since when", func() bool {
+		_ = s.old.CheckGateway(s.t.Context(), s.apis["alpha"], 0, new(gateways.Result)) // somebody asks for what was damaged
+		says = s.says()
+		return slices.ContainsFunc(says, func(text string) bool { return strings.Contains(text, "damaged") })
+	})
+	s.t.Logf("alpha: %q", says)
 }
 
 // damageCatalog overwrites the head of alpha's catalog, without which its ingest cannot start, and mends it.
@@ -381,7 +410,7 @@ func (s *street) damageCatalog(ctx context.Context) {
 	var told string
 	soon(s.t, "alpha's state says what is wrong", func() bool {
 		told = s.told()
-		return strings.Contains(told, "degraded") && strings.Contains(told, "ingest")
+		return strings.Contains(told, "degraded") && strings.Contains(told, "catalog.db is damaged") && strings.Contains(told, " since ")
 	})
 	s.t.Logf("alpha: %s", told)
 	<-ctx.Done()
@@ -413,4 +442,28 @@ func (s *street) told() string {
 		s.t.Fatal(err)
 	}
 	return p.State + ": " + p.Detail
+}
+
+// says is what alpha's instances say of themselves that is not as it should be.
+func (s *street) says() (all []string) {
+	s.t.Helper()
+	out, err := s.in.CLI(s.t.Context(), "show", "alpha", "-o", "json")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var p struct {
+		Instances []struct {
+			Says, Detail string
+			Since        *time.Time
+		}
+	}
+	if err := json.Unmarshal(out, &p); err != nil {
+		s.t.Fatal(err)
+	}
+	for _, i := range p.Instances {
+		if i.Since != nil {
+			all = append(all, fmt.Sprintf("%s since %s: %s", i.Says, i.Since.Format(time.RFC3339), i.Detail))
+		}
+	}
+	return all
 }

@@ -70,6 +70,8 @@ func (s *Server) view(p *record.Provider, steps []plan.Step, actual plan.World) 
 		shown := Instance{Instance: i, Address: says.Address, Says: says.State, Detail: says.Detail}
 		if !says.Since.IsZero() {
 			shown.Since = &says.Since
+		} else if len(says.Episodes) > 0 { // it does its work, and has something to say
+			shown.Since = &says.Episodes[0].From
 		}
 		v.Instances = append(v.Instances, shown)
 	}

@@ -173,7 +173,14 @@ func planUnit(u Unit, state State, p record.Provider, now time.Time) []Step {
 		start.Why = fmt.Sprintf("it ended at %s: %s", i.Ended.UTC().Format(time.TimeOnly), i.Reason)
 		if until := RestartAt(i); i.Hash == u.Hash() && now.Before(until) {
 			wait.Until = until
-			wait.Why = fmt.Sprintf("to start %s again: it ended %d times soon after its start, last by %s", u.Role, i.Failures, i.Reason)
+			since := ""
+			if !i.Failing.IsZero() {
+				since = " since " + i.Failing.UTC().Format("2006-01-02 15:04:05 MST")
+			}
+			wait.Why = fmt.Sprintf("to start %s again: it ended %d times soon after its start%s, last by %s", u.Role, i.Failures, since, i.Reason)
+			if i.Error != "" {
+				wait.Why += ": " + i.Error
+			}
 			return []Step{wait}
 		}
 	}

@@ -45,7 +45,9 @@ type Instance struct {
 	Started  time.Time `json:"started"`
 	Ended    time.Time `json:"ended,omitzero"`
 	Reason   string    `json:"reason,omitempty"` // why it ended: "exit status 2", "signal: killed"
+	Error    string    `json:"error,omitempty"`  // what it said last, when it ended by itself since it could not go on
 	Failures int       `json:"failures"`         // ends in a row that came soon after the start, this one included
+	Failing  time.Time `json:"failing,omitzero"` // when the first of them was
 }
 
 // LogOptions say which part of an instance's output is asked for.

@@ -3,6 +3,7 @@ package process
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -32,7 +33,11 @@ type logFile struct {
 	file   *os.File   // nil: closed, or could not be opened
 	size   int64
 	closed bool
+	last   []byte // the end of what was written last
 }
+
+// lastMost is how much of the end of a log is remembered, in bytes.
+const lastMost = 4 << 10
 
 func openLog(path string, most int64) (*logFile, error) {
 	l := &logFile{path: path, most: most}
@@ -59,6 +64,7 @@ func (l *logFile) open() error {
 func (l *logFile) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.last = append(l.last[:0], p[max(0, len(p)-lastMost):]...)
 	if l.file == nil && !l.closed {
 		_ = l.open() // the disk may have room again
 	}
@@ -73,6 +79,18 @@ func (l *logFile) Write(p []byte) (int, error) {
 		l.size += int64(n)
 	}
 	return len(p), nil
+}
+
+// lastError returns the error that the instance's last line tells, in its log's schema; empty when it tells none.
+func (l *logFile) lastError() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	lines := bytes.Split(bytes.TrimSpace(l.last), []byte{'\n'})
+	var line struct{ Level, Error string }
+	if json.Unmarshal(lines[len(lines)-1], &line) != nil || line.Level != "ERROR" {
+		return ""
+	}
+	return line.Error
 }
 
 // rotate begins a new file; what is older than the kept ones goes.

@@ -99,7 +99,7 @@ func (r *Runtime) Changes() <-chan struct{} { return r.changes }
 func (r *Runtime) Start(ctx context.Context, s runtime.Spec) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	failures := 0
+	failures, failing := 0, time.Time{}
 	if old := r.children[s.Name]; old != nil {
 		switch {
 		case old.instance.State == runtime.Running && old.instance.Hash == s.Hash:
@@ -107,7 +107,7 @@ func (r *Runtime) Start(ctx context.Context, s runtime.Spec) error {
 		case old.instance.State == runtime.Running:
 			return schema.Errorf(schema.Conflict, "%s runs already, of another spec", s.Name)
 		case old.instance.Hash == s.Hash:
-			failures = old.instance.Failures
+			failures, failing = old.instance.Failures, old.instance.Failing
 		}
 	}
 	if r.closed {
@@ -117,7 +117,7 @@ func (r *Runtime) Start(ctx context.Context, s runtime.Spec) error {
 	if err != nil {
 		return err
 	}
-	c.instance.Failures = failures
+	c.instance.Failures, c.instance.Failing = failures, failing
 	r.children[s.Name] = c
 	return nil
 }
@@ -200,16 +200,23 @@ func (r *Runtime) watch(c *child, s runtime.Spec, log *logFile) {
 	if c.cmd.ProcessState == nil {
 		reason = err.Error()
 	}
+	said := ""
+	if c.cmd.ProcessState.ExitCode() > 0 { // one that was killed did not say why
+		said, _, _ = strings.Cut(log.lastError(), "\n")
+	}
 	// Whatever it may have started itself goes with it.
 	_ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL)
 	log.note("ended", s, c.cmd.Process.Pid, reason)
 	r.mu.Lock()
 	i := &c.instance
-	i.State, i.Ended, i.Reason, i.PID = runtime.Ended, time.Now(), reason, 0
-	if i.Ended.Sub(i.Started) < Steady {
-		i.Failures++
-	} else {
-		i.Failures = 0
+	i.State, i.Ended, i.Reason, i.Error, i.PID = runtime.Ended, time.Now(), reason, said, 0
+	switch {
+	case i.Ended.Sub(i.Started) >= Steady:
+		i.Failures, i.Failing = 0, time.Time{}
+	default:
+		if i.Failures++; i.Failures == 1 {
+			i.Failing = i.Ended
+		}
 	}
 	byItself := r.children[i.Name] == c && !c.stopping && !r.closed
 	r.mu.Unlock()

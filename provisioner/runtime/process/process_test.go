@@ -42,6 +42,10 @@ func TestMain(m *testing.M) {
 		<-time.After(time.Hour)
 	case "crash":
 		os.Exit(3)
+	case "failing":
+		fmt.Fprintln(os.Stderr, `{"level":"INFO","msg":"starting"}`)
+		fmt.Fprintln(os.Stderr, `{"level":"ERROR","msg":"the program ends","error":"catalog.db is damaged"}`)
+		os.Exit(1)
 	case "chatty":
 		for i := range 20_000 {
 			fmt.Fprintf(os.Stdout, "line %d\n", i)
@@ -277,6 +281,21 @@ func TestSecretsThatAKilledOneLeftGoAtTheNextStart(t *testing.T) {
 	}
 	if got := files(t, o.Secrets); got != "" {
 		t.Errorf("secrets at the start: %s", got)
+	}
+}
+
+func TestWhyAProgramEndedIsKnown(t *testing.T) {
+	r := newRuntime(t, nil)
+	for mode, want := range map[string]string{"failing": "catalog.db is damaged", "crash": ""} {
+		if err := r.Start(t.Context(), spec(mode)); err != nil {
+			t.Fatal(err)
+		}
+		<-r.Changes()
+		if i := only(t, r); i.Error != want {
+			t.Errorf("%s said %q last, want %q", mode, i.Error, want)
+		} else if i.Failures == 1 && !i.Failing.Equal(i.Ended) {
+			t.Errorf("it fails since %v, and ended %v", i.Failing, i.Ended)
+		}
 	}
 }
 
