@@ -10,7 +10,7 @@ KILLS       ?= 20
 CUTS        ?= 20
 NODE_KILLS  ?= 3
 # The full length of each promise's test; a test's own flags say what they count.
-LENGTHS     ?= -kills=200 -cuts=200 -takeovers=40 -histories=5000 -slow=1m -feeds=30 -audits=20
+LENGTHS     ?= -kills=200 -cuts=200 -takeovers=40 -histories=5000 -slow=1m -feeds=30 -audits=20 -neighbour=30s
 BENCHTIME   ?= 1s
 FUZZTIME    ?= 10s
 GOLANGCI    := v2.15.0
