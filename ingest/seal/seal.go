@@ -255,7 +255,7 @@ func (s *Sealer) begin(now time.Time) {
 	}
 	s.begun = true
 	s.tails.due = now.Add(tailsEvery)
-	s.sweepAt, s.expireAt = now.Add(sweepEvery), now.Add(sweepEvery)
+	s.sweepAt, s.expireAt = now.Add(sweepEvery), now // a keyspace whose rows expire by themselves learns the retention before the first is written
 	s.rollups.scanAt = now
 }
 
