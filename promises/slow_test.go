@@ -114,10 +114,10 @@ func TestSlowNeverSilentOnAFullDisk(t *testing.T) {
 		s.untilState(headapi.StateDisk)
 		s.mustBeSlowed(headapi.StateDisk, begun, lasts, "a disk is nearly full")
 		operatorHears(t, s.install, "disk", headapi.StateDisk)
-		s.startsAgain()
 		if free := disk.Free(); free < 20<<20 {
-			t.Errorf("of the 40 MiB that were free %d bytes are left: gateways were not held", free)
+			t.Fatalf("of the 40 MiB that were free %d bytes are left: gateways were not held", free)
 		}
+		s.startsAgain()
 		disk.Empty()
 		back := time.Now()
 		s.waitForAcks(1_000)

@@ -18,6 +18,7 @@ func FuzzRecords(f *testing.F) {
 		Link{Version: Version, Role: Admin, Provider: "p1"},
 		Token{Version: Version, Provider: "p1"},
 		Service{Version: Version, Role: RoleWeb},
+		Episodes{Version: Version, Episodes: []Episode{{State: "slow", From: time.Unix(1, 0).UTC()}}},
 	} {
 		data, err := json.Marshal(v)
 		if err != nil {
@@ -32,6 +33,7 @@ func FuzzRecords(f *testing.F) {
 		again[Link](t, data)
 		again[Token](t, data)
 		again[Service](t, data)
+		again[Episodes](t, data)
 		var s Settings
 		if json.Unmarshal(data, &s) == nil {
 			_ = s.Validate()
