@@ -157,8 +157,9 @@ func (s *Server) Healthy() error {
 	return nil
 }
 
-// Revive stops JetStream and starts it again from what is on disk; connections stay. Nothing confirmed is lost, and
-// streams in memory come back empty or not at all: prepare the accounts again.
+// Revive stops JetStream and starts it again from what is on disk, and has everybody connect anew. Nothing confirmed is
+// lost, and streams in memory come back empty or not at all: prepare the accounts again. Who watches one of those would
+// wait for the sequence that it had come to, which the new one reaches after as long a time; who reconnects reads anew.
 func (s *Server) Revive() error {
 	if err := s.nats.DisableJetStream(); err != nil {
 		return fmt.Errorf("disable JetStream: %w", err)
@@ -167,6 +168,18 @@ func (s *Server) Revive() error {
 	c.StoreDir = filepath.Dir(c.StoreDir) // the configuration names the folder within
 	if err := s.nats.EnableJetStream(&c); err != nil {
 		return fmt.Errorf("enable JetStream: %w", err)
+	}
+	return s.reconnectAll()
+}
+
+// reconnectAll cuts all connections; they are made anew at once.
+func (s *Server) reconnectAll() error {
+	all, err := s.nats.Connz(&server.ConnzOptions{Limit: s.nats.NumClients() + 1_000})
+	if err != nil {
+		return fmt.Errorf("list connections: %w", err)
+	}
+	for _, c := range all.Conns {
+		_ = s.nats.DisconnectClientByID(c.Cid) // it has gone by itself
 	}
 	return nil
 }

@@ -1,9 +1,12 @@
 package bus
 
 import (
+	"context"
 	"net"
 	"strconv"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats-server/v2/server"
@@ -48,10 +51,61 @@ func TestRevive(t *testing.T) {
 	if err := provisioner.Prepare(t.Context(), LogOptions{}); err != nil {
 		t.Errorf("prepare after a revival: %v", err)
 	}
+	checkWatched(t, h, provisioner, pipeline)
 	if err := h.server.Healthy(); err != nil {
 		t.Errorf("health after a revival: %v", err)
 	}
 	checkSyncs(t, h.server)
+}
+
+// checkWatched has the server revived once more: who watches the registry, which is made anew then, hears of what is put
+// into it, also when the old one was much longer.
+func checkWatched(t *testing.T, h *house, provisioner, pipeline *Conn) {
+	t.Helper()
+	registry := must(pipeline.Bucket(t.Context(), BucketOptions{Name: "services"}))(t)
+	var mu sync.Mutex
+	heard := ""
+	ctx, cancel := context.WithCancel(t.Context())
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		_ = registry.Watch(ctx, func(all map[string]Entry) {
+			mu.Lock()
+			defer mu.Unlock()
+			heard = string(all["ingest.one"].Value)
+		})
+	})
+	defer watching.Wait()
+	defer cancel()
+	hears := func(text string) {
+		t.Helper()
+		soon(t, "it is heard that "+text, func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return heard == text
+		})
+	}
+	for range 200 {
+		must(registry.Put(t.Context(), "ingest.one", []byte("all is well")))(t)
+	}
+	hears("all is well")
+	if err := h.server.Revive(); err != nil {
+		t.Fatal(err)
+	}
+	within := func(fn func(ctx context.Context) error) bool {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		return fn(ctx) == nil
+	}
+	soon(t, "the account is prepared", func() bool {
+		return within(func(ctx context.Context) error { return provisioner.Prepare(ctx, LogOptions{}) })
+	})
+	soon(t, "an instance announces itself", func() bool {
+		return within(func(ctx context.Context) error {
+			_, err := registry.Put(ctx, "ingest.one", []byte("it is slow"))
+			return err
+		})
+	})
+	hears("it is slow")
 }
 
 // TestLogIsSyncedBeforeItConfirms looks at how the server is set up, since a process that is killed does not show what
