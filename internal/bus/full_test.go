@@ -1,11 +1,13 @@
 package bus
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"berth/internal/smalldisk"
 )
@@ -41,7 +43,14 @@ func TestFullDisk(t *testing.T) {
 		if err := h.server.Revive(); err != nil {
 			t.Fatal(err)
 		}
-		after := must(l.get(t.Context(), fmt.Sprintf(`{"seq":%d}`, last.sequence)))(t)
+		var after message
+		soon(t, "the log answers", func() (ok bool) { // the connection was cut, and a request with it
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			var err error
+			after, err = l.get(ctx, fmt.Sprintf(`{"seq":%d}`, last.sequence))
+			return err == nil
+		})
 		if after.id != last.id {
 			t.Errorf("message %d was %q while the disk was full, and is %q", last.sequence, last.id, after.id)
 		}
@@ -67,11 +76,13 @@ func newAppending(t *testing.T, w *Writer) *appending {
 	appended := make(chan string, Window+backlog)
 	a.wg.Go(func() {
 		defer close(appended)
+		pace := time.NewTicker(2 * time.Millisecond)
+		defer pace.Stop()
 		for i := 0; ; i++ {
 			select {
 			case <-a.done:
 				return
-			default:
+			case <-pace.C: // so that the disk fills up, not the log
 			}
 			text := fmt.Sprint(i)
 			if err := w.Append([]byte(text + " " + strings.Repeat("z", rand.IntN(10_000)))); err != nil {
