@@ -36,7 +36,7 @@ web/assets/dist/.built: web/package.json web/package-lock.json $(wildcard web/bu
 
 .PHONY: test
 test: build ## every test on the real parts, the promises in short form
-	$(GO) test -shuffle=on ./...
+	$(GO) test -shuffle=on -timeout=20m ./...
 
 .PHONY: test-engines
 test-engines: build ## what production stores in: tests on a real Cassandra node, which Maven fetches; needs Java 17
@@ -93,7 +93,7 @@ lint: bin/golangci-lint assets ## the linters of .golangci.yml
 
 .PHONY: race
 race: assets ## the tests under the race detector, in short form; needs a C compiler
-	CGO_ENABLED=1 $(GO) test -race -shuffle=on -short ./...
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -short -timeout=20m ./...
 
 .PHONY: browser-test
 browser-test: build ## the newcomer's path in Chromium; screenshots in web/browser/out

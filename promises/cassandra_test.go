@@ -125,7 +125,7 @@ func (s *sending) pause(d time.Duration) {
 func (s *sending) waitForEmptyLog() {
 	s.t.Helper()
 	s.patient(3*time.Minute, "the log is drained", func(context.Context) error {
-		series := scrape(s.t, s.install).find(metrics.LogAge, "provider", "provider1") //nolint:contextcheck // it has the test's
+		series := scrape(s.t, s.install).find(metrics.LogAge, "provider", "provider1")
 		if series == nil {
 			return fmt.Errorf("there is no %s", metrics.LogAge.Name)
 		}
