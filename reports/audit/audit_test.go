@@ -206,6 +206,16 @@ func TestWhatBalancesBalances(t *testing.T) {
 	}
 }
 
+// TestAFenceIsNoFinding puts a claim's fence, whose totals are outdated, before the claim.
+func TestAFenceIsNoFinding(t *testing.T) {
+	w := newWorld(t)
+	w.log = slices.Insert(w.log, 6, slices.Clone(w.log[6]))
+	w.change(6, func(h *batch.Header) { h.Totals.Accepted, h.Totals.FramesCommitted, h.Totals.FramesReceived = 20, 1, 1 })
+	if r := w.audit(); !r.Balanced || r.Log.Messages != 13 {
+		t.Errorf("%+v", r)
+	}
+}
+
 // TestWhatDoesNotBalanceIsNamed tampers with totals, messages and readings, one at a time.
 func TestWhatDoesNotBalanceIsNamed(t *testing.T) {
 	at := func(w *world, i int) int64 { return w.begin + int64(i)*int64(time.Second) }
@@ -222,6 +232,9 @@ func TestWhatDoesNotBalanceIsNamed(t *testing.T) {
 		"a message is another writer's": {func(w *world) {
 			w.change(8, func(h *batch.Header) { h.Claim = "c1" })
 		}, "log message 15", `it is of claim "c1", but the log was claimed by "c2"`},
+		"a claim counts too few": {func(w *world) {
+			w.change(6, func(h *batch.Header) { h.Totals.Accepted-- })
+		}, "log message 14", `it is of claim "c2", but the log was claimed by "c1"`},
 		"a message's frames do not add up": {func(w *world) {
 			w.change(11, func(h *batch.Header) { h.Totals.FramesReceived += 3 })
 		}, "log message 18", "totals that do not balance"},

@@ -91,6 +91,9 @@ func (a *audit) message(ctx context.Context, sequence uint64, data []byte, befor
 		*before = link{}
 		return a.wrong(sequence, "ingest sets it aside when it reads it: provisioner aside ls "+a.Provider, "it cannot be read: %s", schema.Show(err))
 	}
+	if fence(&h, before) {
+		return nil
+	}
 	for _, text := range check(&h, rows, before) {
 		if err := a.wrong(sequence, nextBooks, "%s", text); err != nil {
 			return err
@@ -108,6 +111,14 @@ func (a *audit) message(ctx context.Context, sequence uint64, data []byte, befor
 
 func (a *audit) wrong(sequence uint64, next, format string, args ...any) error {
 	return a.found(api.Finding{What: api.FoundLog, Where: fmt.Sprintf("message %d", sequence), Text: fmt.Sprintf(format, args...), Next: next})
+}
+
+// fence reports whether a message is the fence of a claim, which a claimant writes behind a writer that is still busy: what
+// it carries may be outdated (internal/bus, claim.go). The claim that follows carries on from the message before it, and is
+// held against that; so is a batch that follows a claim which only looks like a fence, and it is of another claim then.
+func fence(h *batch.Header, before *link) bool {
+	t, b := &h.Totals, &before.totals
+	return h.Kind == batch.Claim && before.known && (t.Accepted < b.Accepted || t.FramesCommitted < b.FramesCommitted)
 }
 
 // check returns what is wrong with a message, held against the one before it.
