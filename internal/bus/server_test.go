@@ -47,6 +47,12 @@ func TestRevive(t *testing.T) {
 	for i := range 10 {
 		confirmed[must(w.Next(t.Context()))(t).Sequence] = strconv.Itoa(i)
 	}
+	soon(t, "the log answers", func() bool { // a question may have gone with its connection
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := l.State(ctx)
+		return err == nil
+	})
 	checkLog(t, l, confirmed, 10)
 	if err := provisioner.Prepare(t.Context(), LogOptions{}); err != nil {
 		t.Errorf("prepare after a revival: %v", err)
