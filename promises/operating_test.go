@@ -30,7 +30,12 @@ func TestOperatorsSeeEverythingInOneScrape(t *testing.T) {
 	in, _ := newInstall(t)
 	load(t, in, "north", 20)
 	load(t, in, "south", 5)
-	s := scrape(t, in)
+	asked := []string{"route", "/api/v1/providers/:provider/gateways", "status", "200"}
+	var s *scraped
+	soon(t, "web has counted what it answered", func() bool { // it counts an answer when all of it is on its way
+		s = scrape(t, in)
+		return s.find(metrics.WebRequests, asked...) != nil
+	})
 	for _, provider := range []string{"north", "south"} {
 		of := func(more ...string) []string { return append([]string{"provider", provider}, more...) }
 		for _, role := range []string{"ingest", "reports"} {
@@ -57,7 +62,7 @@ func TestOperatorsSeeEverythingInOneScrape(t *testing.T) {
 	s.want(metrics.NATSHealthy, func(v float64) bool { return v == 1 })
 	s.want(metrics.DiskFree, func(v float64) bool { return v > 0 }, "holds", "keyspaces")
 	s.want(metrics.Up, func(v float64) bool { return v == 1 }, "provider", "", "role", "web")
-	s.want(metrics.WebRequests, func(v float64) bool { return v > 0 }, "route", "/api/v1/providers/:provider/gateways", "status", "200")
+	s.want(metrics.WebRequests, func(v float64) bool { return v > 0 }, asked...)
 	s.want(metrics.Questions, func(v float64) bool { return v > 0 }, "provider", "north", "kind", "gateways", "status", "200")
 	series := 0
 	for name, family := range s.families {
