@@ -90,9 +90,10 @@ func TestStopEndsTheWaitForTheLog(t *testing.T) {
 	if err := f.Stop(ctx); err == nil {
 		t.Error("stop says that all was answered")
 	}
-	if left := handling(); left > 0 || time.Since(begun) > 10*time.Second {
-		t.Errorf("%d requests are handled %s after stop was called", left, time.Since(begun))
+	if took := time.Since(begun); took > 10*time.Second {
+		t.Errorf("stop took %s", took)
 	}
+	f.eventually(t, "no request is handled", func() bool { return handling() == 0 }) // the last may have let go and not returned
 	for _, c := range waiting {
 		c.expectEndSomehow()
 	}
