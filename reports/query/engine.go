@@ -106,8 +106,8 @@ type recent struct {
 func (r *recent) answered() api.Complete { return r.damage.apply(r.complete) }
 
 // recent gathers the head's parts of a gateway in [from, to), then its row with its tail. Whoever reads blocks or
-// rollups does so after it: a part leaves the head, and a tail, only when what took it is stored. NotFound for a gateway
-// that neither the head nor the keyspace knows and that has no key.
+// rollups does so after it: a part leaves the head, and a tail, only when what took it is stored. For a gateway that
+// neither the head nor the keyspace knows and that has no key the error is unknown's.
 func (e *Engine) recent(ctx context.Context, gateway string, from, to int64) (*recent, error) {
 	r := &recent{damage: damage{engine: e}}
 	request := headapi.PartsRequest{Gateway: gateway, From: from, To: to}
@@ -117,8 +117,11 @@ func (e *Engine) recent(ctx context.Context, gateway string, from, to int64) (*r
 	row, err := e.store.Gateway(ctx, gateway)
 	switch {
 	case schema.Is(err, schema.NotFound):
-		if len(r.readers) == 0 && !e.known(ctx, gateway) {
-			return nil, schema.Errorf(schema.NotFound, "no gateway is named %q", gateway)
+		if len(r.readers) > 0 {
+			break
+		}
+		if known, head := e.known(ctx, gateway); !known {
+			return nil, unknown(gateway, &head)
 		}
 	case err != nil:
 		if err := r.damage.take(err); err != nil {
@@ -166,17 +169,17 @@ func (r *recent) addRow(row *keyspace.Gateway, from, to int64) {
 	}
 }
 
-// known reports whether the head has heard of the gateway or a key was made for it.
-func (e *Engine) known(ctx context.Context, gateway string) bool {
+// known reports whether the head has heard of the gateway or a key was made for it, and how far the head's answer is
+// complete.
+func (e *Engine) known(ctx context.Context, gateway string) (heard bool, head api.Complete) {
 	if _, has := slices.BinarySearch(e.keys(), gateway); has {
-		return true
+		return true, head
 	}
-	heard := false
-	e.ask(ctx, headapi.Latest, headapi.LatestRequest{Gateway: gateway}, func([]byte) error {
+	_, head = e.ask(ctx, headapi.Latest, headapi.LatestRequest{Gateway: gateway}, func([]byte) error {
 		heard = true
 		return nil
 	})
-	return heard
+	return heard, head
 }
 
 // Oldest returns the time before which readings are hidden now.

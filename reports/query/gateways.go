@@ -164,7 +164,7 @@ func clockAhead(entry *catalog.Entry) time.Duration {
 	return ahead
 }
 
-// entry returns all that is known of a gateway, or NotFound.
+// entry returns all that is known of a gateway, or what unknown says.
 func (e *Engine) entry(ctx context.Context, gateway string) (*catalog.Entry, api.Complete, error) {
 	entry, complete, damaged, err := e.entryApart(ctx, gateway)
 	return entry, damaged.apply(complete), err
@@ -200,7 +200,17 @@ func (e *Engine) entryApart(ctx context.Context, gateway string) (*catalog.Entry
 	if _, has := slices.BinarySearch(e.keys(), gateway); has || damaged.count > 0 {
 		return &catalog.Entry{Gateway: gateway}, complete, damaged, nil
 	}
-	return nil, complete, damaged, schema.Errorf(schema.NotFound, "no gateway is named %q", gateway)
+	return nil, complete, damaged, unknown(gateway, &complete)
+}
+
+// unknown is the error for a gateway that nobody knows. Without a complete answer of the head it may be in the log alone:
+// then it is Unavailable, else NotFound.
+func unknown(gateway string, head *api.Complete) error {
+	if !head.Complete {
+		return schema.Errorf(schema.Unavailable, "whether there is a gateway %q cannot be told now: %s", gateway, head.Reason).
+			WithNext("try again in a moment")
+	}
+	return schema.Errorf(schema.NotFound, "no gateway is named %q", gateway)
 }
 
 // Gateway answers with one gateway, or NotFound.

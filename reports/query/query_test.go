@@ -138,10 +138,17 @@ func TestWithoutTheHeadAnswersSayUpToWhen(t *testing.T) {
 	w := newWorld(t)
 	w.events = []event{{"a", now.UnixNano() - int64(time.Minute), schema.FloatValue(1)}}
 	entry := w.entry(0, 1)
-	w.head.away = true
-	if _, err := w.engine.Series(w.ctx, SeriesRequest{Gateway: testGateway, Sensors: []string{"a"}, From: now.Add(-time.Hour), To: now}); !schema.Is(err, schema.NotFound) {
-		t.Errorf("a gateway that nobody knows gave %v", err)
+	for away, want := range map[bool]schema.Code{false: schema.NotFound, true: schema.Unavailable} { // it may be in the log alone
+		w.head.away = away
+		_, err := w.engine.Series(w.ctx, SeriesRequest{Gateway: testGateway, Sensors: []string{"a"}, From: now.Add(-time.Hour), To: now})
+		if !schema.Is(err, want) {
+			t.Errorf("a gateway that nobody knows gave %v while the head is away %v, want %s", err, away, want)
+		}
+		if _, err := w.engine.Latest(w.ctx, testGateway); !schema.Is(err, want) {
+			t.Errorf("the latest of a gateway that nobody knows gave %v while the head is away %v, want %s", err, away, want)
+		}
 	}
+	w.head.away = true
 	w.putRow(t, entry)
 	answer, err := w.engine.Series(w.ctx, SeriesRequest{Gateway: testGateway, Sensors: []string{"a"}, From: now.Add(-time.Hour), To: now})
 	if err != nil {
