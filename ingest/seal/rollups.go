@@ -1,7 +1,6 @@
 package seal
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,17 +17,16 @@ import (
 // When rollups are computed, and how many at a time. A span is computed when blocks for it have stopped coming, or have
 // come for long enough; the work of a round is bounded in number and time, so that sealing is not starved.
 const (
-	spanRest      = time.Minute      // after its end a span is left alone for so long
-	markRest      = 10 * time.Second // a span is computed when no block has marked it for so long,
-	markPatience  = 40 * time.Second // or has first marked it so long ago
-	scanEvery     = 10 * time.Second
-	scanRest      = 20 // a scan is followed by a rest so many times as long
-	scanMost      = 1024
-	rollBatch     = 64                    // rollups that are written together
-	rollSlice     = 50 * time.Millisecond // time after which a round's computing ends
-	rollRest      = 4                     // while there is other work, computing rests so many times as long
-	mergeReadings = 1 << 20               // readings that are merged at once
-	maxRecent     = 1 << 17
+	spanRest     = time.Minute      // after its end a span is left alone for so long
+	markRest     = 10 * time.Second // a span is computed when no block has marked it for so long,
+	markPatience = 40 * time.Second // or has first marked it so long ago
+	scanEvery    = 10 * time.Second
+	scanRest     = 20 // a scan is followed by a rest so many times as long
+	scanMost     = 1024
+	rollBatch    = 64                    // rollups that are written together
+	rollSlice    = 50 * time.Millisecond // time after which a round's computing ends
+	rollRest     = 4                     // while there is other work, computing rests so many times as long
+	maxRecent    = 1 << 17
 )
 
 // rollupRound is what is to be computed, and when.
@@ -285,39 +283,18 @@ func (s *Sealer) settled(ctx context.Context, key keyspace.RollupKey, upTo schem
 	return true, nil
 }
 
-// statsOf merges the blocks' readings in [from, to) and sums them up, some sensors at a time, so that a day of a large
-// gateway fits into memory.
+// statsOf merges the blocks' readings in [from, to) and sums them up.
 func statsOf(readers []*block.Reader, from, to int64) ([]rollup.Stat, error) {
-	counts := make(map[string]uint64)
 	sources := make([]block.Source, len(readers))
 	for i, r := range readers {
 		sources[i] = r
-		for _, c := range r.Columns() {
-			counts[c.Sensor] += c.Count
-		}
 	}
-	sensors := make([]string, 0, len(counts))
-	for name := range counts {
-		sensors = append(sensors, name)
-	}
-	slices.SortFunc(sensors, cmp.Compare[string])
 	var stats []rollup.Stat
-	for len(sensors) > 0 {
-		n, readings := 0, uint64(0)
-		for n < len(sensors) && (n == 0 || readings+counts[sensors[n]] <= mergeReadings) {
-			readings += counts[sensors[n]]
-			n++
-		}
-		some := sensors[:n]
-		series, err := block.Merge(sources, func(sensor string) bool {
-			_, ok := slices.BinarySearch(some, sensor)
-			return ok
-		}, from, to)
-		if err != nil {
-			return nil, fmt.Errorf("merge blocks: %w", err)
-		}
+	err := block.MergeSome(sources, from, to, func(series []block.Series) {
 		stats = append(stats, rollup.Compute(series)...)
-		sensors = sensors[n:]
+	})
+	if err != nil {
+		return nil, fmt.Errorf("merge blocks: %w", err)
 	}
 	return stats, nil
 }

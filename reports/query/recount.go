@@ -223,7 +223,7 @@ func (r *recount) day(ctx context.Context, day int64) error {
 	}
 	from := max(day, r.from)
 	stats := map[keyspace.RollupKey][]rollup.Stat{}
-	err = eachGroup(sources, from, day+schema.DaySpan, func(series []block.Series) {
+	err = block.MergeSome(sources, from, day+schema.DaySpan, func(series []block.Series) {
 		r.count(series)
 		key := keyspace.RollupKey{Gateway: r.gateway, Span: keyspace.Day, Start: day}
 		stats[key] = append(stats[key], rollup.Compute(series)...)
@@ -257,7 +257,7 @@ func (r *recount) open(key keyspace.RollupKey) bool {
 }
 
 // blocks decodes the blocks of a day, and returns them with what is recent.
-func (r *recount) blocks(ctx context.Context, day int64) (sources []*block.Content, err error) {
+func (r *recount) blocks(ctx context.Context, day int64) (sources []block.Source, err error) {
 	err = r.e.store.Blocks(ctx, r.gateway, day, day+schema.DaySpan, func(b keyspace.Block) error {
 		if schema.Start(b.First, schema.DaySpan) != day { // another day's, which may hold readings of this one by its key alone
 			return nil
@@ -280,7 +280,10 @@ func (r *recount) blocks(ctx context.Context, day int64) (sources []*block.Conte
 	if err := r.spoilt(err); err != nil {
 		return nil, fmt.Errorf("read the blocks of gateway %s: %w", r.gateway, err)
 	}
-	return append(sources, r.contents...), nil
+	for _, c := range r.contents {
+		sources = append(sources, c)
+	}
+	return sources, nil
 }
 
 func stamp(t int64) string { return time.Unix(0, t).UTC().Format(time.RFC3339) }
@@ -300,44 +303,6 @@ func (r *recount) decode(b *keyspace.Block) (*block.Content, error) {
 		return nil, schema.Errorf(schema.Invalid, "it holds gateway %q, %s to %s, positions %s to %s", c.Gateway, stamp(first), stamp(last), c.From, c.To)
 	}
 	return c, nil
-}
-
-// groupReadings bounds how many readings are merged at once.
-const groupReadings = 1 << 20
-
-// eachGroup merges the readings in [from, to), some sensors at a time, in order of the sensors' names.
-func eachGroup(contents []*block.Content, from, to int64, yield func([]block.Series)) error {
-	counts := map[string]int{}
-	sources := make([]block.Source, len(contents))
-	for i, c := range contents {
-		sources[i] = c
-		for j := range c.Columns {
-			counts[c.Columns[j].Sensor] += c.Columns[j].Len()
-		}
-	}
-	var sensors []string
-	for name := range counts {
-		sensors = append(sensors, name)
-	}
-	slices.Sort(sensors)
-	for len(sensors) > 0 {
-		n, readings := 0, 0
-		for n < len(sensors) && (n == 0 || readings+counts[sensors[n]] <= groupReadings) {
-			readings += counts[sensors[n]]
-			n++
-		}
-		some := sensors[:n]
-		series, err := block.Merge(sources, func(sensor string) bool {
-			_, ok := slices.BinarySearch(some, sensor)
-			return ok
-		}, from, to)
-		if err != nil {
-			return err
-		}
-		yield(series)
-		sensors = sensors[n:]
-	}
-	return nil
 }
 
 // within returns the part of series in [from, to).

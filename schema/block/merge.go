@@ -38,6 +38,8 @@ type Source interface {
 	size() int
 	// ends returns a column's sensor and the times of its first and last reading.
 	ends(i int) (sensor string, first, last int64)
+	// count returns how many readings a column holds.
+	count(i int) uint64
 	// run returns a column, for reading only.
 	run(i int) (Column, error)
 }
@@ -57,6 +59,8 @@ func (c *Content) ends(i int) (sensor string, first, last int64) {
 	return c.Columns[i].Sensor, t[0], t[len(t)-1]
 }
 
+func (c *Content) count(i int) uint64 { return uint64(c.Columns[i].Len()) }
+
 func (c *Content) run(i int) (Column, error) { return c.Columns[i], nil }
 
 func (r *Reader) size() int { return len(r.infos) }
@@ -64,6 +68,8 @@ func (r *Reader) size() int { return len(r.infos) }
 func (r *Reader) ends(i int) (sensor string, first, last int64) {
 	return r.infos[i].Sensor, r.infos[i].FirstTime, r.infos[i].LastTime
 }
+
+func (r *Reader) count(i int) uint64 { return r.infos[i].Count }
 
 // piece is a part of a column that goes into a series.
 type piece struct {
