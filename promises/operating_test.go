@@ -3,6 +3,7 @@ package promises
 import (
 	"context"
 	"fmt"
+	"io"
 	"math"
 	"net"
 	"net/http"
@@ -167,7 +168,10 @@ func do(t *testing.T, r *http.Request) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = answer.Body.Close()
+	defer answer.Body.Close()
+	if _, err := io.Copy(io.Discard, answer.Body); err != nil { // an answer that nobody reads to its end counts as cut
+		t.Fatal(err)
+	}
 	return answer.StatusCode
 }
 
