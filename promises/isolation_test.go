@@ -94,8 +94,16 @@ func (w *tenant) signIn(t *testing.T, in *install.Install) {
 	}
 }
 
-// status asks and returns the status alone. A form is posted as a browser on the same origin posts it.
+// status asks and returns the status alone.
 func status(t *testing.T, client *http.Client, method, address, token string, form url.Values) int {
+	t.Helper()
+	code, _ := ask(t, client, method, address, token, form)
+	return code
+}
+
+// ask asks, with a token if there is one, and returns the status and the body. A form is posted as a browser on the same
+// origin posts it.
+func ask(t *testing.T, client *http.Client, method, address, token string, form url.Values) (code int, body string) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, address, strings.NewReader(form.Encode()))
 	if err != nil {
@@ -113,8 +121,12 @@ func status(t *testing.T, client *http.Client, method, address, token string, fo
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = answer.Body.Close()
-	return answer.StatusCode
+	defer answer.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(answer.Body, 8<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.StatusCode, string(text)
 }
 
 func gatewayKey(t *testing.T, in *install.Install, provider string) string {

@@ -429,20 +429,6 @@ func (k *kept) readings(gateway, sensor string) []api.Reading {
 // body asks for a page and returns it.
 func (k *kept) body(client *http.Client, method, address, token string, form url.Values) string {
 	k.t.Helper()
-	request, err := http.NewRequestWithContext(k.t.Context(), method, address, strings.NewReader(form.Encode()))
-	k.must(err)
-	if form != nil {
-		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		request.Header.Set("Origin", "http://"+request.URL.Host)
-		request.Header.Set("Sec-Fetch-Site", "same-origin")
-	}
-	if token != "" {
-		request.Header.Set("Authorization", "Bearer "+token)
-	}
-	answer, err := client.Do(request)
-	k.must(err)
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	k.must(err)
-	return string(text)
+	_, text := ask(k.t, client, method, address, token, form)
+	return text
 }

@@ -104,19 +104,22 @@ func TestAppendAndRead(t *testing.T) {
 	}
 }
 
+// put appends a batch, waits until it is confirmed, and returns its sequence.
+func put(t *testing.T, w *Writer, text string) uint64 {
+	t.Helper()
+	if err := w.Append([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	return must(w.Next(t.Context()))(t).Sequence
+}
+
 // TestOldestKnowsWhatWasTrimmed looks at the age of what is not stored: the last message stays in the log, and is not
 // mistaken for work that is left.
 func TestOldestKnowsWhatWasTrimmed(t *testing.T) {
 	h := newHouse(t)
 	l := openLog(h, LogOptions{})
 	w, _ := claim(t, l, "one", 0)
-	put := func(text string) uint64 {
-		t.Helper()
-		if err := w.Append([]byte(text)); err != nil {
-			t.Fatal(err)
-		}
-		return must(w.Next(t.Context()))(t).Sequence
-	}
+	put := func(text string) uint64 { t.Helper(); return put(t, w, text) }
 	oldest := func() time.Time { return must(l.Oldest(t.Context()))(t) }
 	begun := oldest()
 	if begun.IsZero() {
@@ -175,13 +178,7 @@ func TestTrimKeepsTheLast(t *testing.T) {
 	h := newHouse(t)
 	l := openLog(h, LogOptions{})
 	w, _ := claim(t, l, "one", 0)
-	put := func(text string) uint64 {
-		t.Helper()
-		if err := w.Append([]byte(text)); err != nil {
-			t.Fatal(err)
-		}
-		return must(w.Next(t.Context()))(t).Sequence
-	}
+	put := func(text string) uint64 { t.Helper(); return put(t, w, text) }
 	put("a")
 	put("b")
 	last := put("c")
