@@ -21,14 +21,6 @@ import (
 // roleProvisioner is the daemon's own role in metrics.
 const roleProvisioner = "provisioner"
 
-// MetricsAddr returns where metrics are served, empty when they are not.
-func (p *Provisioner) MetricsAddr() string {
-	if p.watch == nil {
-		return ""
-	}
-	return p.watch.Addr()
-}
-
 // startMetrics opens the operator's listener, if one is wanted: metrics of everything, and whether the daemon is well.
 func (p *Provisioner) startMetrics(ctx context.Context) error {
 	p.survey = survey.New(survey.Options{
@@ -52,7 +44,6 @@ func (p *Provisioner) startMetrics(ctx context.Context) error {
 		}
 		return err
 	}
-	p.watch = s
 	p.stack.Push("metrics", 3*time.Second, s.Stop)
 	return nil
 }

@@ -28,7 +28,6 @@ import (
 
 	"berth/internal/bus"
 	"berth/internal/credentials"
-	"berth/internal/httpserver"
 	"berth/internal/keyspace"
 	"berth/internal/keyspace/open"
 	"berth/internal/lifecycle"
@@ -114,7 +113,6 @@ type Provisioner struct {
 	disk      *disk.Watch
 	survey    *survey.Surveyor
 	metrics   *metrics.Set
-	watch     *httpserver.Server // of metrics; nil: none
 }
 
 // New returns a daemon that does nothing yet.
