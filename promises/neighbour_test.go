@@ -72,6 +72,18 @@ func newStreet(t *testing.T) *street {
 		s.apis[name] = gateways.API{Base: "http://" + in.Web, Provider: name, Token: token}
 	}
 	s.set("--log-bytes", "16MiB")
+	t.Cleanup(func() {
+		if !t.Failed() {
+			return
+		}
+		ctx := context.WithoutCancel(t.Context())
+		for _, args := range [][]string{{"show", "alpha"}, {"logs", "alpha", "-n", "40"}} {
+			out, err := in.CLI(ctx, args...)
+			t.Logf("provisioner %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+		files, _ := filepath.Glob(filepath.Join(s.dir, "*"))
+		t.Logf("alpha's keyspace: %q", files)
+	})
 	return s
 }
 
@@ -393,7 +405,7 @@ func (s *street) damageMonths(ctx context.Context) {
 	soon(s.t, "alpha's state says what is wrong, and since when", func() bool {
 		_ = s.old.CheckGateway(s.t.Context(), s.apis["alpha"], 0, new(gateways.Result)) // somebody asks for what was damaged
 		says = s.says()
-		return slices.ContainsFunc(says, func(text string) bool { return strings.Contains(text, "damaged") })
+		return slices.ContainsFunc(says, func(text string) bool { return strings.Contains(text, "cannot be read") })
 	})
 	s.t.Logf("alpha: %q", says)
 }
