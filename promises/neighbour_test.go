@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -360,16 +361,43 @@ func (s *street) overwrite(file string, at int64, with []byte) (before []byte) {
 	return before
 }
 
-// checkpoint moves what was written from a file's write-ahead log into the file.
-func (s *street) checkpoint(file string) {
+// checkpoint moves what was written from a file's write-ahead log into the file, and reports whether that was all.
+func (s *street) checkpoint(file string) bool {
 	s.t.Helper()
-	db, err := sql.Open("sqlite", file+"?_pragma=busy_timeout(10000)")
+	db, err := sql.Open("sqlite", file+"?_pragma=busy_timeout(1000)")
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	defer db.Close()
-	if _, err := db.ExecContext(s.t.Context(), "PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+	var busy, in, moved int
+	if err := db.QueryRowContext(s.t.Context(), "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &in, &moved); err != nil {
 		s.t.Fatalf("checkpoint %s: %v", file, err)
+	}
+	return busy == 0
+}
+
+// pauseWritten pauses alpha's ingest when all that it wrote is in the file, not in the log beside it, and returns its pid.
+func (s *street) pauseWritten(file string) (pid int) {
+	s.t.Helper()
+	soon(s.t, "alpha's ingest has written all to "+file, func() bool {
+		var err error
+		if pid, err = s.in.InstancePID(s.t.Context(), "alpha", "ingest"); err != nil {
+			return false
+		}
+		s.signal(pid, syscall.SIGSTOP)
+		if s.checkpoint(file) {
+			return true
+		}
+		s.signal(pid, syscall.SIGCONT)
+		return false
+	})
+	return pid
+}
+
+func (s *street) signal(pid int, what syscall.Signal) {
+	s.t.Helper()
+	if err := syscall.Kill(pid, what); err != nil {
+		s.t.Fatal(err)
 	}
 }
 
@@ -381,7 +409,7 @@ func (s *street) damageMonths(ctx context.Context) {
 		if strings.HasSuffix(file, "catalog.db") {
 			continue
 		}
-		s.checkpoint(file)
+		soon(s.t, "all is in "+file, func() bool { return s.checkpoint(file) })
 		info, err := os.Stat(file)
 		if err != nil {
 			s.t.Fatal(err)
@@ -417,8 +445,9 @@ func (s *street) damageCatalog(ctx context.Context) {
 	f.Run(before)
 	enough()
 	catalog := filepath.Join(s.dir, "catalog.db")
+	pid := s.pauseWritten(catalog)
 	head := s.overwrite(catalog, 0, slices.Repeat([]byte{0x5a}, 100))
-	s.restart()
+	s.signal(pid, syscall.SIGKILL) // an orderly end would write the head again
 	var told string
 	soon(s.t, "alpha's state says what is wrong", func() bool {
 		told = s.told()
