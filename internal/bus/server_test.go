@@ -47,16 +47,14 @@ func TestRevive(t *testing.T) {
 	for i := range 10 {
 		confirmed[must(w.Next(t.Context()))(t).Sequence] = strconv.Itoa(i)
 	}
-	soon(t, "the log answers", func() bool { // a question may have gone with its connection
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
+	answered(t, "the log answers", func(ctx context.Context) error {
 		_, err := l.State(ctx)
-		return err == nil
+		return err
 	})
 	checkLog(t, l, confirmed, 10)
-	if err := provisioner.Prepare(t.Context(), LogOptions{}); err != nil {
-		t.Errorf("prepare after a revival: %v", err)
-	}
+	answered(t, "the account is prepared after a revival", func(ctx context.Context) error {
+		return provisioner.Prepare(ctx, LogOptions{})
+	})
 	checkWatched(t, h, provisioner, pipeline)
 	if err := h.server.Healthy(); err != nil {
 		t.Errorf("health after a revival: %v", err)
@@ -97,21 +95,25 @@ func checkWatched(t *testing.T, h *house, provisioner, pipeline *Conn) {
 	if err := h.server.Revive(); err != nil {
 		t.Fatal(err)
 	}
-	within := func(fn func(ctx context.Context) error) bool {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		return fn(ctx) == nil
-	}
-	soon(t, "the account is prepared", func() bool {
-		return within(func(ctx context.Context) error { return provisioner.Prepare(ctx, LogOptions{}) })
+	answered(t, "the account is prepared", func(ctx context.Context) error {
+		return provisioner.Prepare(ctx, LogOptions{})
 	})
-	soon(t, "an instance announces itself", func() bool {
-		return within(func(ctx context.Context) error {
-			_, err := registry.Put(ctx, "ingest.one", []byte("it is slow"))
-			return err
-		})
+	answered(t, "an instance announces itself", func(ctx context.Context) error {
+		_, err := registry.Put(ctx, "ingest.one", []byte("it is slow"))
+		return err
 	})
 	hears("it is slow")
+}
+
+// answered asks, a second at a time, until there is no error: connections are made anew one after the other, and a
+// question may go with the one that it was asked on.
+func answered(t *testing.T, what string, ask func(ctx context.Context) error) {
+	t.Helper()
+	soon(t, what, func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		return ask(ctx) == nil
+	})
 }
 
 // TestLogIsSyncedBeforeItConfirms looks at how the server is set up, since a process that is killed does not show what
