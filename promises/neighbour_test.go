@@ -223,7 +223,7 @@ func connect(ctx context.Context, address string, rate int) {
 
 // crash kills alpha's ingest whenever it runs.
 func (s *street) crash(ctx context.Context) {
-	f := s.fleet(s.alpha, gateways.Options{Prefix: "crashing", Gateways: 10, Step: time.Second})
+	f := s.fleet(s.alpha, gateways.Options{Prefix: "crashing", Gateways: 10, Rate: 100})
 	sending, stop := context.WithCancel(s.t.Context())
 	var all sync.WaitGroup
 	all.Go(func() { f.Run(sending) })
