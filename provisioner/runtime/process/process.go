@@ -151,7 +151,7 @@ func (r *Runtime) spawn(ctx context.Context, s runtime.Spec) (*child, error) {
 	}
 	log.note("started", s, cmd.Process.Pid, "")
 	c := &child{cmd: cmd, parent: writing, done: make(chan struct{}), instance: runtime.Instance{
-		Name: s.Name, Provider: s.Provider, Role: s.Role, ID: s.ID, Hash: s.Hash, Version: s.Version,
+		Name: s.Name, Provider: s.Provider, Role: s.Role, ID: s.ID, Hash: s.Hash, Version: s.Version, Resources: s.Resources,
 		State: runtime.Running, PID: cmd.Process.Pid, Started: time.Now(),
 	}}
 	go r.watch(c, s, log)
@@ -302,6 +302,47 @@ func (r *Runtime) end(ctx context.Context, c *child) error {
 		return schema.Errorf(schema.Unavailable, "%s (%d) does not end even by SIGKILL", c.instance.Name, c.cmd.Process.Pid).
 			WithNext("its disk may hang: look at dmesg")
 	}
+}
+
+// Bounds reports false: processes share the machine.
+func (r *Runtime) Bounds() bool { return false }
+
+// Outlives reports false: processes end with the provisioner.
+func (r *Runtime) Outlives() bool { return false }
+
+// Update takes note of what the process should use; nothing holds it to that.
+func (r *Runtime) Update(_ context.Context, name string, resources runtime.Resources) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := r.children[name]
+	if c == nil || c.instance.State != runtime.Running {
+		return schema.Errorf(schema.NotFound, "%s does not run", name)
+	}
+	c.instance.Resources = resources
+	return nil
+}
+
+// Usage returns what the processes use, as the kernel says.
+func (r *Runtime) Usage(ctx context.Context) (map[string]runtime.Usage, error) {
+	all, err := r.Instances(ctx)
+	if err != nil {
+		return nil, err
+	}
+	usage := map[string]runtime.Usage{}
+	for _, i := range all {
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", i.PID)) // proc(5): pages: size resident …
+		var size, resident int64
+		if _, scan := fmt.Sscan(string(data), &size, &resident); err == nil && scan == nil {
+			usage[i.Name] = runtime.Usage{Memory: resident * int64(os.Getpagesize())}
+		}
+	}
+	return usage, nil
+}
+
+// Exec is refused: a process is no place in which another could run.
+func (r *Runtime) Exec(_ context.Context, name string, _ runtime.ExecOptions) (int, error) {
+	return 0, schema.Errorf(schema.Invalid, "%s is a process of this machine: nothing runs within it", name).
+		WithNext("run the program itself, in a shell of this machine")
 }
 
 // Logs writes what the named instance wrote.

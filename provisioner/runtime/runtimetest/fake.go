@@ -75,7 +75,7 @@ func (f *Fake) Start(ctx context.Context, s runtime.Spec) error {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	i := &instance{cancel: cancel, done: make(chan struct{}), Instance: runtime.Instance{
 		Name: s.Name, Provider: s.Provider, Role: s.Role, ID: s.ID, Hash: s.Hash, Version: s.Version, State: runtime.Running,
-		PID: 1, Started: time.Now(),
+		PID: 1, Started: time.Now(), Image: s.Image, Resources: s.Resources,
 	}}
 	f.instances[s.Name] = i
 	f.specs = append(f.specs, s)
@@ -177,6 +177,43 @@ func (f *Fake) Stop(_ context.Context, name string, o runtime.StopOptions) error
 		<-i.done
 	}
 	return nil
+}
+
+// Bounds implements runtime.Runtime.
+func (f *Fake) Bounds() bool { return true }
+
+// Outlives implements runtime.Runtime.
+func (f *Fake) Outlives() bool { return false }
+
+// Update implements runtime.Runtime.
+func (f *Fake) Update(_ context.Context, name string, r runtime.Resources) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	i := f.instances[name]
+	if i == nil || i.State != runtime.Running {
+		return schema.Errorf(schema.NotFound, "%s does not run", name)
+	}
+	i.Resources = r
+	return nil
+}
+
+// Usage implements runtime.Runtime: a megabyte each.
+func (f *Fake) Usage(context.Context) (map[string]runtime.Usage, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	usage := map[string]runtime.Usage{}
+	for name, i := range f.instances {
+		if i.State == runtime.Running {
+			usage[name] = runtime.Usage{Memory: 1 << 20}
+		}
+	}
+	return usage, nil
+}
+
+// Exec implements runtime.Runtime: it says the arguments.
+func (f *Fake) Exec(_ context.Context, name string, o runtime.ExecOptions) (int, error) {
+	_, err := fmt.Fprintf(o.Out, "%s runs %q\n", name, o.Args)
+	return 0, err
 }
 
 // Logs implements runtime.Runtime: two lines that name the instance.
