@@ -44,6 +44,7 @@ type Options struct {
 	PortBase    int    // the port is PortBase and the provider's slot; 0: any port
 	Bus         string // URL of NATS
 	Credentials bus.Credentials
+	Trust       bus.Trust        // of NATS by TLS
 	Keyspaces   string           // URL of the keyspaces
 	Instance    string           // its name in the registry
 	Spec        string           // hash of what it was started with
@@ -154,7 +155,7 @@ func (i *Ingest) Start(ctx context.Context) error {
 }
 
 func (i *Ingest) start(ctx context.Context) error {
-	conn, err := bus.Connect(ctx, bus.Options{URL: i.o.Bus, Credentials: i.o.Credentials, Name: "ingest " + i.o.Instance, Logger: i.log})
+	conn, err := bus.Connect(ctx, bus.Options{URL: i.o.Bus, Credentials: i.o.Credentials, Trust: i.o.Trust, Name: "ingest " + i.o.Instance, Logger: i.log})
 	if err != nil {
 		return err
 	}

@@ -35,10 +35,11 @@ type Options struct {
 	Provider    string
 	Bus         string // URL of NATS
 	Credentials bus.Credentials
-	Keyspaces   string // URL of the keyspaces' backend
-	Listen      string // host:port of the API; port 0: any
-	Instance    string // the instance's name in the registry
-	Spec        string // hash of what it was started with
+	Trust       bus.Trust // of NATS by TLS
+	Keyspaces   string    // URL of the keyspaces' backend
+	Listen      string    // host:port of the API; port 0: any
+	Instance    string    // the instance's name in the registry
+	Spec        string    // hash of what it was started with
 	Logger      *slog.Logger
 }
 
@@ -95,7 +96,7 @@ func (r *Reports) Start(ctx context.Context) (err error) {
 			_ = r.Stop(context.WithoutCancel(ctx)) // the first error says more
 		}
 	}()
-	r.bus, err = bus.Connect(ctx, bus.Options{URL: r.options.Bus, Credentials: r.options.Credentials, Name: "reports." + r.options.Provider, Logger: r.options.Logger})
+	r.bus, err = bus.Connect(ctx, bus.Options{URL: r.options.Bus, Credentials: r.options.Credentials, Trust: r.options.Trust, Name: "reports." + r.options.Provider, Logger: r.options.Logger})
 	if err != nil {
 		return err
 	}

@@ -39,6 +39,7 @@ type Options struct {
 	Listen      string          // host:port; port 0 is any
 	Bus         string          // URL of NATS
 	Credentials bus.Credentials // of the house's account
+	Trust       bus.Trust       // of NATS by TLS
 	HouseSecret []byte          // opens enrolment keys
 	PublicHost  string          // under which gateways reach the providers' ports; empty or unspecified: the host the browser asked
 	PortBase    int             // a provider's port is this plus its slot
@@ -124,7 +125,7 @@ func (w *Web) Start(ctx context.Context) error {
 
 func (w *Web) start(ctx context.Context) error {
 	w.started = w.now()
-	conn, err := bus.Connect(ctx, bus.Options{URL: w.o.Bus, Credentials: w.o.Credentials, Name: "web " + w.o.Instance, Logger: w.o.Logger})
+	conn, err := bus.Connect(ctx, bus.Options{URL: w.o.Bus, Credentials: w.o.Credentials, Trust: w.o.Trust, Name: "web " + w.o.Instance, Logger: w.o.Logger})
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,9 @@ func main() {
 				return err
 			}
 			options.Bus, options.Credentials = flags.Bus, credentials
+			if options.Trust, err = flags.Trust(); err != nil {
+				return err
+			}
 			options.Instance, options.Spec = flags.Instance, flags.Spec
 			options.Logger = flags.Logger(os.Stderr, cmd.Name(), options.Provider)
 			instance, err := ingest.New(options)

@@ -29,6 +29,9 @@ func main() {
 				return err
 			}
 			options.Bus, options.Credentials = flags.Bus, creds
+			if options.Trust, err = flags.Trust(); err != nil {
+				return err
+			}
 			options.Instance, options.Spec = flags.Instance, flags.Spec
 			options.Logger = flags.Logger(os.Stderr, cmd.Name(), "")
 			instance, err := web.New(options)

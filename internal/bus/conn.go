@@ -2,11 +2,13 @@ package bus
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -30,8 +32,9 @@ type Credentials []byte
 
 // Options say how to connect.
 type Options struct {
-	URL         string
+	URL         string // of a server, or of several of a cluster, with commas between them; tls:// means TLS
 	Credentials Credentials
+	Trust       Trust        // of connections by TLS
 	Name        string       // what the server calls the connection
 	Logger      *slog.Logger // told when the server goes away and comes back
 
@@ -55,12 +58,19 @@ type Conn struct {
 // server does not accept, Unavailable when ctx ended first.
 func Connect(ctx context.Context, o Options) (*Conn, error) {
 	c := &Conn{log: o.Logger, closed: make(chan struct{}), hooks: map[int]func(bool){}}
-	options := append(c.options(o), nats.CustomReconnectDelay(reconnectDelay))
+	if err := CheckURL(o.URL); err != nil {
+		return nil, err
+	}
+	trust, err := o.Trust.config()
+	if err != nil {
+		return nil, err
+	}
+	options := append(c.options(o), nats.CustomReconnectDelay(reconnectDelay), func(o *nats.Options) error {
+		o.TLSConfig = trust // whether it is used the URL says, or the server
+		return nil
+	})
 	if o.within != nil {
 		options = append(options, nats.InProcessServer(o.within))
-	}
-	if _, err := url.Parse(o.URL); err != nil {
-		return nil, schema.Errorf(schema.Invalid, "%q is no address of a NATS server", o.URL).WithCause(err)
 	}
 	for {
 		var err error
@@ -69,6 +79,11 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 		}
 		if errors.Is(err, nats.ErrAuthorization) {
 			return nil, failed("connect to NATS at "+o.URL, err)
+		}
+		if untrusted, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+			return nil, fmt.Errorf("connect to NATS at %s: %w", o.URL,
+				schema.Errorf(schema.Unauthorized, "the NATS server's certificate is not trusted: %v", untrusted.Err).
+					WithNext("give --nats-ca the certificate of the authority that signed it, and use a name that it holds for"))
 		}
 		if wait(ctx, reconnectDelay(1)) != nil {
 			return nil, fmt.Errorf("connect to NATS at %s: %w", o.URL,
@@ -84,13 +99,32 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 	return c, nil
 }
 
+// CheckURL returns an Invalid error unless a URL names NATS servers: nats://host:port or tls://host:port, several with commas
+// between them.
+func CheckURL(servers string) error {
+	scheme := ""
+	for server := range strings.SplitSeq(servers, ",") {
+		if scheme != "" && !strings.Contains(server, "://") {
+			server = scheme + "://" + server
+		}
+		u, err := url.Parse(server)
+		if err != nil || u.Hostname() == "" || u.Scheme != "nats" && u.Scheme != "tls" || u.User != nil || scheme != "" && scheme != u.Scheme {
+			return schema.Errorf(schema.Invalid, "%q is no address of NATS servers", servers).
+				WithNext("write nats://host:4222 or tls://host:4222, several with commas between them").WithCause(err)
+		}
+		scheme = u.Scheme
+	}
+	return nil
+}
+
 func (c *Conn) options(o Options) []nats.Option {
 	return []nats.Option{
 		nats.UserCredentialBytes(o.Credentials),
 		nats.Name(o.Name),
 		nats.Timeout(dialLimit),
 		nats.MaxReconnects(-1),
-		nats.IgnoreAuthErrorAbort(), // an account may reach the server later than its user
+		nats.IgnoreDiscoveredServers(), // the URL names those that can be reached from here
+		nats.IgnoreAuthErrorAbort(),    // an account may reach the server later than its user
 		nats.ReconnectBufSize(-1),
 		nats.SyncQueueLen(syncQueue),
 		nats.PingInterval(5 * time.Second),

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -33,6 +34,7 @@ type ServerOptions struct {
 	Host       string       // the address to listen on; 127.0.0.1 when empty
 	Port       int          // 0: any that is free
 	Authority  *Authority   // knows the accounts
+	TLS        bool         // it can be reached at further addresses by TLS, see [Server.Listen]
 	StoreLimit int64        // bounds the sum of all streams' quotas, in bytes; 16 TiB when 0
 	Logger     *slog.Logger // told of trouble
 }
@@ -44,7 +46,12 @@ type Server struct {
 	system    *Conn
 	jetstream server.JetStreamConfig
 	host      string
+	log       *slog.Logger
 	stop      sync.Once
+
+	certificate *certificate // nil: it is not reached by TLS
+	mu          sync.Mutex   // guards relays
+	relays      []*relay
 }
 
 // StartServer starts a server and returns when it takes connections and all accounts of the authority are known to it.
@@ -70,7 +77,7 @@ func StartServer(o ServerOptions) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the operator's claims: %w", err)
 	}
-	ns, err := server.NewServer(&server.Options{
+	options := &server.Options{
 		ServerName:         "berth",
 		Host:               o.Host,
 		Port:               port,
@@ -86,11 +93,19 @@ func StartServer(o ServerOptions) (*Server, error) {
 		JetStreamMaxStore:  o.StoreLimit,
 		JetStreamMaxMemory: memoryLimit,
 		SyncAlways:         true,
-	})
-	if err != nil {
+	}
+	s := &Server{authority: o.Authority, host: o.Host, log: o.Logger}
+	if o.TLS {
+		s.certificate = &certificate{authority: o.Authority}
+		if err := s.certificate.add(o.Host); err != nil {
+			return nil, err
+		}
+		options.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.certificate.get}
+		options.AllowNonTLS = true // those of this machine need none
+	}
+	if s.nats, err = server.NewServer(options); err != nil {
 		return nil, fmt.Errorf("set up the NATS server: %w", err)
 	}
-	s := &Server{nats: ns, authority: o.Authority, host: o.Host}
 	if err := s.start(o); err != nil {
 		s.Stop()
 		return nil, err
@@ -187,6 +202,12 @@ func (s *Server) reconnectAll() error {
 // Stop disconnects everybody and returns when the server has ended. It may be called twice.
 func (s *Server) Stop() {
 	s.stop.Do(func() {
+		s.mu.Lock()
+		relays := s.relays
+		s.mu.Unlock()
+		for _, r := range relays {
+			r.close()
+		}
 		if s.system != nil {
 			s.authority.detach(s.system)
 			s.system.Close()

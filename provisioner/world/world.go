@@ -5,10 +5,12 @@
 package world
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -30,7 +32,9 @@ const stepLimit = 45 * time.Second
 // Options are what a World observes and acts with. All but Disk are needed.
 type Options struct {
 	Site      plan.Site
-	NATS      string // its URL, for the instances too
+	NATS      string    // its URL
+	Reached   string    // the URL by which instances reach it; empty: the same
+	Trust     bus.Trust // of NATS by TLS, for the instances too
 	Authority *bus.Authority
 	House     *house.House
 	Backend   keyspace.Backend
@@ -222,7 +226,7 @@ func (w *World) start(ctx context.Context, u *plan.Unit) error {
 		Name: u.Name(), Provider: u.Provider, Role: u.Role, ID: credentials.NewKey("")[:10], Hash: u.Hash(), Version: u.Version,
 	}
 	spec.Env = map[string]string{
-		"BERTH_NATS": w.o.NATS, "BERTH_HOST": u.Host, "BERTH_PORT_BASE": fmt.Sprint(u.PortBase),
+		"BERTH_NATS": cmp.Or(w.o.Reached, w.o.NATS), "BERTH_HOST": u.Host, "BERTH_PORT_BASE": fmt.Sprint(u.PortBase),
 		"BERTH_INSTANCE": spec.ID, "BERTH_SPEC": spec.Hash,
 	}
 	creds := w.o.Authority.Web()
@@ -237,6 +241,7 @@ func (w *World) start(ctx context.Context, u *plan.Unit) error {
 		spec.Env["BERTH_PROVIDER"], spec.Env["BERTH_KEYSPACES"] = u.Provider, w.o.Keyspaces
 	}
 	spec.Files = map[string][]byte{"BERTH_CREDENTIALS": creds}
+	maps.Copy(spec.Files, trustFiles(w.o.Trust))
 	if err := w.o.Runtime.Start(ctx, spec); err != nil {
 		return err
 	}
@@ -244,6 +249,13 @@ func (w *World) start(ctx context.Context, u *plan.Unit) error {
 	defer w.mu.Unlock()
 	w.starts[spec.Name]++
 	return nil
+}
+
+// trustFiles returns the secret files of a trust, as instances are given them.
+func trustFiles(t bus.Trust) map[string][]byte {
+	files := map[string][]byte{"BERTH_NATS_CA": t.CA, "BERTH_NATS_CERT": t.Cert, "BERTH_NATS_KEY": t.Key}
+	maps.DeleteFunc(files, func(_ string, text []byte) bool { return len(text) == 0 })
+	return files
 }
 
 // Starts returns how often an instance has been started since the provisioner's own start.

@@ -41,6 +41,9 @@ const stopLimit = 20 * time.Second
 type Flags struct {
 	Bus             string
 	CredentialsFile string
+	CAFile          string
+	CertFile        string
+	KeyFile         string
 	Instance        string
 	Spec            string
 	ParentFD        int
@@ -56,7 +59,10 @@ type Instance interface {
 
 // Add adds the flags to a command.
 func (f *Flags) Add(set *pflag.FlagSet) {
-	set.StringVar(&f.Bus, "nats", "", "URL of the NATS server")
+	set.StringVar(&f.Bus, "nats", "", "URL of the NATS server, or of several of a cluster")
+	set.StringVar(&f.CAFile, "nats-ca", "", "file with whom to trust of NATS servers at tls://; empty: whom the machine trusts")
+	set.StringVar(&f.CertFile, "nats-cert", "", "file with a certificate to show to NATS servers that ask for one")
+	set.StringVar(&f.KeyFile, "nats-key", "", "file with that certificate's key")
 	set.StringVar(&f.CredentialsFile, "credentials", "", "file with the instance's NATS credentials")
 	set.StringVar(&f.Instance, "instance", "", "the instance's name in the registry")
 	set.StringVar(&f.Spec, "spec", "", "hash of what the instance was started with")
@@ -81,6 +87,9 @@ func (f *Flags) Credentials() (bus.Credentials, error) {
 	}
 	return text, nil
 }
+
+// Trust reads whom to trust of NATS servers.
+func (f *Flags) Trust() (bus.Trust, error) { return bus.ReadTrust(f.CAFile, f.CertFile, f.KeyFile) }
 
 // Run starts the instance, waits for a signal, the parent's end or done, and stops it. A nil done never ends it; what
 // failed returns is why done closed.

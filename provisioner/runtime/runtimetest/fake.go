@@ -89,7 +89,7 @@ func (f *Fake) Start(ctx context.Context, s runtime.Spec) error {
 // announce is all that an instance does, beside saying as an ingest that it goes by all records.
 func (f *Fake) announce(ctx context.Context, i *instance, s runtime.Spec) {
 	conn, err := bus.Connect(ctx, bus.Options{
-		URL: s.Env["BERTH_NATS"], Credentials: s.Files["BERTH_CREDENTIALS"], Name: s.Name, Logger: slog.New(slog.DiscardHandler),
+		URL: s.Env["BERTH_NATS"], Credentials: s.Files["BERTH_CREDENTIALS"], Trust: bus.Trust{CA: s.Files["BERTH_NATS_CA"]}, Name: s.Name, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		return // it was stopped
