@@ -39,8 +39,9 @@ test: build ## every test on the real parts, the promises in short form
 	$(GO) test -shuffle=on -timeout=20m ./...
 
 .PHONY: test-engines
-test-engines: build ## what production stores in: tests on a real Cassandra node, which Maven fetches; needs Java 17
+test-engines: build ## what production runs on: tests on a real Cassandra node (Java 17, Maven) and a Docker engine (root)
 	docker/cassandra/node fetch
+	$(GO) test -count=1 -timeout=30m -v ./internal/dockertest -docker=start
 	$(GO) test -count=1 -timeout=30m -v ./internal/keyspace/cassandra -cassandra=start
 	$(GO) test -count=1 -timeout=30m -v -run Cassandra ./promises -cassandra=start -node-kills=$(NODE_KILLS)
 
