@@ -39,7 +39,7 @@ const (
 
 const exitCodes = `Exit codes:
   0    done, or unchanged
-  1    something went wrong inside
+  1    something went wrong inside; health: the daemon does not answer
   2    wrong usage, or a value that cannot be
   3    there is no such provider, token or gateway
   4    something else holds or changed it
@@ -109,7 +109,7 @@ func (a *app) root() *cobra.Command {
 	})
 	root.AddCommand(
 		a.serve(), a.add(), a.list(), a.show(), a.remove(), a.restart(), a.logs(), a.plan(), a.set(), a.link(),
-		a.token(), a.gateway(), a.rejects(), a.aside(), a.audit(), a.doctor(), a.version(),
+		a.token(), a.gateway(), a.rejects(), a.aside(), a.audit(), a.doctor(), a.health(), a.version(),
 	)
 	return root
 }
@@ -179,6 +179,9 @@ func (a *app) complain(err error) {
 }
 
 func exitCode(err error) int {
+	if errors.Is(err, errUnhealthy) {
+		return ExitFailed
+	}
 	if errors.Is(err, errUnwell) || errors.Is(err, errUnbalanced) {
 		return ExitUnwell
 	}

@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"berth/internal/health"
 	"berth/internal/lifecycle"
 	"berth/internal/logging"
 	"berth/provisioner"
@@ -25,8 +27,9 @@ const (
 func (a *app) serve() *cobra.Command {
 	o := provisioner.Options{Version: a.Version, Programs: a.Programs}
 	var (
-		debug bool
-		form  string
+		debug    bool
+		form     string
+		answerAt string
 	)
 	cmd := &cobra.Command{
 		Use: "serve", Short: "Run the daemon until it is interrupted", Args: args(0),
@@ -45,7 +48,7 @@ func (a *app) serve() *cobra.Command {
 			if debug {
 				o.Env = append(o.Env, "BERTH_DEBUG=true")
 			}
-			return a.runDaemon(cmd.Context(), o)
+			return a.runDaemon(cmd.Context(), o, answerAt)
 		},
 	}
 	f := cmd.Flags()
@@ -57,14 +60,20 @@ func (a *app) serve() *cobra.Command {
 	f.IntVar(&o.NATSPort, "nats-port", 0, "port of the embedded NATS server; 0 is any (BERTH_NATS_PORT)")
 	f.StringVar(&o.Reserve, "disk-reserve", disk.DefaultReserve, "gateways wait while less is free: a share, a size, or the less of both (BERTH_DISK_RESERVE)")
 	f.StringVar(&o.Programs, "programs", a.Programs, "folder of the programs that are run (BERTH_PROGRAMS)")
+	f.StringVar(&answerAt, "health", "", health.Usage+" (BERTH_HEALTH)")
 	f.StringVar(&form, "log-format", logging.Auto, "form of the daemon's own log: json, text, or auto: text on a terminal (BERTH_LOG_FORMAT)")
 	f.BoolVar(&debug, "debug", false, "log in detail (BERTH_DEBUG)")
 	return cmd
 }
 
-func (a *app) runDaemon(ctx context.Context, o provisioner.Options) error {
+func (a *app) runDaemon(ctx context.Context, o provisioner.Options, answerAt string) error {
 	ctx, cancel := lifecycle.Run(ctx, 0)
 	defer cancel()
+	answerer, err := health.Listen(ctx, answerAt, "provisioner")
+	if err != nil {
+		return err
+	}
+	defer answerer.Close()
 	p, err := provisioner.New(o)
 	if err != nil {
 		return err
@@ -75,11 +84,13 @@ func (a *app) runDaemon(ctx context.Context, o provisioner.Options) error {
 		}
 		return err
 	}
+	answerer.Say("runs")
 	err = a.welcome(ctx, p)
 	if err == nil {
 		<-ctx.Done()
 		o.Logger.Info("stopping", "cause", context.Cause(ctx))
 	}
+	answerer.Say("stops")
 	stop, done := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
 	defer done()
 	err = errors.Join(err, p.Stop(stop))
@@ -88,6 +99,26 @@ func (a *app) runDaemon(ctx context.Context, o provisioner.Options) error {
 	}
 	return err
 }
+
+// health asks the daemon that runs beside it, without its data and its socket: it may still be starting.
+func (a *app) health() *cobra.Command {
+	var address string
+	cmd := &cobra.Command{
+		Use: "health", Short: "Ask the daemon that runs here whether it does; for an engine's or a supervisor's check", Args: args(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			said, err := health.Ask(cmd.Context(), address)
+			if err != nil {
+				return errors.Join(errUnhealthy, err)
+			}
+			return a.print(map[string]string{"health": said}, func(w io.Writer) { sayln(w, said) })
+		},
+	}
+	cmd.Flags().StringVar(&address, "health", "", health.AskUsage+" (BERTH_HEALTH)")
+	return cmd
+}
+
+// errUnhealthy marks what an engine wants to see as exit code 1.
+var errUnhealthy = errors.New("not healthy")
 
 // welcome prints where the daemon is and a one-time sign-in link, once web answers.
 func (a *app) welcome(ctx context.Context, p *provisioner.Provisioner) error {

@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"berth/internal/bus"
+	"berth/internal/health"
 	"berth/internal/lifecycle"
 	"berth/internal/logging"
 	"berth/internal/version"
@@ -46,9 +47,12 @@ type Flags struct {
 	KeyFile         string
 	Instance        string
 	Spec            string
+	Health          string
 	ParentFD        int
 	LogFormat       string
 	Debug           bool
+
+	service string
 }
 
 // Instance is what a command runs. Start returns when the instance does its work; Stop may be called twice.
@@ -59,6 +63,7 @@ type Instance interface {
 
 // Add adds the flags to a command.
 func (f *Flags) Add(set *pflag.FlagSet) {
+	f.service = set.Name()
 	set.StringVar(&f.Bus, "nats", "", "URL of the NATS server, or of several of a cluster")
 	set.StringVar(&f.CAFile, "nats-ca", "", "file with whom to trust of NATS servers at tls://; empty: whom the machine trusts")
 	set.StringVar(&f.CertFile, "nats-cert", "", "file with a certificate to show to NATS servers that ask for one")
@@ -66,6 +71,7 @@ func (f *Flags) Add(set *pflag.FlagSet) {
 	set.StringVar(&f.CredentialsFile, "credentials", "", "file with the instance's NATS credentials")
 	set.StringVar(&f.Instance, "instance", "", "the instance's name in the registry")
 	set.StringVar(&f.Spec, "spec", "", "hash of what the instance was started with")
+	set.StringVar(&f.Health, "health", "", health.Usage)
 	set.IntVar(&f.ParentFD, "parent-fd", 0, "file descriptor of a pipe: when it closes, the parent has gone and so goes the instance")
 	set.StringVar(&f.LogFormat, "log-format", logging.JSON, "form of the log: json, text, or auto (text on a terminal)")
 	set.BoolVar(&f.Debug, "debug", false, "log in detail")
@@ -96,18 +102,25 @@ func (f *Flags) Trust() (bus.Trust, error) { return bus.ReadTrust(f.CAFile, f.Ce
 func (f *Flags) Run(ctx context.Context, instance Instance, done <-chan struct{}, failed func() error) error {
 	ctx, cancel := lifecycle.Run(ctx, f.ParentFD)
 	defer cancel()
+	answerer, err := health.Listen(ctx, f.Health, strings.TrimSpace(f.service+" "+f.Instance))
+	if err != nil {
+		return err
+	}
+	defer answerer.Close()
 	if err := instance.Start(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil
 		}
 		return err
 	}
+	answerer.Say("runs")
 	var why error
 	select {
 	case <-ctx.Done():
 	case <-done:
 		why = failed()
 	}
+	answerer.Say("stops")
 	stopCtx, stop := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
 	defer stop()
 	return errors.Join(why, instance.Stop(stopCtx))
@@ -116,10 +129,15 @@ func (f *Flags) Run(ctx context.Context, instance Instance, done <-chan struct{}
 // Main executes the command and returns the exit code. Flags that were not given are taken from the environment.
 func Main(cmd *cobra.Command) int {
 	cmd.Version = version.Version
-	cmd.Args = cobra.NoArgs
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		return schema.Errorf(schema.Invalid, "%s has no command %q", cmd.CommandPath(), args[0]).WithNext("see %s --help", cmd.CommandPath())
+	}
 	cmd.SilenceUsage, cmd.SilenceErrors = true, true
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return schema.Errorf(schema.Invalid, "%v", err).WithNext("see %s --help", cmd.Name())
+		return schema.Errorf(schema.Invalid, "%v", err).WithNext("see %s --help", cmd.CommandPath())
 	})
 	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
 		if err := FromEnvironment(cmd.Flags()); err != nil {
@@ -127,7 +145,9 @@ func Main(cmd *cobra.Command) int {
 		}
 		return logging.CheckForm(cmd.Flag("log-format").Value.String())
 	}
-	err := cmd.ExecuteContext(context.Background())
+	cmd.CompletionOptions.DisableDefaultCmd = true
+	cmd.AddCommand(healthCommand(cmd.Name()))
+	cmd, err := cmd.ExecuteContextC(context.Background())
 	if err == nil {
 		return 0
 	}
@@ -142,10 +162,30 @@ func Main(cmd *cobra.Command) int {
 	}
 }
 
-// sayWhy says why the program ends: who called it wrongly in plain words, else in the log.
+// healthCommand asks the program of that name whether it runs. Exit code 0: it does.
+func healthCommand(name string) *cobra.Command {
+	var address string
+	cmd := &cobra.Command{
+		Use: healthName, Short: "Ask the " + name + " that runs here whether it does: exit code 0, or 1 with the reason", Args: cobra.NoArgs,
+		PreRunE: func(cmd *cobra.Command, _ []string) error { return FromEnvironment(cmd.Flags()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			said, err := health.Ask(cmd.Context(), address)
+			if err == nil {
+				fmt.Println(said)
+			}
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&address, "health", "", health.AskUsage)
+	return cmd
+}
+
+const healthName = "health"
+
+// sayWhy says why the program ends: who called it wrongly, or asked, in plain words, else in the log.
 func sayWhy(cmd *cobra.Command, err error) {
-	if schema.Is(err, schema.Invalid) {
-		fmt.Fprintf(os.Stderr, "%s: %v\n", cmd.Name(), err)
+	if schema.Is(err, schema.Invalid) || cmd.Name() == healthName {
+		fmt.Fprintf(os.Stderr, "%s: %s\n", cmd.CommandPath(), schema.Show(err))
 		return
 	}
 	f := cmd.Flags()
