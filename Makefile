@@ -34,6 +34,10 @@ web/assets/dist/.built: web/package.json web/package-lock.json $(wildcard web/bu
 	npm run --prefix web build
 	@touch $@
 
+.PHONY: images
+images: build ## an image per program, berth/<program>:VERSION, in the Docker engine that answers; prints their sizes
+	docker/images bin '$(VERSION)' '$(shell git rev-parse HEAD 2>/dev/null || echo unknown)'
+
 .PHONY: test
 test: build ## every test on the real parts, the promises in short form
 	$(GO) test -shuffle=on -timeout=20m ./...
