@@ -40,7 +40,9 @@ func (i *Ingest) conditions() []episode.Condition {
 			State: headapi.StateStalled, Detail: "the log does not confirm what comes: " + schema.Show(err), Brief: brief,
 		})
 	}
-	if state, detail := i.sealer.State(); state != "" {
+	if away, ok := i.lateCondition(); ok {
+		all = append(all, away)
+	} else if state, detail := i.sealer.State(); state != "" {
 		all = append(all, episode.Condition{State: state, Detail: detail})
 	}
 	if f := i.head.Figures(); f.State != headapi.StateReady {

@@ -29,6 +29,7 @@ import (
 	"berth/ingest/seal"
 	"berth/internal/bus"
 	"berth/internal/keyspace"
+	"berth/internal/keyspace/late"
 	"berth/internal/lifecycle"
 	"berth/internal/metrics"
 	"berth/internal/version"
@@ -95,19 +96,22 @@ type Ingest struct {
 	started time.Time
 	why     func() error // why Start's context ended, nil if it did not
 	stack   *lifecycle.Stack
-	done    chan struct{} // closed when the log was taken over or lost
+	done    chan struct{}         // closed when the log was taken over or lost, or must not go on
+	ended   chan struct{}         // closed when the instance must not go on
+	reason  atomic.Pointer[error] // why
 
 	conn      *bus.Conn
 	settings  *settings
 	backend   keyspace.Backend
 	wrap      func(keyspace.Writer) keyspace.Writer // tests end the process within a write; nil: nothing
-	keyspace  keyspace.Writer
+	keyspace  late.Writer
 	journal   *bus.Log
 	writer    *bus.Writer
 	head      *head.Head
 	sealer    *seal.Sealer
 	committer *commit.Committer
 	gate      *gate.Gate
+	table     *format.Table
 	shapes    *batch.Interner
 	pressure  pressure
 	episodes  episode.Keeper
@@ -141,7 +145,7 @@ func New(o Options) (*Ingest, error) {
 	return &Ingest{
 		o: o, log: log, started: time.Now(), stack: lifecycle.New(log),
 		done: make(chan struct{}), shapes: batch.NewInterner(maxShapes), metrics: metrics.New(version.Version),
-		limits: make(chan struct{}, 1),
+		limits: make(chan struct{}, 1), ended: make(chan struct{}),
 	}, nil
 }
 
@@ -171,8 +175,13 @@ func (i *Ingest) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := i.openKeyspace(ctx); err != nil {
-		return err
+	i.push("keyspace", otherStop, func(context.Context) error { return i.keyspace.Close() })
+	if claim.checked {
+		if err := i.openKeyspace(ctx); away(ctx, err) {
+			i.keyspace.Fail(err)
+		} else if err != nil {
+			return err
+		}
 	}
 	if err := i.look(ctx, claim); err != nil {
 		return err
@@ -194,6 +203,7 @@ func (i *Ingest) start(ctx context.Context) error {
 	if err := i.answerFeed(); err != nil {
 		return err
 	}
+	i.openKeyspaceLate(ctx, claim)
 	i.announce(ctx)
 	i.watchPressure(ctx)
 	i.watchConditions(ctx)
@@ -216,6 +226,9 @@ func (i *Ingest) Done() <-chan struct{} { return i.done }
 
 // Err returns why Done was closed; a take-over is bus.ErrTakenOver.
 func (i *Ingest) Err() error {
+	if why := i.reason.Load(); why != nil {
+		return *why
+	}
 	if i.committer == nil {
 		return nil
 	}
@@ -226,8 +239,15 @@ func (i *Ingest) Err() error {
 	return err
 }
 
-// lost reports whether the log is another instance's now, or gone.
-func (i *Ingest) lost() bool { return i.committer.Err() != nil }
+// lost reports whether the log is another instance's now, or gone, or must not go on.
+func (i *Ingest) lost() bool { return i.committer.Err() != nil || i.reason.Load() != nil }
+
+// end ends the instance for a reason that another start may mend.
+func (i *Ingest) end(why error) {
+	if i.reason.CompareAndSwap(nil, &why) {
+		close(i.ended)
+	}
+}
 
 // Stop closes the port, answers what is in hand, stores what the head holds, and gives everything back. What it does not
 // manage within its limits is in the log. When the parent process is gone it stops at once: NATS may be gone with it.
@@ -270,6 +290,7 @@ type claim struct {
 	id       string
 	sequence uint64
 	first    uint64 // the log's first entry
+	checked  bool   // the keyspace knows nothing beyond it
 	totals   batch.Totals
 }
 
@@ -279,17 +300,12 @@ func (i *Ingest) claimLog(ctx context.Context) (*bus.Writer, *claim, error) {
 	if i.journal, err = i.conn.OpenLog(ctx); err != nil {
 		return nil, nil, err
 	}
-	position, err := i.position(ctx)
+	above, checked, err := i.floor(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	if last := i.settings.pipeline().Settings.DropLog; 0 < last && last < position.Sequence {
-		if err := i.journal.Abandon(ctx, last); err != nil {
-			return nil, nil, err
-		}
-	}
-	c := &claim{id: i.o.Instance + "-" + rand.Text()}
-	writer, sequence, err := i.journal.Claim(ctx, c.id, position.Sequence, func(prev []byte) ([]byte, error) {
+	c := &claim{id: i.o.Instance + "-" + rand.Text(), checked: checked}
+	writer, sequence, err := i.journal.Claim(ctx, c.id, above, func(prev []byte) ([]byte, error) {
 		var err error
 		if c.totals, err = i.totalsOf(prev); err != nil {
 			return nil, err
@@ -298,15 +314,18 @@ func (i *Ingest) claimLog(ctx context.Context) (*bus.Writer, *claim, error) {
 		return e.Encode(nil, &batch.Header{Kind: batch.Claim, Claim: c.id, Created: i.o.Now().UnixNano(), Totals: c.totals}), nil
 	})
 	if older, ok := errors.AsType[*bus.OlderLogError](err); ok {
-		return nil, nil, schema.Errorf(schema.Conflict, "%v: it was restored from an older copy, and what was acknowledged since is missing", older).
-			WithNext("restore a log that ends at %d or later; without one, provisioner set %s --drop-log %d gives its %d messages up and begins anew",
-				older.Above, i.o.Provider, older.Last, older.Messages).WithCause(err)
+		return nil, nil, i.olderLog(older)
 	}
 	if err != nil {
 		return nil, nil, err
 	}
 	i.push("log", otherStop, func(context.Context) error { writer.Close(); return nil })
 	i.writer, c.sequence = writer, sequence
+	if !checked { // noted before anything is taken after it
+		if err := i.journal.SetUnchecked(ctx, sequence); err != nil {
+			return nil, nil, err
+		}
+	}
 	return writer, c, nil
 }
 
@@ -357,7 +376,7 @@ func (i *Ingest) pushCommitter() { i.push("committer", commitStop, i.committer.C
 // seal starts the sealer; stopping, it stores what the head holds, unless another instance has taken over.
 func (i *Ingest) seal(ctx context.Context) {
 	i.sealer = seal.New(seal.Options{
-		Head: i.head, Keyspace: i.keyspace, Aside: i.setBlockAside, Metrics: i.metrics, Now: i.o.Now, Logger: i.log,
+		Head: i.head, Keyspace: &i.keyspace, Aside: i.setBlockAside, Metrics: i.metrics, Now: i.o.Now, Logger: i.log,
 		Retention: func() time.Duration { return i.settings.pipeline().Settings.Retention },
 		Trim: func(ctx context.Context, upTo uint64) error {
 			err := i.journal.Trim(ctx, upTo)
@@ -398,17 +417,17 @@ func (i *Ingest) ready() bool { return i.conn.Up() && !i.lost() }
 // openGate opens the port.
 func (i *Ingest) openGate(ctx context.Context) error {
 	stats, err := i.keyspace.Stats(ctx)
-	if err != nil {
+	if err != nil && i.keyspace.Why() == nil {
 		return fmt.Errorf("count gateways: %w", err)
 	}
-	table := format.NewTable(format.TableOptions{Known: i.known, Gateways: stats.Gateways, Interner: i.shapes})
+	i.table = format.NewTable(format.TableOptions{Known: i.known, Gateways: stats.Gateways, Interner: i.shapes})
 	pipeline, keys := i.settings.pipeline(), i.settings.keys()
 	port := 0
 	if i.o.PortBase > 0 {
 		port = pipeline.Slot.Port(i.o.PortBase)
 	}
 	g, err := gate.New(gate.Options{
-		Address: net.JoinHostPort(i.o.Host, strconv.Itoa(port)), Committer: i.committer, Decoders: format.New(table),
+		Address: net.JoinHostPort(i.o.Host, strconv.Itoa(port)), Committer: i.committer, Decoders: format.New(i.table),
 		Pipeline: pipeline, Keys: keys, Rejects: i.keepReject, Ready: i.ready, Logger: i.log, Now: i.o.Now,
 	})
 	if err != nil {
@@ -421,7 +440,7 @@ func (i *Ingest) openGate(ctx context.Context) error {
 	i.gate = g
 	use := func() record.Limits {
 		u := g.Use()
-		gateways, sensors := table.Use()
+		gateways, sensors := i.table.Use()
 		u.Gateways, u.SensorsPerGateway = int64(gateways), int64(sensors)
 		return u
 	}
@@ -438,6 +457,8 @@ func (i *Ingest) watchOver(ctx context.Context) {
 	i.background(ctx, "watch", otherStop, func(ctx context.Context) {
 		select {
 		case <-i.committer.Done():
+			close(i.done)
+		case <-i.ended:
 			close(i.done)
 		case <-ctx.Done():
 		}

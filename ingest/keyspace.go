@@ -39,21 +39,20 @@ func (i *Ingest) position(ctx context.Context) (schema.Position, error) {
 // openKeyspace opens the provider's keyspace as its one writer. An instance before this one may still be ending: it is
 // waited for.
 func (i *Ingest) openKeyspace(ctx context.Context) error {
-	name := i.settings.pipeline().Keyspace
+	var w keyspace.Writer
 	err := retry(ctx, keyspaceWait, func() (again bool, err error) {
-		i.keyspace, err = i.backend.Writer(ctx, name)
+		w, err = i.backend.Writer(ctx, i.settings.pipeline().Keyspace)
 		return schema.Is(err, schema.Conflict), err
 	}, func(err error) {
 		i.log.Warn("waiting for the keyspace, which another process still holds", "error", err)
 	})
 	if err != nil {
-		return fmt.Errorf("open keyspace %s: %w", name, err)
+		return fmt.Errorf("open keyspace %s: %w", i.settings.pipeline().Keyspace, err)
 	}
 	if i.wrap != nil {
-		i.keyspace = i.wrap(i.keyspace)
+		w = i.wrap(w)
 	}
-	i.push("keyspace", otherStop, func(context.Context) error { return i.keyspace.Close() })
-	return nil
+	return i.keyspace.Set(w)
 }
 
 // retry calls fn until it succeeds, its error is not worth another try, or so much time has passed; first is told of the

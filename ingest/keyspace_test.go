@@ -47,7 +47,10 @@ func TestKnownSaysSoWhenItCannotTell(t *testing.T) {
 			}}, Bits: []uint64{1}}
 			h.Follow(2, &batch.Header{Kind: batch.Data}, rows)
 		}
-		i := &Ingest{head: h, keyspace: w}
+		i := &Ingest{head: h}
+		if err := i.keyspace.Set(w); err != nil {
+			t.Fatal(err)
+		}
 		for name, want := range map[string]bool{"stored": true, "followed": true, "stranger": !live} {
 			sensors, ok := i.known(name)
 			if ok != want {

@@ -42,7 +42,7 @@ func (i *Ingest) setAside(ctx context.Context, a *record.Aside, why error, raw [
 	a.Version, a.Time, a.Code, a.Reason, a.Size = record.Version, i.o.Now(), schema.CodeOf(why), schema.Show(why), len(raw)
 	kept, err := i.keep(ctx, bus.Aside, fmt.Sprintf("%s %d\n%s", a.Form, a.Sequence, raw), a, raw) // also after a restart the same
 	i.aside.changed()
-	if err != nil || !kept {
+	if err != nil || !kept || i.committer == nil { // before the start there is nothing to count by
 		return err
 	}
 	i.committer.Count(commit.Counts{Reasons: map[string]int{reasonAside: int(max(a.Readings, 1))}})

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"berth/internal/api"
+	"berth/internal/headapi"
 	"berth/internal/keyspace/cassandra/cassandratest"
 	"berth/internal/metrics"
 )
@@ -102,6 +105,67 @@ func TestCassandraAway(t *testing.T) {
 	t.Logf("all of it is durably in Cassandra %v after the last was sent", time.Since(begun).Round(time.Second))
 	s.checkAll()
 	s.checkBooks()
+}
+
+// TestAPipelineStartsWhileCassandraIsAway starts the whole installation while the node is down, as after a power cut of
+// the site: readings are taken and acknowledged all the same, what is wrong is shown with since when, and all of it drains
+// once the node is back.
+func TestAPipelineStartsWhileCassandraIsAway(t *testing.T) {
+	node := cassandratest.Started(t, "SYNC=1000ms")
+	s := sendingOnCassandra(t, node, 20)
+	s.run(func() { s.waitForAcks(1000) })
+	s.install.Stop()
+	node.Stop()
+	ctx, cancel := context.WithTimeout(t.Context(), recovery)
+	defer cancel()
+	begun := time.Now()
+	if _, err := s.install.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	s.run(func() {
+		s.waitForAcks(1000)
+		t.Logf("with the node down 1000 frames are acknowledged %v after the installation's start", time.Since(begun).Round(time.Millisecond))
+		s.until("the state says that the keyspace is away", func(ctx context.Context) error {
+			out, err := s.install.CLI(ctx, "ls")
+			if err == nil && !strings.Contains(string(out), "Cassandra does not answer") {
+				err = fmt.Errorf("ls says %s", out)
+			}
+			return err
+		})
+		s.until("it is shown since when", func(ctx context.Context) error {
+			var books api.Books
+			if err := s.api.Books(ctx, &books); err != nil {
+				return err
+			}
+			for _, e := range books.Episodes {
+				if e.State == headapi.StateSlow && e.To == nil && !e.From.Before(begun) && strings.Contains(e.Detail, "Cassandra does not answer") {
+					return nil
+				}
+			}
+			return fmt.Errorf("the books have %+v", books.Episodes)
+		})
+		s.pause(5 * time.Second)
+		s.killAll()
+		if _, err := s.install.Start(ctx); err != nil {
+			t.Fatal(err)
+		}
+		s.waitForAcks(1000) // and once more
+		if err := node.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.waitForAcks(1000)
+	})
+	s.waitForEmptyLog()
+	s.checkAll()
+	s.checkBooks()
+}
+
+// killAll kills the whole installation by SIGKILL.
+func (s *sending) killAll() {
+	s.t.Helper()
+	if err := s.install.KillAll(s.t.Context()); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // sendingOnCassandra is a sending whose keyspaces are on the node.

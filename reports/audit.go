@@ -36,7 +36,7 @@ func (r *Reports) audit(w http.ResponseWriter, req *http.Request) error {
 		return stream.Flush()
 	}
 	err = audit.Run(stream.Context(), audit.Options{ //nolint:contextcheck // the stream's context is the request's
-		Provider: r.options.Provider, Engine: r.engine, Keyspace: r.store, Head: r.bus, Log: log,
+		Provider: r.options.Provider, Engine: r.engine, Keyspace: &r.store, Head: r.bus, Log: log,
 		Tell: func(e api.AuditEvent) error { return line(&e) },
 	})
 	if err == nil {

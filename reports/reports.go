@@ -20,7 +20,7 @@ import (
 	"berth/internal/bus"
 	"berth/internal/headapi"
 	"berth/internal/httpserver"
-	"berth/internal/keyspace"
+	"berth/internal/keyspace/late"
 	"berth/internal/keyspace/open"
 	"berth/internal/lifecycle"
 	"berth/internal/metrics"
@@ -63,7 +63,7 @@ type Reports struct {
 	stops   *lifecycle.Stack
 	bus     *bus.Conn
 	http    *httpserver.Server
-	store   keyspace.Reader
+	store   late.Reader
 	engine  *query.Engine
 	metrics *metrics.Set
 
@@ -105,12 +105,11 @@ func (r *Reports) Start(ctx context.Context) (err error) {
 	if err := r.followRecord(ctx); err != nil {
 		return err
 	}
-	if r.store, err = r.openKeyspace(ctx); err != nil {
+	if err := r.openKeyspace(ctx); err != nil {
 		return err
 	}
-	r.stops.Push("keyspace", stepLimit, func(context.Context) error { return r.store.Close() })
 	r.engine = query.New(query.Options{
-		Store:    r.store,
+		Store:    &r.store,
 		Head:     r.bus,
 		Settings: func() record.Settings { return r.pipeline().Settings },
 		Keys:     func() []string { return *r.keys.Load() },
@@ -208,14 +207,51 @@ func (r *Reports) take(all map[string]bus.Entry) bool {
 	return found
 }
 
-// openKeyspace opens the provider's keyspace for reading.
-func (r *Reports) openKeyspace(ctx context.Context) (keyspace.Reader, error) {
+// Pauses between two tries to open a keyspace that is away; they double.
+const (
+	lateFirst = 250 * time.Millisecond
+	lateMost  = 5 * time.Second
+	askLimit  = 5 * time.Second
+)
+
+// openKeyspace opens the provider's keyspace for reading. One that is away is opened once it is back: until then answers
+// have what the head holds, and say what is missing.
+func (r *Reports) openKeyspace(ctx context.Context) error {
 	backend, err := open.Open(r.options.Keyspaces, r.options.Logger)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	r.stops.Push("keyspaces", stepLimit, func(context.Context) error { return backend.Close() })
-	return backend.Reader(ctx, r.pipeline().Keyspace)
+	r.stops.Push("keyspace", stepLimit, func(context.Context) error { return r.store.Close() })
+	try := func(ctx context.Context) error {
+		reader, err := backend.Reader(ctx, r.pipeline().Keyspace)
+		if err != nil {
+			r.store.Fail(err)
+			return err
+		}
+		return r.store.Set(reader)
+	}
+	asking, cancel := context.WithTimeout(ctx, askLimit)
+	defer cancel()
+	err = try(asking)
+	if err == nil || ctx.Err() != nil || schema.Is(err, schema.NotFound) || schema.Is(err, schema.Invalid) {
+		return err
+	}
+	r.options.Logger.Warn("the keyspace is away", "error", err)
+	r.background(ctx, "keyspace's return", func(ctx context.Context) error {
+		for pause := lateFirst; ; pause = min(2*pause, lateMost) {
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+				return nil
+			}
+			if try(ctx) == nil {
+				r.options.Logger.Info("the keyspace is open")
+				return nil
+			}
+		}
+	})
+	return nil
 }
 
 // announceEvery is how often the instance renews its entry in the registry.

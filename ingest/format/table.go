@@ -60,6 +60,13 @@ func NewTable(o TableOptions) *Table {
 // start.
 func (t *Table) Use() (gateways, sensors int) { return t.census.use() }
 
+// Add says that the provider has so many gateways more than was known at the start.
+func (t *Table) Add(gateways int) {
+	t.census.mu.Lock()
+	defer t.census.mu.Unlock()
+	t.census.count += gateways
+}
+
 // layout returns the layout of the fields.
 func (t *Table) layout(fields []field) *layout {
 	var key []byte

@@ -17,25 +17,28 @@ const (
 )
 
 // mark returns the mark, 0 when there is none.
-func (l *Log) mark(ctx context.Context) (uint64, error) {
+func (l *Log) mark(ctx context.Context) (uint64, error) { return l.number(ctx, markKey) }
+
+// number returns what is noted of the log under a key, 0 when there is nothing.
+func (l *Log) number(ctx context.Context, key string) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestLimit)
 	defer cancel()
 	bucket, err := l.marks(ctx)
 	if err != nil {
 		return 0, err
 	}
-	value, _, err := bucket.Get(ctx, markKey)
+	value, _, err := bucket.Get(ctx, key)
 	if schema.Is(err, schema.NotFound) {
 		return 0, nil
 	}
 	if err != nil {
 		return 0, err
 	}
-	mark, err := strconv.ParseUint(string(value), 10, 64)
+	n, err := strconv.ParseUint(string(value), 10, 64)
 	if err != nil {
-		return 0, schema.Errorf(schema.Invalid, "the mark up to where the log is trimmed, %q, is no number", value).WithCause(err)
+		return 0, schema.Errorf(schema.Invalid, "what is noted of the log as %s, %q, is no number", key, value).WithCause(err)
 	}
-	return mark, nil
+	return n, nil
 }
 
 // setMark puts the mark. One that cannot be put holds up no trim, which may be what makes room again: it is missed only

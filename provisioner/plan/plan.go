@@ -105,14 +105,16 @@ func planHouse(actual World, now time.Time) []Step {
 }
 
 // planActive makes what a provider lacks: keyspace, log, settings, instances, and their announcement once they are
-// healthy.
+// healthy. A keyspace that cannot be made, or found, now goes last: where the log holds something, ingest needs only that.
 func planActive(p *record.Provider, state State, site Site, now time.Time) []Step {
 	var steps []Step
 	add := func(kind Kind, why string) {
 		steps = append(steps, Step{Provider: p.Name, Kind: kind, Why: why, Record: *p})
 	}
-	if state.Keyspace != Present {
-		add(CreateKeyspace, "keyspace "+p.Keyspace+" "+state.Keyspace.unsure())
+	keyspace := Step{Provider: p.Name, Kind: CreateKeyspace, Why: "keyspace " + p.Keyspace + " " + state.Keyspace.unsure(), Record: *p}
+	away := state.Trouble.Step == keyspace.Key()
+	if state.Keyspace != Present && !away {
+		steps = append(steps, keyspace)
 	}
 	if state.Log != Present {
 		add(CreateLog, "its account, streams and buckets "+state.Log.unsure())
@@ -145,6 +147,9 @@ func planActive(p *record.Provider, state State, site Site, now time.Time) []Ste
 		steps[len(steps)-1].Until = until
 	case !state.Announced:
 		add(Announce, "ingest and reports are ready")
+	}
+	if state.Keyspace != Present && away {
+		steps = append(steps, keyspace)
 	}
 	return steps
 }

@@ -221,6 +221,27 @@ func TestAFailedStepIsTriedAgainAfterAPause(t *testing.T) {
 	}
 }
 
+func TestAKeyspaceThatIsAwayHoldsUpNothing(t *testing.T) {
+	m := newModel(provider("provider1", 1))
+	m.site.Web = ""
+	world := m.observe()
+	failed := plan.Step{Provider: "provider1", Kind: plan.CreateKeyspace}
+	state := world.Providers["provider1"]
+	state.Trouble = plan.Trouble{Step: failed.Key(), Text: "Cassandra does not answer", At: m.now, Times: 1}
+	world.Providers["provider1"] = state
+	steps := plan.Plan(m.desired(), world, m.now)
+	if got, want := kinds(steps), "create log, write settings, start ingest, start reports, wait, wait"; got != want {
+		t.Errorf("while it is away: %s, want %s", got, want)
+	}
+	if got, want := steps[len(steps)-1].String(), "provider1: wait (to create keyspace again: Cassandra does not answer)"; got != want {
+		t.Errorf("last step %q, want %q", got, want)
+	}
+	later := kinds(plan.Plan(m.desired(), world, m.now.Add(time.Minute)))
+	if want := "create log, write settings, start ingest, start reports, wait, create keyspace"; later != want {
+		t.Errorf("after the pause: %s, want %s", later, want)
+	}
+}
+
 func TestSlotsGivesTheLowestThatMayBeGiven(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	removed := func(name string, slot schema.Slot, ago time.Duration) record.Provider {

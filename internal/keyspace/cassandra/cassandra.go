@@ -42,10 +42,11 @@ type Backend struct {
 
 	changing sync.Mutex // held while keyspaces and tables are made and dropped; before mu
 
-	mu      sync.Mutex // guards what follows
-	session *gocql.Session
-	writers map[string]string // who writes, by keyspace
-	closed  bool
+	mu         sync.Mutex // guards what follows
+	session    *gocql.Session
+	connecting *connecting       // nil: nobody connects
+	writers    map[string]string // who writes, by keyspace
+	closed     bool
 }
 
 var _ keyspace.Backend = (*Backend)(nil)
@@ -68,33 +69,69 @@ func New(rest string, log *slog.Logger) (*Backend, error) {
 	return &Backend{address: a, log: log, slots: make(chan struct{}, a.inFlight), writers: map[string]string{}}, nil
 }
 
-// open returns the session, connecting when there is none.
+// open returns the session, connecting when there is none: one at a time does so, for all who wait, and goes on when they
+// give up.
 func (b *Backend) open(ctx context.Context) (*gocql.Session, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("connect to Cassandra: %w", err)
 	}
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
+	switch {
+	case b.closed:
+		b.mu.Unlock()
 		return nil, schema.Errorf(schema.Unavailable, "the keyspaces are closed")
+	case b.session != nil:
+		defer b.mu.Unlock()
+		return b.session, nil
+	case b.connecting == nil:
+		b.connecting = &connecting{done: make(chan struct{})}
+		go b.connect(b.connecting)
 	}
-	if b.session == nil {
-		s, err := connect(b.address, &b.nodes.breaks, b.log)
-		if err != nil {
-			return nil, err
-		}
-		b.session = s
+	c := b.connecting
+	b.mu.Unlock()
+	select {
+	case <-c.done:
+		return c.session, c.err
+	case <-ctx.Done():
+		return nil, schema.Errorf(schema.Unavailable, "Cassandra does not answer at %s", strings.Join(b.address.hosts, ", ")).
+			WithNext("see that it runs, and that the keyspaces' URL is right").WithCause(ctx.Err())
 	}
-	return b.session, nil
+}
+
+// connecting is the making of the session; what comes of it is there when done is closed.
+type connecting struct {
+	done    chan struct{}
+	session *gocql.Session
+	err     error
+}
+
+func (b *Backend) connect(c *connecting) {
+	defer close(c.done)
+	c.session, c.err = connect(b.address, &b.nodes.breaks, b.log)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.connecting = nil
+	switch {
+	case c.err != nil:
+	case b.closed:
+		c.session.Close()
+		c.session, c.err = nil, schema.Errorf(schema.Unavailable, "the keyspaces are closed")
+	default:
+		b.session = c.session
+	}
 }
 
 // Close ends the session. Readers and Writers are closed on their own; they answer nothing more.
 func (b *Backend) Close() error {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.closed = true
+	c := b.connecting
 	if b.session != nil {
 		b.session.Close()
+	}
+	b.mu.Unlock()
+	if c != nil {
+		<-c.done // it has its own limits
 	}
 	return nil
 }
