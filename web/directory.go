@@ -46,7 +46,7 @@ func (d *directory) setProviders(all map[string]bus.Entry) {
 			d.log.Error("a provider's record cannot be read", "provider", name, "error", err)
 			continue
 		}
-		if p.Wanted == record.Active {
+		if p.Wanted != record.Removed {
 			providers[name] = p
 		}
 	}
@@ -71,7 +71,7 @@ func (d *directory) setServices(all map[string]bus.Entry) {
 	d.mu.Unlock()
 }
 
-// provider returns an active provider's record, or NotFound. The record is shared: it is not to be changed.
+// provider returns the record of a provider that is not removed, or NotFound. The record is shared: it is not to be changed.
 func (d *directory) provider(name string) (*record.Provider, error) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -84,7 +84,7 @@ func (d *directory) provider(name string) (*record.Provider, error) {
 // noProvider says the same of a provider that does not exist and of one that is none of the asker's business.
 func noProvider() error { return schema.Errorf(schema.NotFound, "there is no such provider here") }
 
-// all returns the active providers in order of their slots.
+// all returns the providers that are not removed in order of their slots.
 func (d *directory) all() []*record.Provider {
 	d.mu.RLock()
 	defer d.mu.RUnlock()

@@ -70,6 +70,7 @@ var (
 	InstanceStarts  = counter(ofInstance, "berth_instance_starts_total", "Starts of the instance since the provisioner's start, the first included.")
 	InstanceFailed  = gauge(ofInstance, "berth_instance_failures", "Ends of the instance in a row that came soon after its start.")
 	ProviderState   = gauge(with(ofProvider, "state"), "berth_provider_state", "1 for the state that the provider is in, 0 for the others.")
+	Orphans         = gauge(nil, "berth_orphans", "Instances that no record wants; nothing stops them but provisioner gc --apply.")
 	NATSHealthy     = gauge(nil, "berth_nats_healthy", "1 if NATS and all of its streams work, else 0.")
 	DiskFree        = gauge([]string{"holds"}, "berth_disk_free_bytes", "Bytes that are free on the disk that holds nats (logs and records) or keyspaces.")
 	DiskSize        = gauge([]string{"holds"}, "berth_disk_size_bytes", "Bytes of the disk that holds nats or keyspaces.")

@@ -46,7 +46,7 @@ const exitCodes = `Exit codes:
   5    not allowed
   6    the daemon does not run or does not answer, or a wait took too long
   7    a limit is reached
-  8    doctor, or audit, found something that is wrong
+  8    doctor, or audit, found something that is wrong; or update had to take an image back
   130  interrupted`
 
 // Options are what the command line works with. All are needed.
@@ -76,7 +76,9 @@ func Run(ctx context.Context, o Options, args []string) int {
 	if err == nil {
 		return ExitDone
 	}
-	a.complain(err)
+	if _, ok := errors.AsType[exited](err); !ok {
+		a.complain(err)
+	}
 	return exitCode(err)
 }
 
@@ -108,7 +110,7 @@ func (a *app) root() *cobra.Command {
 		return schema.Errorf(schema.Invalid, "%v", err).WithNext("see %s --help", cmd.CommandPath())
 	})
 	root.AddCommand(
-		a.serve(), a.add(), a.list(), a.show(), a.remove(), a.restart(), a.logs(), a.plan(), a.set(), a.link(),
+		a.serve(), a.add(), a.list(), a.show(), a.remove(), a.start(), a.stop(), a.restart(), a.update(), a.exec(), a.gc(), a.logs(), a.plan(), a.set(), a.link(),
 		a.token(), a.gateway(), a.rejects(), a.aside(), a.audit(), a.doctor(), a.health(), a.version(),
 	)
 	return root
@@ -182,8 +184,11 @@ func exitCode(err error) int {
 	if errors.Is(err, errUnhealthy) {
 		return ExitFailed
 	}
-	if errors.Is(err, errUnwell) || errors.Is(err, errUnbalanced) {
+	if errors.Is(err, errUnwell) || errors.Is(err, errUnbalanced) || errors.Is(err, errReverted) {
 		return ExitUnwell
+	}
+	if code, ok := errors.AsType[exited](err); ok {
+		return int(code)
 	}
 	if _, ok := errors.AsType[*lifecycle.Signaled](err); ok {
 		return ExitInterrupted
@@ -241,6 +246,16 @@ func args(n int) cobra.PositionalArgs {
 		}
 		return schema.Errorf(schema.Invalid, "%s takes %d argument%s, not %d", cmd.CommandPath(), n, plural, len(args)).
 			WithNext("usage: %s", cmd.UseLine())
+	}
+}
+
+// atLeast checks that there are arguments enough.
+func atLeast(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) >= n {
+			return nil
+		}
+		return schema.Errorf(schema.Invalid, "%s takes at least %d arguments, not %d", cmd.CommandPath(), n, len(args)).WithNext("usage: %s", cmd.UseLine())
 	}
 }
 

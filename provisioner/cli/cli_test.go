@@ -22,7 +22,9 @@ import (
 	"berth/internal/bus/bustest"
 	"berth/provisioner"
 	"berth/provisioner/cli"
+	"berth/provisioner/runtime"
 	"berth/provisioner/runtime/runtimetest"
+	"berth/schema"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -41,6 +43,12 @@ type house struct {
 func newHouse(t *testing.T) *house {
 	t.Helper()
 	h := &house{data: t.TempDir(), base: freeBase(t), runtime: runtimetest.New()}
+	h.runtime.Fail = func(s runtime.Spec) error {
+		if strings.Contains(s.Image, "missing") {
+			return schema.Errorf(schema.NotFound, "there is no image %s", s.Image)
+		}
+		return nil
+	}
 	p, err := provisioner.New(provisioner.Options{
 		Data: h.data, Web: "127.0.0.1:0", Host: "127.0.0.1", PortBase: h.base, Version: "v1", Runtime: h.runtime,
 		Logger: slog.New(slog.DiscardHandler),
@@ -125,6 +133,8 @@ var unstable = []struct {
 	{regexp.MustCompile(`spec [0-9a-f]{12}|"spec": "[0-9a-f]{12}"`), "SPEC"},
 	{regexp.MustCompile(`until \d\d:\d\d:\d\d`), "until TIME"},
 	{regexp.MustCompile(`settings [0-9a-f]{12}`), "settings SPEC"},
+	{regexp.MustCompile(`wanted is [0-9a-f]{12}`), "wanted is SPEC"},
+	{regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC`), "TIME"},
 }
 
 // stable returns text without what differs from run to run.
@@ -187,6 +197,17 @@ func TestConversations(t *testing.T) {
 		"removal": {
 			"add provider1", "rm provider1 < ", "rm provider1 < provider2", "rm provider1 < provider1", "rm provider1 --yes", "ls", "ls --all",
 			"set provider1 --retention 90d", "add provider1", "rm provider1 --yes --purge-data", "ls --all", "add provider1", "rm provider9 --yes",
+		},
+		"instances": {
+			"add provider1", "update provider1 --memory 128m --cpus 0.5 --dry-run", "update provider1 --memory 128m --cpus 0.5 < no",
+			"update provider1 --memory 128m --cpus 0.5 --files 4096 < yes", "update provider1 --memory 128MiB --yes",
+			"update provider1 --memory 1k --yes", "update provider1 --cpus many", "update provider1", "update provider1 --image berth/x:v2 --yes",
+			"update provider1 --image not;an;image --role ingest --yes", "update provider1 --image berth/{role}:v2 --yes", "show provider1",
+			"update provider1 --image berth/missing:v3 --role ingest --yes", "ls", "show provider1",
+			"update provider1 --image default --memory default --cpus default --files default --yes", "show provider1",
+			"exec provider1 ingest -- health --now", "exec provider1 oracle -- health", "exec provider1 ingest",
+			"stop provider1", "stop provider1", "ls", "restart provider1", "exec provider1 ingest -- health", "add provider1",
+			"update provider1 --pids 64 --yes", "start provider1", "start provider1", "show provider1", "stop nobody", "gc", "gc --apply", "gc -o json",
 		},
 		"mistakes": {
 			"add", "add Provider1", "frobnicate", "stat", "ad provider1", "ls --frob", "ls -o xml", "add provider1 extra", "token", "show provider1",

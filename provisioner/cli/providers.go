@@ -87,103 +87,6 @@ func printAdded(w io.Writer, p added) {
 	say(w, "\nSend a first reading:\n  %s\nor\n  %s\n", p.FirstReadings.NC, p.FirstReadings.Curl)
 }
 
-// waitReady waits until the provider is ready, and says on the way what it waits for.
-func (a *app) waitReady(ctx context.Context, c *control.Client, name string, limit time.Duration) (control.Provider, error) {
-	within, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	var last control.Provider
-	p, err := c.WaitReady(within, name, func(p control.Provider) {
-		last = p
-		if p.Detail != "" && a.output == "table" {
-			say(a.Err, "%s: %s\n", p.Name, p.Detail)
-		}
-	})
-	if err != nil && ctx.Err() == nil && errors.Is(within.Err(), context.DeadlineExceeded) {
-		return p, schema.Errorf(schema.Unavailable, "%s is not ready after %v: %s", name, limit, last.Detail).
-			WithNext("it goes on by itself; see provisioner show %s and provisioner logs %s", name, name)
-	}
-	return p, err
-}
-
-func (a *app) list() *cobra.Command {
-	var all bool
-	cmd := &cobra.Command{
-		Use: "ls", Aliases: []string{"list"}, Short: "List the providers", Args: args(0),
-		RunE: a.asking(func(cmd *cobra.Command, c *control.Client, _ []string) error {
-			providers, err := c.Providers(cmd.Context(), all)
-			if err != nil {
-				return err
-			}
-			return a.print(providers, func(w io.Writer) {
-				if len(providers) == 0 {
-					sayln(w, "There is no provider yet: provisioner add provider1")
-					return
-				}
-				sayln(w, "PROVIDER\tSLOT\tPORT\tKEYSPACE\tSTATE\tDETAIL")
-				for _, p := range providers {
-					say(w, "%s\t%d\t%d\t%s\t%s\t%s\n", p.Name, p.Slot, p.Port, p.Keyspace, p.State, p.Detail)
-				}
-			})
-		}),
-	}
-	cmd.Flags().BoolVar(&all, "all", false, "also those that are removed")
-	return cmd
-}
-
-func (a *app) show() *cobra.Command {
-	return &cobra.Command{
-		Use: "show <provider>", Short: "Show a provider: state, settings, instances", Args: args(1), ValidArgsFunction: a.names,
-		RunE: a.asking(func(cmd *cobra.Command, c *control.Client, args []string) error {
-			p, err := c.Provider(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			return a.print(p, func(w io.Writer) { printProvider(w, p) })
-		}),
-	}
-}
-
-func printProvider(w io.Writer, p control.Provider) {
-	state := p.State
-	if p.Detail != "" {
-		state += ": " + p.Detail
-	}
-	say(w, "provider\t%s\nstate\t%s\nslot\t%d\nport\t%d\nkeyspace\t%s\ncreated\t%s\n",
-		p.Name, state, p.Slot, p.Port, p.Keyspace, p.Created.Format(time.RFC3339))
-	if p.Removed != nil {
-		say(w, "removed\t%s\ndata kept\t%v\n", p.Removed.Format(time.RFC3339), p.DataKept)
-	}
-	printSettings(w, p.Settings)
-	for _, i := range p.Instances {
-		say(w, "%s\t%s", i.Role, i.State)
-		if i.Says != "" {
-			say(w, ", %s", i.Says)
-		}
-		if i.Since != nil {
-			say(w, " since %s (%s)", i.Since.Format(time.RFC3339), i.Detail)
-		}
-		if i.PID != 0 {
-			say(w, ", pid %d", i.PID)
-		}
-		if i.Address != "" {
-			say(w, ", %s", i.Address)
-		}
-		if i.Reason != "" {
-			say(w, ", %s", i.Reason)
-		}
-		say(w, ", spec %s, version %s, since %s\n", i.Hash, i.Version, i.Started.Format(time.RFC3339))
-	}
-}
-
-func printSettings(w io.Writer, s control.Settings) {
-	tag := s.GatewayTag
-	if tag == "" {
-		tag = "gateway, else host"
-	}
-	say(w, "gateway tag\t%s\nattribute tags\t%s\nretention\t%s\nfuture\t%s\ntimezone\t%s\n", tag, strings.Join(s.AttributeTags, ", "), s.Retention, s.Future, s.Timezone)
-	printLimits(w, s.Limits)
-}
-
 func (a *app) remove() *cobra.Command {
 	var (
 		yes, purge bool
@@ -274,27 +177,6 @@ func waitRemoved(ctx context.Context, c *control.Client, name string, limit time
 				WithNext("it goes on by itself; see provisioner plan")
 		}
 	}
-}
-
-func (a *app) restart() *cobra.Command {
-	var limit time.Duration
-	cmd := &cobra.Command{
-		Use: "restart <provider>", Short: "Stop and start a provider's pipeline", Args: args(1), ValidArgsFunction: a.names,
-		RunE: a.asking(func(cmd *cobra.Command, c *control.Client, args []string) error {
-			p, err := c.Restart(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			if limit > 0 {
-				if p, err = a.waitReady(cmd.Context(), c, args[0], limit); err != nil {
-					return err
-				}
-			}
-			return a.print(p, func(w io.Writer) { say(w, "%s was restarted, and is %s.\n", p.Name, p.State) })
-		}),
-	}
-	waiting(cmd, &limit, "until the pipeline is ready")
-	return cmd
 }
 
 func (a *app) set() *cobra.Command {

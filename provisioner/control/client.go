@@ -13,7 +13,6 @@ import (
 	"net/url"
 	"strconv"
 	"syscall"
-	"time"
 
 	"berth/internal/api"
 	"berth/internal/httpserver"
@@ -134,6 +133,11 @@ func (c *Client) Providers(ctx context.Context, all bool) (out []Provider, err e
 	return out, c.do(ctx, http.MethodGet, "/v1/providers?all="+strconv.FormatBool(all), nil, &out)
 }
 
+// List returns the providers as Providers does, with what their instances use.
+func (c *Client) List(ctx context.Context, all bool) (out []Provider, err error) {
+	return out, c.do(ctx, http.MethodGet, "/v1/providers?usage=true&all="+strconv.FormatBool(all), nil, &out)
+}
+
 // Add adds a provider, or finds it. It does not wait.
 func (c *Client) Add(ctx context.Context, name string) (out Added, err error) {
 	return out, c.do(ctx, http.MethodPost, "/v1/providers", AddRequest{Name: name}, &out)
@@ -144,14 +148,14 @@ func (c *Client) Provider(ctx context.Context, name string) (out Provider, err e
 	return out, c.do(ctx, http.MethodGet, of(name, ""), nil, &out)
 }
 
+// Show returns a provider as Provider does, with what its instances use.
+func (c *Client) Show(ctx context.Context, name string) (out Provider, err error) {
+	return out, c.do(ctx, http.MethodGet, of(name, "?usage=true"), nil, &out)
+}
+
 // Remove asks for a provider's removal.
 func (c *Client) Remove(ctx context.Context, name string, purge bool) (out RemovedProvider, err error) {
 	return out, c.do(ctx, http.MethodDelete, of(name, "?purge="+strconv.FormatBool(purge)), nil, &out)
-}
-
-// Restart asks for new instances of a provider.
-func (c *Client) Restart(ctx context.Context, name string) (out Provider, err error) {
-	return out, c.do(ctx, http.MethodPost, of(name, "/restart"), nil, &out)
 }
 
 // Set changes a provider's settings.
@@ -221,31 +225,6 @@ func (c *Client) Audit(ctx context.Context, provider string, progress func(strin
 			return e.Result, nil
 		case e.Progress != "":
 			progress(e.Progress)
-		}
-	}
-}
-
-// WaitReady looks at a provider until it is ready, and tells news each time that what it waits for changes.
-func (c *Client) WaitReady(ctx context.Context, name string, news func(Provider)) (Provider, error) {
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	last := ""
-	for {
-		p, err := c.Provider(ctx, name)
-		if err != nil || p.State == Ready {
-			return p, err
-		}
-		if p.Removed != nil {
-			return p, schema.Errorf(schema.Conflict, "provider %s was removed meanwhile", name)
-		}
-		if now := p.State + p.Detail; now != last {
-			news(p)
-			last = now
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return p, context.Cause(ctx)
 		}
 	}
 }

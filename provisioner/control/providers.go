@@ -3,14 +3,10 @@ package control
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 
-	"berth/internal/headapi"
 	"berth/provisioner/plan"
-	"berth/provisioner/runtime"
 	"berth/schema"
 	"berth/schema/record"
 )
@@ -24,10 +20,12 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	out := []Provider{}
+	out, used := []Provider{}, s.usage(r)
 	for i := range all {
-		if all[i].Wanted == record.Active || r.URL.Query().Get("all") == "true" {
-			out = append(out, s.view(&all[i], steps, actual))
+		if all[i].Wanted != record.Removed || r.URL.Query().Get("all") == "true" {
+			v := s.view(&all[i], steps, actual)
+			v.uses(used)
+			out = append(out, v)
 		}
 	}
 	slices.SortFunc(out, func(a, b Provider) int { return cmp.Compare(a.Slot, b.Slot) })
@@ -43,6 +41,7 @@ func (s *Server) show(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	view.uses(s.usage(r))
 	return answer(w, view)
 }
 
@@ -59,7 +58,7 @@ func (s *Server) view(p *record.Provider, steps []plan.Step, actual plan.World) 
 	state := actual.Providers[p.Name]
 	v := Provider{
 		Name: p.Name, Slot: p.Slot, Port: p.Slot.Port(s.o.Site.PortBase), Host: Reachable(s.o.Site.Host), Keyspace: p.Keyspace,
-		Created: p.Created, Settings: settings(p.Settings), Instances: []Instance{},
+		Created: p.Created, Settings: settings(p.Settings), Instances: []Instance{}, Roles: p.Roles,
 	}
 	for _, role := range plan.Roles() {
 		i, ok := state.Instances[role]
@@ -67,6 +66,8 @@ func (s *Server) view(p *record.Provider, steps []plan.Step, actual plan.World) 
 			continue
 		}
 		says := state.Services[role]
+		_, again := s.o.World.Starts(p.Name, role)
+		i.Restarts += again
 		shown := Instance{Instance: i, Address: says.Address, Says: says.State, Detail: says.Detail}
 		if !says.Since.IsZero() {
 			shown.Since = &says.Since
@@ -80,74 +81,6 @@ func (s *Server) view(p *record.Provider, steps []plan.Step, actual plan.World) 
 		v.Removed, v.DataKept = &p.Removed, !p.Purge
 	}
 	return v
-}
-
-// StateOf returns a provider's state in one word, and what it waits for or what is wrong, by the steps of the plan for all
-// and the world they were planned for.
-func StateOf(p *record.Provider, steps []plan.Step, actual plan.World) (word, detail string) {
-	var own []plan.Step
-	for _, step := range steps {
-		if step.Provider == p.Name {
-			own = append(own, step)
-		}
-	}
-	return stateOf(p, actual.Providers[p.Name], own)
-}
-
-// stateOf returns a provider's state in one word, and what it waits for.
-func stateOf(p *record.Provider, state plan.State, own []plan.Step) (word, detail string) {
-	var waits []string
-	acts := false
-	for _, step := range own {
-		if step.Kind == plan.Wait {
-			waits = append(waits, step.Why)
-		} else {
-			acts = true
-		}
-	}
-	detail = strings.Join(waits, "; ")
-	if detail == "" && acts {
-		detail = "to " + string(own[0].Kind)
-	}
-	switch {
-	case p.Wanted == record.Removed && acts:
-		return Removing, detail
-	case p.Wanted == record.Removed && p.Purge && state.Log == plan.Absent && state.Keyspace == plan.Absent:
-		return Resting, detail
-	case p.Wanted == record.Removed && p.Purge:
-		return Removing, detail
-	case p.Wanted == record.Removed:
-		return Removed, detail
-	// A fresh record that the loop has not been told of yet has no steps and no instances.
-	case len(own) == 0 && state.Announced && running(state):
-		return atWork(state)
-	case state.Announced:
-		return Degraded, detail
-	default:
-		return Starting, detail
-	}
-}
-
-// atWork returns the state of a provider whose instances all run: ready, unless ingest says that something is wrong.
-func atWork(state plan.State) (word, detail string) {
-	says := state.Services[record.RoleIngest]
-	if says.Since.IsZero() {
-		return Ready, ""
-	}
-	detail = fmt.Sprintf("ingest is %s since %s: %s", says.State, says.Since.UTC().Format("2006-01-02 15:04:05 MST"), says.Detail)
-	if says.State == headapi.StateReplaying {
-		return Ready, detail
-	}
-	return Degraded, detail
-}
-
-func running(state plan.State) bool {
-	for _, role := range plan.Roles() {
-		if state.Instances[role].State != runtime.Running {
-			return false
-		}
-	}
-	return true
 }
 
 func (s *Server) add(w http.ResponseWriter, r *http.Request) error {
@@ -207,19 +140,6 @@ func (s *Server) remove(w http.ResponseWriter, r *http.Request) error {
 	}
 	s.o.Loop.Heard(r.Context(), &p)
 	return answer(w, RemovedProvider{Name: p.Name, Slot: int(p.Slot), Purge: p.Purge, Changed: changed})
-}
-
-func (s *Server) restart(w http.ResponseWriter, r *http.Request) error {
-	p, err := s.o.House.Restart(r.Context(), r.PathValue("provider"))
-	if err != nil {
-		return err
-	}
-	s.o.Loop.Heard(r.Context(), &p)
-	view, err := s.viewNow(r.Context(), &p)
-	if err != nil {
-		return err
-	}
-	return answer(w, view)
 }
 
 func (s *Server) set(w http.ResponseWriter, r *http.Request) error {

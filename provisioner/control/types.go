@@ -6,11 +6,17 @@
 //	GET    /v1/doctor                                 []doctor.Check
 //	GET    /v1/logs?name=&lines=&follow=              text
 //	POST   /v1/links                                  LinkRequest → Link
-//	GET    /v1/providers                              []Provider   ?all=true with the removed ones
+//	GET    /v1/orphans                                []plan.Orphan
+//	POST   /v1/gc                                     CollectRequest → Collected
+//	GET    /v1/providers                              []Provider   ?all=true with the removed ones, ?usage=true with memory
 //	POST   /v1/providers                              AddRequest → Added
-//	GET    /v1/providers/{provider}                   Provider
+//	GET    /v1/providers/{provider}                   Provider     ?usage=true with memory
 //	DELETE /v1/providers/{provider}?purge=true        Removed
 //	POST   /v1/providers/{provider}/restart           Provider
+//	POST   /v1/providers/{provider}/stop              Changed
+//	POST   /v1/providers/{provider}/start             Changed
+//	POST   /v1/providers/{provider}/update            UpdateRequest → Updated
+//	POST   /v1/providers/{provider}/exec              ExecRequest → ExecEvents, a JSON object a line
 //	PATCH  /v1/providers/{provider}/settings          SettingsChange → SettingsChanged
 //	GET    /v1/providers/{provider}/tokens            []Token
 //	POST   /v1/providers/{provider}/tokens            TokenRequest → NewToken
@@ -53,31 +59,50 @@ type Provider struct {
 	Port      int         `json:"port"`
 	Host      string      `json:"host"` // to send to
 	Keyspace  string      `json:"keyspace"`
-	State     string      `json:"state"`  // ready, starting, degraded, removing, removed, resting
+	State     string      `json:"state"`  // ready, starting, degraded, crash-looping, stopping, stopped, removing, removed, resting
 	Detail    string      `json:"detail"` // what it waits for, or what is wrong
 	Created   time.Time   `json:"created"`
 	Removed   *time.Time  `json:"removed,omitempty"`
 	DataKept  bool        `json:"data_kept,omitempty"` // of a removed one
 	Settings  Settings    `json:"settings"`
 	Instances []Instance  `json:"instances"`
+
+	Roles map[string]record.Wish `json:"roles,omitempty"` // what is wanted of instances, where it is not the default
+}
+
+// Settled reports whether a provider is as it was asked to be, so that nothing is to be waited for.
+func (p *Provider) Settled() bool {
+	for _, w := range p.Roles {
+		if w.Trial != nil && p.State != Stopped {
+			return false
+		}
+	}
+	return p.State == Ready || p.State == Stopped
 }
 
 // The states of a provider.
 const (
 	Ready    = "ready"
-	Starting = "starting" // it has not been ready since the provisioner started
-	Degraded = "degraded" // it was ready, and something is wrong
+	Starting = "starting"      // it has not been ready since the provisioner started
+	Degraded = "degraded"      // it was ready, and something is wrong
+	Looping  = "crash-looping" // an instance ends again and again, soon after its start
+	Stopping = "stopping"
+	Stopped  = "stopped" // until somebody starts it
 	Removing = "removing"
 	Removed  = "removed" // its data are kept
 	Resting  = "resting" // its data are gone; its slot is not given yet
 )
 
 // States returns all of them.
-func States() []string { return []string{Ready, Starting, Degraded, Removing, Removed, Resting} }
+func States() []string {
+	return []string{Ready, Starting, Degraded, Looping, Stopping, Stopped, Removing, Removed, Resting}
+}
 
-// Instance is a running instance: what the runtime knows, and what it says of itself.
+// Instance is a running instance: what the runtime knows, and what it says of itself. Its restarts are those by the
+// runtime and by the loop.
 type Instance struct {
 	runtime.Instance
+	Memory  *int64     `json:"memory,omitempty"` // that it uses, in bytes; absent: unknown, or not asked for
 	Address string     `json:"address,omitempty"`
 	Says    string     `json:"says,omitempty"` // ready, replaying, slow, full, disk, quota, stalled, aside
 	Detail  string     `json:"detail,omitempty"`

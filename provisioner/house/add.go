@@ -41,7 +41,7 @@ func (h *House) Add(ctx context.Context, name string, slots plan.Slots, gone boo
 	}
 	switch {
 	case old == nil:
-	case old.Wanted == record.Active:
+	case old.Wanted != record.Removed:
 		return Added{Provider: *old}, nil
 	case old.Purge && !gone:
 		return Added{}, schema.Errorf(schema.Conflict, "provider %s is still being removed with its data", name).

@@ -83,8 +83,8 @@ func decodeProviders(all map[string]bus.Entry) ([]record.Provider, error) {
 		if err := decode("provider "+name, all[name].Value, &p); err != nil {
 			return nil, err
 		}
-		if p.Version != record.Version {
-			return nil, schema.Errorf(schema.Invalid, "the record of %s has version %d, not %d", name, p.Version, record.Version).
+		if p.Version < 1 || p.Version > record.ProviderVersion {
+			return nil, schema.Errorf(schema.Invalid, "the record of %s has version %d, not 1 to %d", name, p.Version, record.ProviderVersion).
 				WithNext("run the release that wrote it")
 		}
 		out = append(out, p)
@@ -117,22 +117,22 @@ func (h *House) read(ctx context.Context, name string) (record.Provider, uint64,
 	return all[0], revision, nil
 }
 
-// active returns the record of a provider that is not removed, or NotFound.
+// active returns the record of a provider that is not removed, though it may be stopped, or NotFound.
 func (h *House) active(ctx context.Context, name string) (record.Provider, uint64, error) {
 	p, revision, err := h.read(ctx, name)
-	if err == nil && p.Wanted != record.Active {
+	if err == nil && p.Wanted == record.Removed {
 		err = schema.Errorf(schema.NotFound, "provider %s is removed", name).WithNext("provisioner add %s brings it back", name)
 	}
 	return p, revision, err
 }
 
-// Active returns the record of a provider that is not removed, or NotFound.
+// Active returns the record of a provider that is not removed, though it may be stopped, or NotFound.
 func (h *House) Active(ctx context.Context, name string) (record.Provider, error) {
 	p, _, err := h.active(ctx, name)
 	return p, err
 }
 
-// Change changes an active provider's record by fn, and reports whether there was something to change. When somebody
+// Change changes the record of a provider that is not removed by fn, and reports whether there was something to change. When somebody
 // else changes it at the same time, fn is called again on what they wrote.
 func (h *House) Change(ctx context.Context, name string, fn func(p *record.Provider) error) (record.Provider, bool, error) {
 	return h.change(ctx, name, h.active, fn)
@@ -153,6 +153,7 @@ func (h *House) change(ctx context.Context, name string, read reader, fn func(p 
 		if err := fn(&p); err != nil {
 			return p, false, err
 		}
+		p.Stamp()
 		after, err := json.Marshal(p)
 		if err != nil {
 			return p, false, fmt.Errorf("write the record of %s: %w", name, err)
@@ -167,12 +168,6 @@ func (h *House) change(ctx context.Context, name string, read reader, fn func(p 
 			return p, false, err
 		}
 	}
-}
-
-// Restart asks for new instances of a provider.
-func (h *House) Restart(ctx context.Context, name string) (record.Provider, error) {
-	p, _, err := h.Change(ctx, name, func(p *record.Provider) error { p.Restart++; return nil })
-	return p, err
 }
 
 // SetAccount takes note of a provider's NATS account.

@@ -107,9 +107,25 @@ func (l *Loop) Kick() {
 
 // Plan returns what the loop would do now, and the world by which it judges. It does nothing.
 func (l *Loop) Plan(ctx context.Context) ([]plan.Step, plan.World, error) {
+	return l.planWith(ctx, nil)
+}
+
+// PlanFor returns what the loop would do for a provider if its record were the given one. It does nothing.
+func (l *Loop) PlanFor(ctx context.Context, p *record.Provider) ([]plan.Step, error) {
+	steps, _, err := l.planWith(ctx, p)
+	return slices.DeleteFunc(steps, func(s plan.Step) bool { return s.Provider != p.Name }), err
+}
+
+// planWith plans with a record in the place of its provider's, if one is given.
+func (l *Loop) planWith(ctx context.Context, p *record.Provider) ([]plan.Step, plan.World, error) {
 	l.mu.Lock()
 	desired := slices.Clone(l.desired)
 	l.mu.Unlock()
+	for i := range desired {
+		if p != nil && desired[i].Name == p.Name {
+			desired[i] = *p
+		}
+	}
 	world, err := l.o.World.Observe(ctx, desired)
 	if err != nil {
 		return nil, world, err
@@ -197,6 +213,22 @@ func (l *Loop) act(ctx context.Context, steps []plan.Step, slots chan struct{}, 
 		})
 	}
 	return next
+}
+
+// Do does a step that is no part of the plan, once nothing else is being done for its provider.
+func (l *Loop) Do(ctx context.Context, s plan.Step) error {
+	for !l.take(s.Provider) {
+		if !wait(ctx, pause, nil) {
+			return context.Cause(ctx)
+		}
+	}
+	defer l.Kick()
+	defer l.release(s.Provider)
+	if err := l.o.World.Apply(ctx, s); err != nil {
+		return err
+	}
+	l.o.Logger.Info("step done", "provider", s.Provider, "step", string(s.Kind), "role", s.Role, "reason", s.Why)
+	return nil
 }
 
 func (l *Loop) take(name string) bool {

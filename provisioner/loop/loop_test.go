@@ -67,6 +67,7 @@ func (f *fake) Apply(_ context.Context, s plan.Step) error {
 		}
 		state.Instances[s.Role] = runtime.Instance{State: runtime.Running, Hash: s.Unit.Hash()}
 		state.Services[s.Role] = record.Service{State: "ready"}
+		state.Told = map[string]record.Resources{"ingest": {}, "reports": {}}
 	case plan.Stop:
 		delete(state.Instances, s.Role)
 	case plan.Announce:

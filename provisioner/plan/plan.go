@@ -23,8 +23,18 @@ const (
 	// RestartFirst is the pause before the second start in a row; it doubles up to RestartMost. The first start after
 	// an instance that ran well is at once.
 	RestartFirst = 250 * time.Millisecond
-	// RestartMost is the longest pause between two starts.
+	// RestartMost is the longest pause between two starts, until there were LoopAfter of them.
 	RestartMost = 15 * time.Second
+	// LoopAfter is how many ends in a row, each soon after its start, are a crash loop.
+	LoopAfter = 10
+	// LoopPause is the pause between two starts in a crash loop.
+	LoopPause = time.Minute
+	// TrialMost is how long a new image may take to get healthy, before the one before it comes back.
+	TrialMost = time.Minute
+	// TrialFailures is how many ends in a row, or failed starts, show before that time that it will not.
+	TrialFailures = 3
+	// OrphanGrace is how long an orphan is left alone at least, if nothing else is asked for.
+	OrphanGrace = 10 * time.Minute
 	// SilenceMost is how long a running instance may say nothing before it is taken for one that hangs, and is replaced.
 	// One that reads a long log says so all the while.
 	SilenceMost = 30 * time.Second
@@ -66,9 +76,11 @@ func planProvider(name string, p *record.Provider, actual World, now time.Time) 
 	var steps []Step
 	switch {
 	case p == nil:
-		steps = planOrphan(name, state)
+		steps = planUnwanted(name, state)
 	case p.Wanted == record.Removed:
 		steps = planRemoval(p, state, now)
+	case p.Wanted == record.Stopped:
+		steps = planStopped(p, state)
 	default:
 		steps = planActive(p, state, actual.Site, now)
 	}
@@ -104,16 +116,18 @@ func planHouse(actual World, now time.Time) []Step {
 	return planUnit(webUnit(actual.Site), actual.House, record.Provider{}, now)
 }
 
-// planActive makes what a provider lacks: keyspace, log, settings, instances, and their announcement once they are
-// healthy. A keyspace that cannot be made, or found, now goes last: where the log holds something, ingest needs only that.
-func planActive(p *record.Provider, state State, site Site, now time.Time) []Step {
-	var steps []Step
+// planData makes what a provider's data lack: keyspace, log, and the settings beside it. A keyspace that cannot be made, or
+// found, now goes last: where the log holds something, ingest needs only that.
+func planData(p *record.Provider, state State) (steps, last []Step) {
 	add := func(kind Kind, why string) {
 		steps = append(steps, Step{Provider: p.Name, Kind: kind, Why: why, Record: *p})
 	}
 	keyspace := Step{Provider: p.Name, Kind: CreateKeyspace, Why: "keyspace " + p.Keyspace + " " + state.Keyspace.unsure(), Record: *p}
-	away := state.Trouble.Step == keyspace.Key()
-	if state.Keyspace != Present && !away {
+	switch away := state.Trouble.Step == keyspace.Key(); {
+	case state.Keyspace == Present:
+	case away:
+		last = append(last, keyspace)
+	default:
 		steps = append(steps, keyspace)
 	}
 	if state.Log != Present {
@@ -122,21 +136,32 @@ func planActive(p *record.Provider, state State, site Site, now time.Time) []Ste
 	if want := PipelineFingerprint(p); state.Pipeline != want {
 		add(WritePipeline, "its instances should know settings "+want)
 	}
+	return steps, last
+}
+
+// planActive makes what a provider lacks: data, instances, and their announcement once they are healthy.
+func planActive(p *record.Provider, state State, site Site, now time.Time) []Step {
+	steps, last := planData(p, state)
+	add := func(kind Kind, why string) {
+		steps = append(steps, Step{Provider: p.Name, Kind: kind, Why: why, Record: *p})
+	}
+	var updates []Step
 	missing, until := "", time.Time{}
 	for _, role := range Roles() {
 		unit := providerUnit(p, role, site)
-		steps = append(steps, planUnit(unit, state, *p, now)...)
+		verdict, decided := planTrial(p, unit, state, now)
+		if decided {
+			steps = append(steps, verdict)
+		}
+		if verdict.Kind != Revert { // else the record will want another unit
+			steps = append(steps, planUnit(unit, state, *p, now)...)
+		}
+		updates = append(updates, planResources(p, unit, state)...)
 		if i, ok := state.Instances[role]; !ok || i.State != runtime.Running || i.Hash != unit.Hash() || !Healthy(state.Services[role]) {
-			missing = cmp.Or(missing, role+" "+says(i, state, role))
+			missing = cmp.Or(missing, role+" "+says(i, state, role)+tried(p.Roles[role]))
 		}
-		if s, ok := state.Silent[role]; ok && s.Until().After(now) && (until.IsZero() || s.Until().Before(until)) {
-			until = s.Until()
-		}
-	}
-	for _, role := range slices.Sorted(maps.Keys(state.Instances)) {
-		if !slices.Contains(Roles(), role) {
-			steps = append(steps, Step{Provider: p.Name, Kind: Stop, Role: role, Why: "a pipeline has no such role", Record: *p})
-		}
+		until = next(now, until, state.Silent[role].Until())
+		until = next(now, until, trialEnd(p, unit, state))
 	}
 	switch {
 	case missing != "":
@@ -148,14 +173,11 @@ func planActive(p *record.Provider, state State, site Site, now time.Time) []Ste
 	case !state.Announced:
 		add(Announce, "ingest and reports are ready")
 	}
-	if state.Keyspace != Present && away {
-		steps = append(steps, keyspace)
-	}
-	return steps
+	return slices.Concat(steps, updates, last) // nothing that runs waits for its resources
 }
 
-// planUnit replaces an instance of another hash and one that hangs, and starts one that does not run once nothing stands
-// against it.
+// planUnit replaces an instance of another hash and one that hangs, halts one that its runtime starts again and again, and
+// starts one that does not run once nothing stands against it.
 func planUnit(u Unit, state State, p record.Provider, now time.Time) []Step {
 	start := Step{Provider: u.Provider, Kind: Start, Role: u.Role, Unit: &u, Record: p}
 	wait := Step{Provider: u.Provider, Kind: Wait, Record: p}
@@ -165,27 +187,26 @@ func planUnit(u Unit, state State, p record.Provider, now time.Time) []Step {
 		start.Why = after
 		return []Step{{Provider: u.Provider, Kind: Stop, Role: u.Role, Why: why, Record: p}, start}
 	}
+	halted := state.Halted[u.Role]
 	switch {
+	case !ok && halted.Hash == u.Hash() && now.Before(halted.Until()):
+		wait.Until, wait.Why = halted.Until(), looping(u, halted.Instance)
+		return []Step{wait}
 	case !ok:
-		start.Why = "it does not run"
+		start.Why, start.Again = "it does not run", halted.Hash == u.Hash()
 	case i.Hash != u.Hash() && i.State == runtime.Running:
 		return replace(fmt.Sprintf("it runs spec %s, wanted is %s", i.Hash, u.Hash()), "stopped for its new spec")
 	case i.State == runtime.Running && silent && !now.Before(silence.Until()):
+		start.Again = true
 		return replace(fmt.Sprintf("it runs, but %s", silence), "stopped since it did not answer")
+	case i.State == runtime.Running && startedAgain(i, halted.Hash == u.Hash()):
+		return []Step{{Provider: u.Provider, Kind: Halt, Role: u.Role, Why: looping(u, i), Record: p}}
 	case i.State == runtime.Running:
 		return nil
 	default:
-		start.Why = fmt.Sprintf("it ended at %s: %s", i.Ended.UTC().Format(time.TimeOnly), i.Reason)
+		start.Why, start.Again = fmt.Sprintf("it ended at %s: %s", i.Ended.UTC().Format(time.TimeOnly), i.Reason), true
 		if until := RestartAt(i); i.Hash == u.Hash() && now.Before(until) {
-			wait.Until = until
-			since := ""
-			if !i.Failing.IsZero() {
-				since = " since " + i.Failing.UTC().Format("2006-01-02 15:04:05 MST")
-			}
-			wait.Why = fmt.Sprintf("to start %s again: it ended %d times soon after its start%s, last by %s", u.Role, i.Failures, since, i.Reason)
-			if i.Error != "" {
-				wait.Why += ": " + i.Error
-			}
+			wait.Until, wait.Why = until, failing(u, i)
 			return []Step{wait}
 		}
 	}
@@ -200,28 +221,18 @@ func planUnit(u Unit, state State, p record.Provider, now time.Time) []Step {
 // planRemoval takes down what an active provider has, in the reverse order. Its data stay unless they are to be purged;
 // then its record stays until its port has rested.
 func planRemoval(p *record.Provider, state State, now time.Time) []Step {
-	var steps []Step
-	add := func(kind Kind, role, why string) {
-		steps = append(steps, Step{Provider: p.Name, Kind: kind, Role: role, Why: why, Record: *p})
-	}
-	if state.Announced {
-		add(Withdraw, "", "it is removed")
-	}
-	roles := Roles()
-	slices.Reverse(roles)
-	for _, role := range roles {
-		if _, ok := state.Instances[role]; ok {
-			add(Stop, role, "the provider is removed")
-		}
+	steps := takeDown(p, state, "it is removed")
+	add := func(kind Kind, why string) {
+		steps = append(steps, Step{Provider: p.Name, Kind: kind, Why: why, Record: *p})
 	}
 	if !p.Purge {
 		return steps
 	}
 	if state.Log != Absent {
-		add(RemoveLog, "", "its data are purged")
+		add(RemoveLog, "its data are purged")
 	}
 	if state.Keyspace != Absent {
-		add(DropKeyspace, "", "its data are purged")
+		add(DropKeyspace, "its data are purged")
 	}
 	if len(steps) > 0 {
 		return steps
@@ -230,21 +241,37 @@ func planRemoval(p *record.Provider, state State, now time.Time) []Step {
 		steps = append(steps, Step{Provider: p.Name, Kind: Wait, Why: fmt.Sprintf("to forget it: its slot %d rests", p.Slot), Until: until, Record: *p})
 		return steps
 	}
-	add(Forget, "", "its data are gone and its slot has rested")
+	add(Forget, "its data are gone and its slot has rested")
 	return steps
 }
 
-// planOrphan stops instances that no record wants.
-func planOrphan(name string, state State) []Step {
+// planStopped takes down the instances, in the reverse order, and keeps all else as it should be: keys and settings can be
+// changed meanwhile.
+func planStopped(p *record.Provider, state State) []Step {
+	steps, last := planData(p, state)
+	return slices.Concat(takeDown(p, state, "it is stopped"), steps, last)
+}
+
+// takeDown withdraws a provider and stops its instances, in the reverse order of their starts.
+func takeDown(p *record.Provider, state State, why string) []Step {
 	var steps []Step
-	p := record.Provider{Name: name}
 	if state.Announced {
-		steps = append(steps, Step{Provider: name, Kind: Withdraw, Why: "no record wants it", Record: p})
+		steps = append(steps, Step{Provider: p.Name, Kind: Withdraw, Why: why, Record: *p})
 	}
-	for _, role := range slices.Sorted(maps.Keys(state.Instances)) {
-		steps = append(steps, Step{Provider: name, Kind: Stop, Role: role, Why: "no record wants it", Record: p})
+	for _, role := range slices.Backward(Roles()) {
+		if _, ok := state.Instances[role]; ok {
+			steps = append(steps, Step{Provider: p.Name, Kind: Stop, Role: role, Why: why, Record: *p})
+		}
 	}
 	return steps
+}
+
+// planUnwanted withdraws what no record wants. Its instances are orphans: a record that is lost must not end what runs.
+func planUnwanted(name string, state State) []Step {
+	if !state.Announced {
+		return nil
+	}
+	return []Step{{Provider: name, Kind: Withdraw, Why: "no record wants it", Record: record.Provider{Name: name}}}
 }
 
 // Healthy reports whether an instance that says this of itself does its work. One that is slow, or has its gateways wait
@@ -263,9 +290,12 @@ func Healthy(s record.Service) bool {
 // RestsUntil returns when a removed provider's slot may be given again.
 func RestsUntil(p *record.Provider) time.Time { return p.Removed.Add(Rest) }
 
-// RestartAt returns when an instance that ended may be started again.
-func RestartAt(i runtime.Instance) time.Time {
-	return i.Ended.Add(backOff(RestartFirst, RestartMost, i.Failures-2))
+// next returns the earlier of two moments that are not over; the zero time is none.
+func next(now, a, b time.Time) time.Time {
+	if b.After(now) && (a.IsZero() || b.Before(a)) {
+		return b
+	}
+	return a
 }
 
 // backOff returns first doubled n times, at most most; nothing for a negative n.

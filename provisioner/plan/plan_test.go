@@ -66,6 +66,21 @@ func TestPlan(t *testing.T) {
 	silent := func(role string, ago time.Duration, never bool) func(*model) {
 		return func(m *model) { m.hang("provider1", role, plan.Silence{Since: now.Add(-ago), Never: never}) }
 	}
+	again := func(restarts, failures int) func(*model) {
+		return func(m *model) {
+			i := m.instances["provider1"]["ingest"]
+			i.Restarts, i.Failures, i.Reason = restarts, failures, "exit status 2"
+			m.instances["provider1"]["ingest"] = i
+			if failures > 0 && restarts > 0 {
+				m.hang("provider1", "ingest", plan.Silence{Since: now, Never: true})
+			}
+		}
+	}
+	resources := func(m *model, memory int64) {
+		m.change("provider1", func(p *record.Provider) {
+			p.SetRole("ingest", record.Wish{Resources: record.Resources{Memory: memory}})
+		})
+	}
 	for _, c := range []struct {
 		name   string
 		change func(m *model)
@@ -75,8 +90,8 @@ func TestPlan(t *testing.T) {
 		{"ingest ended for the first time", ended(1, 0), "start ingest, wait"},
 		{"ingest ended twice in a row", ended(2, 0), "wait, wait"},
 		{"ingest ended twice in a row, and waited", ended(2, plan.RestartFirst), "start ingest, wait"},
-		{"ingest ended for the hundredth time", ended(100, plan.RestartMost-1), "wait, wait"},
-		{"ingest ended for the hundredth time, and waited", ended(100, plan.RestartMost), "start ingest, wait"},
+		{"ingest ended for the ninth time", ended(9, plan.RestartMost-1), "wait, wait"},
+		{"ingest ended for the ninth time, and waited", ended(9, plan.RestartMost), "start ingest, wait"},
 		{"ingest is silent", silent("ingest", plan.SilenceMost-1, false), "wait"},
 		{"ingest is silent for too long", silent("ingest", plan.SilenceMost, false), "stop ingest, start ingest, wait"},
 		{"reports has said nothing yet", silent("reports", plan.StartMost-1, true), "wait"},
@@ -112,10 +127,24 @@ func TestPlan(t *testing.T) {
 		{"removed and stopped", func(m *model) { remove(false)(m); m.kill() }, ""},
 		{"purged", remove(true), "withdraw, stop reports, stop ingest, remove log, drop keyspace"},
 		{"purged by a provisioner that knows nothing", func(m *model) { remove(true)(m); m.kill() }, "remove log, drop keyspace"},
-		{"the record is gone", func(m *model) { delete(m.records, "provider1") }, "withdraw, stop ingest, stop reports"},
+		{"the record is gone", func(m *model) { delete(m.records, "provider1") }, "withdraw"},
 		{"an unknown role runs", func(m *model) {
 			m.instances["provider1"]["oracle"] = runtime.Instance{Name: "provider1-oracle", State: runtime.Running}
-		}, "stop oracle"},
+		}, ""},
+		{"stopped", func(m *model) {
+			m.change("provider1", func(p *record.Provider) { p.Wanted = record.Stopped })
+		}, "withdraw, stop reports, stop ingest"},
+		{"stopped, by a provisioner that knows nothing", func(m *model) {
+			m.change("provider1", func(p *record.Provider) { p.Wanted = record.Stopped })
+			m.kill()
+		}, "create keyspace, create log, write settings"},
+		{"other resources", func(m *model) { resources(m, 64<<20) }, "update ingest"},
+		{"another image", func(m *model) { m.try("provider1", "good:2") }, "stop ingest, start ingest, wait"},
+		{"ingest ended for the tenth time", ended(plan.LoopAfter, plan.LoopPause-1), "wait, wait"},
+		{"ingest ended for the tenth time, and waited", ended(plan.LoopAfter, plan.LoopPause), "start ingest, wait"},
+		{"its runtime starts ingest again and again", again(plan.LoopAfter, plan.LoopAfter), "halt ingest, wait"},
+		{"its runtime has started ingest often in its life", again(1000, 0), ""},
+		{"its runtime starts ingest again, that was tried for a crash loop", again(0, plan.LoopAfter), ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := newModel(provider("provider1", 1))

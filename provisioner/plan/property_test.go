@@ -19,10 +19,13 @@ import (
 func TestEveryPrefixOfAPlanReachesTheSameWorld(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		calm, cut := newModel(), newModel()
+		cut.outlives = rapid.Bool().Draw(t, "instances outlive the provisioner")
 		for range rapid.IntRange(1, 6).Draw(t, "wishes") {
 			wish := drawWish(t, calm.now)
-			if len(calm.records) != len(cut.records) {
-				cut.settle() // one that is still being purged cannot be added again, so that the wish would differ
+			if len(calm.records) != len(cut.records) || cut.onTrial() {
+				// One that is still being purged cannot be added again, and an image that was not kept yet does not come back: the
+				// wish would differ.
+				cut.settle()
 			}
 			wish(calm)
 			wish(cut)
@@ -32,7 +35,9 @@ func TestEveryPrefixOfAPlanReachesTheSameWorld(t *testing.T) {
 			for range rapid.IntRange(0, 3).Draw(t, "interruptions") {
 				steps := plan.Plan(cut.desired(), cut.observe(), cut.now)
 				for _, s := range steps[:rapid.IntRange(0, len(steps)).Draw(t, "done")] {
-					cut.apply(s)
+					if !cut.apply(s, rapid.SampledFrom([]outcome{good, good, unheard}).Draw(t, "outcome")) {
+						break
+					}
 				}
 				if rapid.Bool().Draw(t, "killed") {
 					cut.kill()
@@ -64,14 +69,25 @@ func drawWish(t *rapid.T, now time.Time) func(*model) {
 	n := rapid.IntRange(1, 3).Draw(t, "provider")
 	name := fmt.Sprintf("provider%d", n)
 	change := func(fn func(p *record.Provider)) func(*model) {
-		return func(m *model) {
-			if p, ok := m.records[name]; ok && p.Wanted == record.Active {
-				fn(&p)
-				m.records[name] = p
-			}
-		}
+		return func(m *model) { m.change(name, fn) }
 	}
-	switch rapid.SampledFrom([]string{"add", "add", "remove", "purge", "restart", "set", "upgrade", "crash", "hang"}).Draw(t, "wish") {
+	switch rapid.SampledFrom([]string{
+		"add", "add", "remove", "purge", "restart", "set", "upgrade", "crash", "hang", "stop", "start", "resources", "image",
+	}).Draw(t, "wish") {
+	case "stop":
+		return change(func(p *record.Provider) { p.Wanted = record.Stopped })
+	case "start":
+		return change(func(p *record.Provider) { p.Wanted = record.Active })
+	case "resources":
+		memory := rapid.SampledFrom([]int64{0, 64 << 20, 128 << 20}).Draw(t, "memory")
+		return change(func(p *record.Provider) {
+			w := p.Roles[record.RoleReports]
+			w.Resources.Memory = memory
+			p.SetRole(record.RoleReports, w)
+		})
+	case "image":
+		image := rapid.SampledFrom([]string{"", "good:1", "good:2", imageMissing, imageCrashes, imageSilent}).Draw(t, "image")
+		return func(m *model) { m.try(name, image) }
 	case "remove":
 		return change(func(p *record.Provider) { p.Wanted, p.Removed = record.Removed, now })
 	case "purge":
@@ -98,5 +114,75 @@ func drawWish(t *rapid.T, now time.Time) func(*model) {
 				m.records[name] = provider(name, schema.Slot(n))
 			}
 		}
+	}
+}
+
+// TestEveryStepMayBeCutOff kills the provisioner after every single step of what an operator asks for, and has every single
+// step fail although it took effect, with instances that end with the provisioner and with ones that go on. The world is
+// the same in the end: the same port, the same image, nothing left over.
+func TestEveryStepMayBeCutOff(t *testing.T) {
+	const name = "provider1"
+	nothing := func(*model) {}
+	ready := func(m *model) { m.records[name] = provider(name, 1) }
+	wish := func(fn func(p *record.Provider)) func(*model) {
+		return func(m *model) { m.change(name, fn) }
+	}
+	for _, c := range []struct {
+		what         string
+		before, wish func(*model)
+		least        int // steps
+	}{
+		{"add", nothing, ready, 6},
+		{"update of resources", ready, wish(func(p *record.Provider) {
+			p.SetRole(record.RoleIngest, record.Wish{Resources: record.Resources{Memory: 128 << 20}})
+		}), 1},
+		{"update to a good image", ready, func(m *model) { m.try(name, "good:2") }, 3},
+		{"update to an image that is not there", ready, func(m *model) { m.try(name, imageMissing) }, 5},
+		{"update to an image that crashes", ready, func(m *model) { m.try(name, imageCrashes) }, 6},
+		{"update to an image that says nothing", ready, func(m *model) { m.try(name, imageSilent) }, 5},
+		{"stop", ready, wish(func(p *record.Provider) { p.Wanted = record.Stopped }), 3},
+		{"start", func(m *model) {
+			ready(m)
+			m.change(name, func(p *record.Provider) { p.Wanted = record.Stopped })
+		}, wish(func(p *record.Provider) { p.Wanted = record.Active }), 3},
+		{"removal", ready, wish(func(p *record.Provider) { p.Wanted, p.Removed = record.Removed, newModel().now }), 3},
+		{"purge", ready, wish(func(p *record.Provider) { p.Wanted, p.Removed, p.Purge = record.Removed, newModel().now, true }), 6},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			for _, outlives := range []bool{false, true} {
+				run := func(at int, then func(m *model, s plan.Step)) truth {
+					m := newModel()
+					m.outlives = outlives
+					c.before(m)
+					if !m.settle() {
+						t.Fatal("the plan never ends")
+					}
+					c.wish(m)
+					if !m.run(at, func(s plan.Step) { then(m, s) }) {
+						t.Fatalf("cut off at step %d the plan never ends: %v", at, plan.Plan(m.desired(), m.observe(), m.now))
+					}
+					return m.truth()
+				}
+				calm, steps := run(-1, nil), 0
+				for at := 0; ; at++ {
+					reached := false
+					killed := run(at, func(m *model, s plan.Step) { reached = true; m.apply(s, good); m.kill() })
+					if !reached {
+						break
+					}
+					steps++
+					if d := cmp.Diff(calm, killed); d != "" {
+						t.Errorf("outlives %v: killed after step %d, another world (-calm +killed):\n%s", outlives, at, d)
+					}
+					unheard := run(at, func(m *model, s plan.Step) { m.apply(s, unheard) })
+					if d := cmp.Diff(calm, unheard); d != "" {
+						t.Errorf("outlives %v: step %d took effect and was said to have failed, another world (-calm +unheard):\n%s", outlives, at, d)
+					}
+				}
+				if steps < c.least {
+					t.Errorf("outlives %v: %d steps, want at least %d", outlives, steps, c.least)
+				}
+			}
+		})
 	}
 }

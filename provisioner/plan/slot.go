@@ -60,7 +60,7 @@ func (s Slots) Lowest(name string) (schema.Slot, []string, error) {
 		switch {
 		case p.Name == name && !p.Purge:
 			own = p.Slot
-		case p.Wanted == record.Active || s.Now.Before(RestsUntil(p)):
+		case p.Wanted != record.Removed || s.Now.Before(RestsUntil(p)):
 			taken[p.Slot] = true
 		}
 		for _, f := range p.Freed {

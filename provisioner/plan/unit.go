@@ -9,7 +9,7 @@ import (
 	"berth/schema/record"
 )
 
-// Unit is an instance that should run: everything whose change means a new start, and nothing secret.
+// Unit is an instance that should run: everything whose change means a new start, what it may use, and nothing secret.
 type Unit struct {
 	Provider string      `json:"provider,omitempty"`
 	Role     string      `json:"role"`
@@ -20,6 +20,9 @@ type Unit struct {
 	Listen   string      `json:"listen,omitempty"` // of web
 	Version  string      `json:"version"`
 	Restart  int         `json:"restart,omitempty"`
+	Image    string      `json:"image,omitempty"` // of a container; empty: the runtime's own
+
+	Resources record.Resources `json:"resources,omitzero"` // changed in place: no part of Hash
 }
 
 // Name returns the unit's name within the installation.
@@ -31,15 +34,20 @@ func (u Unit) Name() string {
 }
 
 // Hash returns the hash of the unit: a running instance of another hash is replaced.
-func (u Unit) Hash() string { return fingerprint(u) }
+func (u Unit) Hash() string {
+	u.Resources = record.Resources{}
+	return fingerprint(u)
+}
 
 // Roles returns the roles of a pipeline in the order in which they are started.
 func Roles() []string { return []string{record.RoleIngest, record.RoleReports} }
 
 func providerUnit(p *record.Provider, role string, site Site) Unit {
+	wish := p.Roles[role]
 	return Unit{
 		Provider: p.Name, Role: role, Slot: p.Slot, Keyspace: p.Keyspace,
 		Host: site.Host, PortBase: site.PortBase, Version: site.Version, Restart: p.Restart,
+		Image: wish.Image, Resources: wish.Resources,
 	}
 }
 

@@ -20,7 +20,7 @@ type Site struct {
 type World struct {
 	Site      Site
 	Providers map[string]State // of every provider that has left a trace
-	House     State            // of the house's own instances: only Instances, Silent and Trouble are used
+	House     State            // of the house's own instances: only Instances, Silent, Halted and Trouble are used
 }
 
 // State is what is of one provider.
@@ -31,6 +31,8 @@ type State struct {
 	Instances map[string]runtime.Instance // by role
 	Services  map[string]record.Service   // by role: what the running instance says of itself
 	Silent    map[string]Silence          // by role: of running instances that are not in Services, as far as can be told
+	Halted    map[string]Halted           // by role: stopped for its crash loop, and not well since
+	Told      map[string]record.Resources // by role: what a running instance was last told that it may use; missing: unknown
 	Announced bool                        // its services are mirrored into the house
 	Held      string                      // who else holds its port: "java(812)"; empty: nobody, or ingest runs
 	Trouble   Trouble
@@ -42,8 +44,11 @@ type Silence struct {
 	Never bool // it has not said anything yet
 }
 
-// Until returns when a silent instance is taken for one that hangs.
+// Until returns when a silent instance is taken for one that hangs; the zero time for no silence.
 func (s Silence) Until() time.Time {
+	if s == (Silence{}) {
+		return time.Time{}
+	}
 	if s.Never {
 		return s.Since.Add(StartMost)
 	}
@@ -89,6 +94,10 @@ const (
 	Stop           Kind = "stop"
 	Announce       Kind = "announce"
 	Withdraw       Kind = "withdraw"
+	Update         Kind = "update"           // what an instance may use, in place
+	Keep           Kind = "keep image"       // that was on trial
+	Revert         Kind = "bring back image" // the one before that which was on trial
+	Halt           Kind = "halt"             // an instance that its runtime starts again and again
 	RemoveLog      Kind = "remove log"
 	DropKeyspace   Kind = "drop keyspace"
 	Forget         Kind = "forget"
@@ -99,11 +108,12 @@ const (
 type Step struct {
 	Provider string          `json:"provider,omitempty"` // empty: the house
 	Kind     Kind            `json:"kind"`
-	Role     string          `json:"role,omitempty"` // of Start and Stop
+	Role     string          `json:"role,omitempty"` // of what is done to one instance
 	Why      string          `json:"why"`
-	Until    time.Time       `json:"until,omitzero"` // of Wait: look again then; zero: a change will come
-	Unit     *Unit           `json:"unit,omitempty"` // of Start
-	Record   record.Provider `json:"-"`              // as it was when planned
+	Until    time.Time       `json:"until,omitzero"`  // of Wait: look again then; zero: a change will come
+	Unit     *Unit           `json:"unit,omitempty"`  // of Start and Update
+	Again    bool            `json:"again,omitempty"` // of Start: it ended, or hung, by itself
+	Record   record.Provider `json:"-"`               // as it was when planned
 }
 
 // Key tells whether two steps are the same thing to do.

@@ -1,6 +1,7 @@
 package survey
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -56,8 +57,17 @@ func (v *Survey) Checks(before *Survey) []doctor.Check {
 	for i := range v.Instances {
 		c.instance(v, &v.Instances[i])
 	}
+	c.orphans(v)
 	c.steps(v)
 	return c.list(v)
+}
+
+// orphans names what runs and is wanted by no record.
+func (c *checks) orphans(v *Survey) {
+	for _, o := range v.Orphans {
+		c.bad(o.Provider, doctor.Warn, "orphans", "it is left alone; if nothing is missing (provisioner ls), remove it: provisioner gc --apply",
+			"%s is %s and no record wants it: %s", o.Name, o.State, o.Why)
+	}
 }
 
 // checks gathers what is wrong.
@@ -84,6 +94,12 @@ func (c *checks) provider(v, before *Survey, p *record.Provider) {
 			}
 			said[s.check] = true
 			c.bad(p.Name, s.state, s.check, fmt.Sprintf(s.next, p.Name), "%s since %s: %s", e.State, moment(e.From), e.Detail)
+		}
+	}
+	for _, role := range plan.Roles() {
+		if w := p.Roles[role]; w.Reverted != nil {
+			c.bad(p.Name, doctor.Warn, "instances", fmt.Sprintf("try another image, or stay with this one: provisioner update %s --role %s --image %s",
+				p.Name, role, cmp.Or(w.Image, "default")), "%s", control.Reverted(role, w))
 		}
 	}
 	if state.Held != "" {
@@ -181,7 +197,14 @@ func (c *checks) instance(v *Survey, at *Instance) {
 	if at.LastError != "" {
 		why = ": " + at.LastError
 	}
+	halted, isHalted := state.Halted[at.Role]
+	if isHalted && r.Name == "" {
+		r = &halted.Instance
+	}
 	switch {
+	case (isHalted || r.Failures >= plan.LoopAfter) && !at.Up:
+		c.bad(at.Provider, doctor.Fail, "instances", loopNext(at.Provider, logs),
+			"%s is crash-looping since %s, it ended %d times soon after its start (%s)%s", at.Role, moment(r.Failing), r.Failures, r.Reason, why)
 	case strings.HasSuffix(r.Reason, fmt.Sprint("status ", exitTakenOver)) && r.State == runtime.Ended:
 		c.bad(at.Provider, doctor.Fail, "instances", "look for a second provisioner, or an ingest that somebody started, on the same NATS: of a provider one instance writes",
 			"%s was taken over by another instance", at.Role)
@@ -196,6 +219,14 @@ func (c *checks) instance(v *Survey, at *Instance) {
 	case r.State != runtime.Running:
 		c.bad(at.Provider, doctor.Fail, "instances", "it is started by itself; what it waits for: provisioner plan", "%s does not run%s", at.Role, why)
 	}
+}
+
+// loopNext says what to do about a crash loop.
+func loopNext(provider, logs string) string {
+	if provider == "" {
+		return "it is tried once a minute by itself; the cause: " + logs
+	}
+	return fmt.Sprintf("mend the cause, then: provisioner restart %s (it is tried once a minute by itself); the cause: %s", provider, logs)
 }
 
 // exitTakenOver is the exit code of an instance that another has taken over from.
@@ -230,6 +261,7 @@ func (c *checks) list(v *Survey) []doctor.Check {
 	var all []doctor.Check
 	for _, good := range []doctor.Check{
 		doctor.Good("instances", "%d run and answer", running),
+		doctor.Good("orphans", "every instance is wanted"),
 		doctor.Good("ports", "no provider's port is held by another program"),
 		doctor.Good("log", "no provider's log is half full"),
 		doctor.Good("head", "every head follows its log"),

@@ -232,7 +232,7 @@ func TestTheDoctorFindsNothingWhereNothingIs(t *testing.T) {
 				t.Errorf("found %+v", c)
 			}
 		}
-		if len(all) != 10 {
+		if len(all) != 11 {
 			t.Errorf("%d checks, want one line for each", len(all))
 		}
 	}

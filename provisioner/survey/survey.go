@@ -24,6 +24,9 @@ import (
 	"berth/schema/record"
 )
 
+// roleProvisioner is the daemon's own role in metrics.
+const roleProvisioner = "provisioner"
+
 // answerLimit is how long an instance has to answer.
 const answerLimit = time.Second
 
@@ -49,6 +52,7 @@ type Survey struct {
 	Steps     []plan.Step
 	World     plan.World
 	Instances []Instance // that are to run, in the order of providers and roles, web last
+	Orphans   []plan.Orphan
 }
 
 // Instance is an instance that is to run.
@@ -65,7 +69,11 @@ type Instance struct {
 
 // Take takes a survey. It fails only when neither records nor instances can be seen.
 func (s *Surveyor) Take(ctx context.Context) (*Survey, error) {
-	providers, err := s.o.Providers(ctx)
+	there, err := s.o.World.Instances(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list instances: %w", err)
+	}
+	providers, err := s.o.Providers(ctx) // after the instances: see plan.Orphans
 	if err != nil {
 		return nil, fmt.Errorf("read the providers: %w", err)
 	}
@@ -73,7 +81,7 @@ func (s *Surveyor) Take(ctx context.Context) (*Survey, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &Survey{Providers: providers, Steps: steps, World: actual}
+	v := &Survey{Providers: providers, Steps: steps, World: actual, Orphans: plan.Orphans(providers, there, actual.Site)}
 	for i := range providers {
 		if p := &providers[i]; p.Wanted == record.Active {
 			for _, role := range plan.Roles() {
@@ -95,7 +103,7 @@ func (s *Surveyor) ask(ctx context.Context, instances []Instance) {
 	var asked sync.WaitGroup
 	for i := range instances {
 		at := &instances[i]
-		at.Starts = s.o.World.Starts(at.Provider, at.Role)
+		at.Starts, _ = s.o.World.Starts(at.Provider, at.Role)
 		at.Answer = metrics.Answer{Provider: at.Provider, Role: at.Role}
 		if at.Runtime.State != runtime.Running {
 			continue
@@ -177,5 +185,7 @@ func (v *Survey) Answers() []metrics.Answer {
 		known.PutStates(metrics.ProviderState, []string{state}, control.States()...)
 		answers = append(answers, metrics.Answer{Provider: p.Name, Samples: known.Samples()})
 	}
-	return answers
+	var known metrics.Sink
+	known.Put(metrics.Orphans, float64(len(v.Orphans)))
+	return append(answers, metrics.Answer{Role: roleProvisioner, Samples: known.Samples()})
 }

@@ -5,17 +5,14 @@
 package world
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"sync"
 	"time"
 
 	"berth/internal/bus"
-	"berth/internal/credentials"
 	"berth/internal/houseapi"
 	"berth/internal/keyspace"
 	"berth/provisioner/house"
@@ -52,10 +49,18 @@ type World struct {
 
 	mu        sync.Mutex // guards what follows, and what the providers hold
 	providers map[string]*provider
-	hearing   hearing        // of the house's own instances
-	looked    time.Time      // last
-	awake     time.Time      // when the provisioner looked again after a pause that was too long
-	starts    map[string]int // of instances, by name
+	hearing   hearing           // of the house's own instances
+	looked    time.Time         // last
+	awake     time.Time         // when the provisioner looked again after a pause that was too long
+	known     map[string]*known // of instances, by name
+}
+
+// known is what is known of an instance by its name, from the provisioner's own start on.
+type known struct {
+	starts, again int    // of all starts, how many were after it had ended, or hung, by itself
+	id            string // of what was last told what it may use
+	told          record.Resources
+	halted        *plan.Halted // nil: it is not in a crash loop
 }
 
 // provider is what is known of a provider; a new provisioner knows nothing.
@@ -75,7 +80,7 @@ type provider struct {
 
 // New returns a world of which nothing is known.
 func New(o Options) *World {
-	return &World{o: o, changes: make(chan struct{}, 1), providers: map[string]*provider{}, starts: map[string]int{}}
+	return &World{o: o, changes: make(chan struct{}, 1), providers: map[string]*provider{}, known: map[string]*known{}}
 }
 
 // Changes receives when an instance has said something new of itself.
@@ -108,8 +113,11 @@ func (w *World) Observe(ctx context.Context, desired []record.Provider) (plan.Wo
 	}
 	w.mu.Lock()
 	for name, p := range w.providers {
-		world.Providers[name] = p.state(byProvider[name])
+		state := p.state(byProvider[name])
+		w.remember(name, &state)
+		world.Providers[name] = state
 	}
+	w.remember("", &world.House)
 	w.mu.Unlock()
 	for name, roles := range byProvider {
 		if _, ok := world.Providers[name]; !ok {
@@ -174,9 +182,17 @@ func (w *World) Apply(ctx context.Context, s plan.Step) error {
 	case plan.WritePipeline:
 		return w.writePipeline(ctx, p)
 	case plan.Start:
-		return w.start(ctx, s.Unit)
+		return w.start(ctx, s)
 	case plan.Stop:
 		return w.o.Runtime.Stop(ctx, plan.Unit{Provider: s.Provider, Role: s.Role}.Name(), runtime.StopOptions{})
+	case plan.Halt:
+		return w.halt(ctx, plan.Unit{Provider: s.Provider, Role: s.Role}.Name())
+	case plan.Update:
+		return w.update(ctx, s.Unit)
+	case plan.Keep:
+		return w.o.House.Keep(ctx, p, s.Role)
+	case plan.Revert:
+		return w.o.House.Revert(ctx, p, s.Role, s.Why)
 	case plan.Announce:
 		w.set(s.Provider, func(p *provider) { p.announced = true })
 		return w.Mirror(ctx)
@@ -190,7 +206,7 @@ func (w *World) Apply(ctx context.Context, s plan.Step) error {
 		w.mu.Lock()
 		delete(w.providers, s.Provider)
 		for _, role := range plan.Roles() {
-			delete(w.starts, plan.Unit{Provider: s.Provider, Role: role}.Name())
+			delete(w.known, plan.Unit{Provider: s.Provider, Role: role}.Name())
 		}
 		w.mu.Unlock()
 		return nil
@@ -218,51 +234,6 @@ func (w *World) set(name string, note func(*provider)) {
 		w.providers[name] = p
 	}
 	note(p)
-}
-
-// start starts an instance under a new ID.
-func (w *World) start(ctx context.Context, u *plan.Unit) error {
-	spec := runtime.Spec{
-		Name: u.Name(), Provider: u.Provider, Role: u.Role, ID: credentials.NewKey("")[:10], Hash: u.Hash(), Version: u.Version,
-	}
-	spec.Env = map[string]string{
-		"BERTH_NATS": cmp.Or(w.o.Reached, w.o.NATS), "BERTH_HOST": u.Host, "BERTH_PORT_BASE": fmt.Sprint(u.PortBase),
-		"BERTH_INSTANCE": spec.ID, "BERTH_SPEC": spec.Hash,
-	}
-	creds := w.o.Authority.Web()
-	if u.Provider == "" {
-		spec.Env["BERTH_WEB"], spec.Env["BERTH_LISTEN"] = u.Listen, u.Listen
-		spec.Env["BERTH_HOUSE_SECRET"] = w.o.Secret
-	} else {
-		var err error
-		if _, creds, _, err = w.o.Authority.Provider(u.Provider); err != nil { //nolint:contextcheck // it has a limit of its own
-			return fmt.Errorf("make credentials for %s: %w", spec.Name, err)
-		}
-		spec.Env["BERTH_PROVIDER"], spec.Env["BERTH_KEYSPACES"] = u.Provider, w.o.Keyspaces
-	}
-	spec.Files = map[string][]byte{"BERTH_CREDENTIALS": creds}
-	maps.Copy(spec.Files, trustFiles(w.o.Trust))
-	if err := w.o.Runtime.Start(ctx, spec); err != nil {
-		return err
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.starts[spec.Name]++
-	return nil
-}
-
-// trustFiles returns the secret files of a trust, as instances are given them.
-func trustFiles(t bus.Trust) map[string][]byte {
-	files := map[string][]byte{"BERTH_NATS_CA": t.CA, "BERTH_NATS_CERT": t.Cert, "BERTH_NATS_KEY": t.Key}
-	maps.DeleteFunc(files, func(_ string, text []byte) bool { return len(text) == 0 })
-	return files
-}
-
-// Starts returns how often an instance has been started since the provisioner's own start.
-func (w *World) Starts(provider, role string) int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.starts[plan.Unit{Provider: provider, Role: role}.Name()]
 }
 
 // Ask puts a question on the provider's account and returns the last chunk of the answer. Errors: Unavailable when

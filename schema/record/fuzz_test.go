@@ -13,6 +13,7 @@ import (
 func FuzzRecords(f *testing.F) {
 	for _, v := range []any{
 		Provider{Version: Version, Name: "p1", Slot: 1, Wanted: Active, Settings: DefaultSettings(), Freed: []Freed{{Slot: 2, At: time.Unix(1, 0).UTC()}}},
+		Provider{Version: ProviderVersion, Wanted: Stopped, Roles: map[string]Wish{RoleIngest: {Image: "i:2", Trial: &Trial{Begun: time.Unix(1, 0).UTC()}}}},
 		Pipeline{Version: Version, Name: "p1", Slot: 1, Settings: DefaultSettings()},
 		GatewayKey{Version: Version, Gateway: "g", Relay: true},
 		Link{Version: Version, Role: Admin, Provider: "p1"},
@@ -37,6 +38,10 @@ func FuzzRecords(f *testing.F) {
 		var s Settings
 		if json.Unmarshal(data, &s) == nil {
 			_ = s.Validate()
+		}
+		var w Wish
+		if json.Unmarshal(data, &w) == nil {
+			_ = w.Validate()
 		}
 	})
 }

@@ -17,6 +17,7 @@ package record
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 	"unicode/utf8"
@@ -24,8 +25,13 @@ import (
 	"berth/schema"
 )
 
-// Version is the version that this release writes.
+// Version is the version that this release writes, of all but providers.
 const Version = 1
+
+// ProviderVersion is the newest version of a Provider. The second knows Stopped and Roles. A record that has neither is
+// written as the first, so that the release before can still be gone back to; one that has must not be read by it, since
+// it would start what is to be stopped.
+const ProviderVersion = 2
 
 // Provider is what is wanted of a provider, and its secrets as the house keeps them.
 type Provider struct {
@@ -40,6 +46,8 @@ type Provider struct {
 	Restart  int         `json:"restart,omitempty"` // raised by one to ask for a restart of the instances
 	Freed    []Freed     `json:"freed,omitempty"`   // slots that it had before its data were purged, while they rest
 	Settings Settings    `json:"settings"`
+
+	Roles map[string]Wish `json:"roles,omitempty"` // what is wanted of the instances of a role, where it is not the default
 
 	EnrolmentHash   string `json:"enrolment_hash"`   // SHA-256 of the enrolment key, hex
 	EnrolmentSealed []byte `json:"enrolment_sealed"` // the key, sealed with the house's secret: the page shows it
@@ -59,8 +67,29 @@ type Wanted string
 // What may be wanted of a provider.
 const (
 	Active  Wanted = "active"
+	Stopped Wanted = "stopped" // no instance runs; slot, data and keys stay, and settings can be changed
 	Removed Wanted = "removed"
 )
+
+// Stamp sets the record's version to the lowest that can say what it says.
+func (p *Provider) Stamp() {
+	p.Version = Version
+	if p.Wanted == Stopped || len(p.Roles) > 0 {
+		p.Version = ProviderVersion
+	}
+}
+
+// SetRole changes what is wanted of a role. The map is made anew, since records share it.
+func (p *Provider) SetRole(role string, w Wish) {
+	roles := maps.Clone(p.Roles)
+	if roles == nil {
+		roles = map[string]Wish{}
+	}
+	if roles[role] = w; w == (Wish{}) {
+		delete(roles, role)
+	}
+	p.Roles = roles
+}
 
 // Settings are what a provider may set about its own data; changes are live within a second.
 type Settings struct {

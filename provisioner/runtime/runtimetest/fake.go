@@ -212,6 +212,12 @@ func (f *Fake) Usage(context.Context) (map[string]runtime.Usage, error) {
 
 // Exec implements runtime.Runtime: it says the arguments.
 func (f *Fake) Exec(_ context.Context, name string, o runtime.ExecOptions) (int, error) {
+	f.mu.Lock()
+	i := f.instances[name]
+	f.mu.Unlock()
+	if i == nil || i.State != runtime.Running {
+		return 0, schema.Errorf(schema.NotFound, "%s does not run", name)
+	}
 	_, err := fmt.Fprintf(o.Out, "%s runs %q\n", name, o.Args)
 	return 0, err
 }
