@@ -2,6 +2,7 @@ package format_test
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -38,7 +39,8 @@ type caseRequest struct {
 	Attributes []string `json:"attribute_tags"`
 	Sensors    int64    `json:"sensors_per_gateway"`
 	Gateways   int64    `json:"gateways"`
-	Forbidden  string   `json:"forbidden"` // a gateway that the sender may not speak for
+	Forbidden  string   `json:"forbidden"`      // a gateway that the sender may not speak for
+	Retention  int64    `json:"retention_days"` // so that examples of long ago are within it
 }
 
 func (c caseRequest) request(t *testing.T) *format.Request {
@@ -50,6 +52,9 @@ func (c caseRequest) request(t *testing.T) *format.Request {
 	}
 	if c.Gateways > 0 {
 		settings.Limits.Gateways = c.Gateways
+	}
+	if c.Retention > 0 {
+		settings.Retention = time.Duration(c.Retention) * 24 * time.Hour
 	}
 	precision, err := format.Precision(c.Precision)
 	if err != nil {
@@ -73,16 +78,30 @@ func newRequest() *format.Request {
 	return &format.Request{Sender: format.Sender{Gateway: "gw"}, Now: now, Settings: &settings}
 }
 
-// TestCases decodes every testdata/<format>/<what>.in and compares with <what>.want. It does so twice with one table:
-// what is remembered of the first time must not change the second.
-func TestCases(t *testing.T) {
-	for _, name := range format.Names() {
-		files, err := filepath.Glob(filepath.Join("testdata", name, "*.in"))
-		if err != nil || len(files) == 0 {
-			t.Fatalf("no cases for %s: %v", name, err)
+// caseFiles returns the cases of a format, without their endings.
+func caseFiles(tb testing.TB, name string) []string {
+	tb.Helper()
+	var bases []string
+	for _, ending := range []string{".in", ".hex"} {
+		files, err := filepath.Glob(filepath.Join("testdata", name, "*"+ending))
+		if err != nil {
+			tb.Fatal(err)
 		}
 		for _, file := range files {
-			base := strings.TrimSuffix(file, ".in")
+			bases = append(bases, strings.TrimSuffix(file, ending))
+		}
+	}
+	if len(bases) == 0 {
+		tb.Fatalf("no cases for %s", name)
+	}
+	return bases
+}
+
+// TestCases decodes every testdata/<format>/<what>.in, or .hex, and compares with <what>.want. It does so twice with one
+// table: what is remembered of the first time must not change the second.
+func TestCases(t *testing.T) {
+	for _, name := range format.Names() {
+		for _, base := range caseFiles(t, name) {
 			t.Run(name+"/"+filepath.Base(base), func(t *testing.T) {
 				c := readCase(t, base)
 				decoders := format.New(format.NewTable(format.TableOptions{}))
@@ -114,7 +133,7 @@ type testCase struct {
 
 func readCase(tb testing.TB, base string) testCase {
 	tb.Helper()
-	c := testCase{payload: readFile(tb, base+".in"), request: caseRequest{Gateway: "gw"}}
+	c := testCase{payload: readPayload(tb, base), request: caseRequest{Gateway: "gw"}}
 	if data, err := os.ReadFile(base + ".req"); err == nil {
 		c.request = caseRequest{}
 		if err := json.Unmarshal(data, &c.request); err != nil {
@@ -124,6 +143,24 @@ func readCase(tb testing.TB, base string) testCase {
 		tb.Fatal(err)
 	}
 	return c
+}
+
+// readPayload reads a case's payload: <what>.in as it is, or <what>.hex, whose lines are bytes in hexadecimal up to a #.
+func readPayload(tb testing.TB, base string) []byte {
+	tb.Helper()
+	if data, err := os.ReadFile(base + ".in"); err == nil {
+		return data
+	}
+	var digits strings.Builder
+	for line := range strings.Lines(string(readFile(tb, base+".hex"))) {
+		bytes, _, _ := strings.Cut(line, "#")
+		digits.WriteString(strings.Join(strings.Fields(bytes), ""))
+	}
+	payload, err := hex.DecodeString(digits.String())
+	if err != nil {
+		tb.Fatalf("%s: %v", base, err)
+	}
+	return payload
 }
 
 func readFile(tb testing.TB, path string) []byte {
@@ -176,6 +213,9 @@ func readings(out *batch.Rows) []string {
 		at := time.Unix(0, row.Time).UTC().Format(time.RFC3339Nano)
 		if row.Arrival {
 			at = "on arrival"
+			if row.Time != now {
+				at += fmt.Sprintf(" %+d ns", row.Time-now)
+			}
 		}
 		for j, k := range s.Kinds {
 			v := out.Value(int(row.First)+j, k)
@@ -231,12 +271,8 @@ func consistent(tb testing.TB, out *batch.Rows, r format.Report) {
 // TestCutCases cuts every case at every byte: what was taken of the whole before the cut is taken of the piece too.
 func TestCutCases(t *testing.T) {
 	for _, name := range format.Names() {
-		files, err := filepath.Glob(filepath.Join("testdata", name, "*.in"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, file := range files {
-			c := readCase(t, strings.TrimSuffix(file, ".in"))
+		for _, file := range caseFiles(t, name) {
+			c := readCase(t, file)
 			whole := &batch.Rows{}
 			decoders := format.New(format.NewTable(format.TableOptions{}))
 			report, err := decoders.Decode(name, c.payload, c.request.request(t), whole)
@@ -248,7 +284,7 @@ func TestCutCases(t *testing.T) {
 				out := &batch.Rows{}
 				cut, cutErr := decoders.Decode(name, c.payload[:n], c.request.request(t), out)
 				consistent(t, out, cut)
-				if name == "json" {
+				if name != "line" {
 					if err == nil && cutErr == nil && !blank(c.payload[n:]) {
 						t.Errorf("%s: cut to %d bytes it was still read", file, n)
 					}

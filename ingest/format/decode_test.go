@@ -28,7 +28,7 @@ func decode(t *testing.T, d *format.Decoders, name, payload string, r *format.Re
 func TestUnknownFormat(t *testing.T) {
 	d := format.New(format.NewTable(format.TableOptions{}))
 	_, err := d.Decode("xml", []byte("<a/>"), newRequest(), &batch.Rows{})
-	if !schema.Is(err, schema.Invalid) || !strings.Contains(schema.Show(err), "json, line") {
+	if !schema.Is(err, schema.Invalid) || !strings.Contains(schema.Show(err), "json, line, senml+cbor, senml+json") {
 		t.Errorf("error %v, want an invalid one that names the formats", err)
 	}
 	if format.Known("xml") || !format.Known("line") {
@@ -234,10 +234,29 @@ func TestHostilePayloads(t *testing.T) {
 		"json/escapes":                `{"a":"` + strings.Repeat(`\u0041`, size/6) + `"}`,
 		"json/one number":             `{"a":` + strings.Repeat("1", size) + `}`,
 		"json/long keys in one other": `{"` + strings.Repeat("k", 1<<10) + `":{"a":1` + strings.Repeat(`,"a":1`, size/6) + `}}`,
+
+		"senml+json/open arrays":       strings.Repeat("[", size),
+		"senml+json/long base name":    `[{"bn":"` + strings.Repeat("b", size/2) + `"}` + strings.Repeat(`,{"v":1}`, size/16) + `]`,
+		"senml+json/long escaped base": `[{"bn":"` + strings.Repeat(`\u0062`, size/12) + `"}` + strings.Repeat(`,{"v":1}`, size/16) + `]`,
+		"senml+json/long base unit":    `[{"bn":"a","bu":"` + strings.Repeat("b", size/2) + `"}` + strings.Repeat(`,{"v":1}`, size/16) + `]`,
+		"senml+json/labels":            `[{"n":"a","v":1` + strings.Repeat(`,"v":1`, size/6) + `}]`,
+		"senml+json/unknown labels":    `[{"a":1` + strings.Repeat(`,"a":1`, size/6) + `}]`,
+		"senml+json/bad records":       `[1` + strings.Repeat(`,1`, size/2) + `]`,
+		"senml+json/one number":        `[{"n":"a","t":` + strings.Repeat("1", size) + `,"v":1}]`,
+		"senml+json/one exponent":      `[{"n":"a","t":1e` + strings.Repeat("1", size) + `,"v":1}]`,
+		"senml+json/bad late":          `[{"n":"a","v":1}` + strings.Repeat(`,{"n":"a","v":1}`, size/16) + `,{"x_":1}]`,
+		"senml+cbor/open arrays":       strings.Repeat("\x81", size),
+		"senml+cbor/open tags":         strings.Repeat("\xc4", size),
+		"senml+cbor/open maps":         strings.Repeat("\xbf", size),
+		"senml+cbor/bad records":       "\x9a\x00\x0f\xff\xff" + strings.Repeat("\x01", 0xfffff),
+		"senml+cbor/unknown labels":    "\x81\xba\x00\x07\xff\xff" + strings.Repeat("\x18\x20\x01", 0x7ffff)[:3*0x7ffff],
+		"senml+cbor/parts of a text":   "\x81\xa1\x61x\x7f" + strings.Repeat("\x60", size) + "\xff",
+		"senml+cbor/a number of bytes": "\x81\xa2\x00\x61a\x02\xc4\x82\x00\xc2\x5a\x00\x0f\xff\xf0" + strings.Repeat("\x01", 0xffff0),
 	} {
 		d := format.New(format.NewTable(format.TableOptions{}))
 		out := &batch.Rows{}
-		report, err := d.Decode(name[:4], []byte(payload), newRequest(), out)
+		kind, _, _ := strings.Cut(name, "/")
+		report, err := d.Decode(kind, []byte(payload), newRequest(), out)
 		consistent(t, out, report)
 		if report.Accepted > 0 {
 			t.Errorf("%s: %d readings were accepted", name, report.Accepted)

@@ -31,8 +31,10 @@ type decoder interface {
 
 // formats is the table of the formats.
 var formats = map[string]decoder{
-	"json": jsonDecoder{},
-	"line": lineDecoder{},
+	"json":       jsonDecoder{},
+	"line":       lineDecoder{},
+	"senml+cbor": senmlCBORDecoder{},
+	"senml+json": senmlJSONDecoder{},
 }
 
 // Names returns the names of the formats, sorted.

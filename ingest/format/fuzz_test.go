@@ -3,7 +3,6 @@ package format_test
 import (
 	"encoding/json"
 	"fmt"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -19,12 +18,8 @@ import (
 // seeds adds the payloads of a format's cases.
 func seeds(f *testing.F, name string) {
 	f.Helper()
-	files, err := filepath.Glob(filepath.Join("testdata", name, "*.in"))
-	if err != nil || len(files) == 0 {
-		f.Fatalf("no cases for %s: %v", name, err)
-	}
-	for _, file := range files {
-		if payload := readFile(f, file); len(payload) < 4096 {
+	for _, base := range caseFiles(f, name) {
+		if payload := readPayload(f, base); len(payload) < 4096 {
 			f.Add(payload)
 		}
 	}

@@ -132,14 +132,20 @@ func nanoseconds(n, unit int64) int64 {
 
 // milliseconds returns a number of milliseconds, whose text is given, in nanoseconds; at the ends of the calendar when it
 // is beyond them.
-func (d *decimal) milliseconds(text []byte) int64 {
+func (d *decimal) milliseconds(text []byte) int64 { return d.nanoseconds(text, time.Millisecond, 6) }
+
+// seconds returns a number of seconds in the same way.
+func (d *decimal) seconds(text []byte) int64 { return d.nanoseconds(text, time.Second, 9) }
+
+// nanoseconds returns a number of units, each of 10^power nanoseconds. What is less than a nanosecond is cut off.
+func (d *decimal) nanoseconds(text []byte, unit time.Duration, power int) int64 {
 	if d.integer {
 		if n, ok := d.int(text); ok {
-			return nanoseconds(n, int64(time.Millisecond))
+			return nanoseconds(n, int64(unit))
 		}
 	}
 	// The exponent is that of the last digit. Digits beyond the 19th count for their place alone.
-	e := d.exponent + 6 + d.digits
+	e := d.exponent + power + d.digits
 	m, digits := uint64(0), 0
 	for _, c := range text {
 		if c|0x20 == 'e' {

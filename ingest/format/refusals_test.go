@@ -17,6 +17,17 @@ func TestRefusalsAreAPayloadOfTheirOwn(t *testing.T) {
 		{"line", "m a\nm b", "m a\nm b"},
 		{"json", `[{"a":1}, {"a":[1]}, 7 ,{"b":2},{"c":{"d":[]}} ]`, `[{"a":[1]}, 7,{"c":{"d":[]}}]`},
 		{"json", `{"a":[1]}`, `{"a":[1]}`},
+		{"senml+json", `[{"n":"a","v":"x"}]`, `[{"n":"a","v":"x"}]`},
+		{"senml+json", `[{"n":"a","v":1}, {"n":"b"},7 ,{"n":"a","v":2},{"n":"b","vs":1} ]`, `[{"n":"b"},7,{"n":"b","vs":1}]`},
+		{
+			"senml+json",
+			`[{"bver":10,"bn":"a","v":1},{"bn":"-", "bt" : 5},{"v":"x"},{"v":2},{"bn":"b","v":3},{"bt":6,"v":[4]}]`,
+			`[{"bver":10,"bn":"-","bt" : 5},{"v":"x"},{"v":2},{"bver":10,"bn":"b","bt" : 5},{"bt":6,"v":[4]}]`,
+		},
+		{
+			"senml+cbor", "\x84\xa2\x21\x61a\x02\x01" + "\xa1\x02\x60" + "\xa1\x02\x02" + "\x07",
+			"\x84\xa1\x21\x61a" + "\xa1\x02\x60" + "\xa1\x21\x61a" + "\x07",
+		},
 	} {
 		d := format.New(format.NewTable(format.TableOptions{}))
 		_, report := decode(t, d, c.format, c.payload, newRequest())
@@ -36,7 +47,9 @@ func TestArrivalIsNotNow(t *testing.T) {
 	d := format.New(format.NewTable(format.TableOptions{}))
 	r := newRequest()
 	r.Arrival = r.Now - int64(time.Hour)
-	for name, payload := range map[string]string{"line": "m a=1", "json": `{"a":1}`} {
+	for name, payload := range map[string]string{
+		"line": "m a=1", "json": `{"a":1}`, "senml+json": `[{"n":"a","v":1}]`, "senml+cbor": "\x81\xa2\x00\x61a\x02\x01",
+	} {
 		out := &batch.Rows{}
 		report, err := d.Decode(name, []byte(payload), r, out)
 		if err != nil || report.Timeless != 1 || out.Rows[0].Time != r.Arrival || !out.Rows[0].Arrival {

@@ -35,6 +35,7 @@ type Table struct {
 	interner *batch.Interner
 	lines    *cache
 	objects  *cache
+	records  *cache
 	rules    atomic.Pointer[rules]
 
 	mu      sync.Mutex         // guards layouts
@@ -48,7 +49,7 @@ const maxShared = 1 << 12
 func NewTable(o TableOptions) *Table {
 	t := &Table{
 		census: newCensus(&o), interner: o.Interner,
-		lines: newCache(), objects: newCache(), layouts: make(map[string]*layout),
+		lines: newCache(), objects: newCache(), records: newCache(), layouts: make(map[string]*layout),
 	}
 	if t.interner == nil {
 		t.interner = batch.NewInterner(maxShapes)

@@ -29,6 +29,7 @@ type task struct {
 	recent    *shaped // what the row is expected to be, nil if nothing is
 	like      *layout // that of recent as long as the fields are its own; their names are then not in fields
 	names     []byte  // scratch for the names of fields that are not in the payload as they are
+	key       []byte  // scratch for what names a series, where it is not in the payload as it is
 	shapes    []*batch.Shape
 	fresh     []field // scratch for those that were not there before
 }

@@ -38,6 +38,7 @@ var wrapped = map[string]string{
 	"github.com/alexedwards/": "web",
 	"github.com/prometheus/":  "internal/metrics/expose",
 	"github.com/hanwen/":      "promises/cutfs",
+	"github.com/fxamacker/":   "ingest/format/cbor",
 }
 
 func TestImportTable(t *testing.T) {
