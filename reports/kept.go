@@ -147,7 +147,13 @@ func (r *Reports) one(of shelf) httpserver.Handler {
 }
 
 // types are the content types of formats.
-var types = map[string]string{"line": "text/plain; charset=utf-8", "json": "application/json"}
+var types = map[string]string{
+	"line": "text/plain; charset=utf-8", "json": "application/json",
+	"senml+json": "application/senml+json", "senml+cbor": "application/senml+cbor",
+}
+
+// endings are the endings of files of those formats that do not end in their names.
+var endings = map[string]string{"line": "txt", "senml+json": "senml", "senml+cbor": "senmlc"}
 
 // raw answers with an entry's bytes, to be saved and not shown: they are whatever somebody sent.
 func (r *Reports) raw(of shelf) httpserver.Handler {
@@ -164,7 +170,7 @@ func (r *Reports) raw(of shelf) httpserver.Handler {
 			}
 			data = reject.Raw
 			if known := types[reject.Format]; known != "" {
-				kind, ending = known, map[string]string{"line": "txt"}[reject.Format]
+				kind, ending = known, endings[reject.Format]
 				if ending == "" {
 					ending = reject.Format
 				}

@@ -48,6 +48,38 @@ func objects(size int) []byte {
 	return b.Bytes()
 }
 
+// records returns about size bytes of a SenML pack of the same truck: a record a reading, seven at each time.
+func records(size int) modelPack {
+	random := rand.New(rand.NewPCG(1, 2))
+	var pack modelPack
+	add := func(n int, name, unit, value string) {
+		record := map[string]any{"n": name, "v": literal(value)}
+		if unit != "" {
+			record["u"] = unit
+		}
+		if len(pack) == 0 {
+			record["bn"] = "urn:dev:mac:0024befffe804ff1:"
+		}
+		if n > 0 {
+			record["t"] = literal(fmt.Sprint(n))
+		}
+		if len(pack)%7 == 0 {
+			record["bt"] = literal(fmt.Sprint(now/1e9 - 100_000))
+		}
+		pack = append(pack, record)
+	}
+	for n := 0; len(pack)*45 < size; n++ {
+		add(n, "latitude", "lat", fmt.Sprintf("%.5f", random.Float64()*180-90))
+		add(n, "longitude", "lon", fmt.Sprintf("%.5f", random.Float64()*360-180))
+		add(n, "elevation", "m", fmt.Sprint(random.IntN(500)))
+		add(n, "velocity", "m/s", fmt.Sprint(random.IntN(100)))
+		add(n, "heading", "deg", fmt.Sprint(random.IntN(360)))
+		add(n, "grade", "", fmt.Sprint(random.IntN(100)))
+		add(n, "fuel_consumption", "", fmt.Sprintf("%.1f", random.Float64()*50))
+	}
+	return pack
+}
+
 // truckRequest is a request of a relay for the fleet.
 func truckRequest() *format.Request {
 	settings := record.DefaultSettings()
@@ -69,6 +101,10 @@ func BenchmarkDecode(b *testing.B) {
 		{"line/frame=1_line", "line", trucks(1, 1)[:one], truckRequest()},
 		{"json/array", "json", objects(256 << 10), newRequest()},
 		{"json/frame=1_object", "json", []byte(`{"temperature":21.5}`), newRequest()},
+		{"senml+json/pack", "senml+json", records(256 << 10).asJSON(), newRequest()},
+		{"senml+json/frame=1_record", "senml+json", []byte(`[{"n":"temperature","u":"Cel","v":21.5}]`), newRequest()},
+		{"senml+cbor/pack", "senml+cbor", records(256 << 10).asCBOR(false), newRequest()},
+		{"senml+cbor/frame=1_record", "senml+cbor", modelPack{{"n": "temperature", "u": "Cel", "v": literal("21.5")}}.asCBOR(false), newRequest()},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			decoders := format.New(format.NewTable(format.TableOptions{}))

@@ -36,6 +36,11 @@ type httpCase struct {
 
 func token(key string) map[string]string { return map[string]string{"Authorization": "Token " + key} }
 
+// typed are the headers of a body of this type, sent with the enrolment key.
+func typed(contentType string) map[string]string {
+	return map[string]string{"Authorization": "Token " + enrolmentKey, "Content-Type": contentType}
+}
+
 func httpCases() []httpCase {
 	return []httpCase{
 		{name: "v1, Basic", path: "/write?db=x", user: "g", password: enrolmentKey, body: "m a=1\n", status: 204, readings: []string{"g m.a 1"}},
@@ -48,6 +53,17 @@ func httpCases() []httpCase {
 		{name: "relay", path: "/api/v2/write", header: token("gk_relay"), body: "m,gateway=x a=1\nm,gateway=y a=2\n", status: 204, readings: []string{"x m.a 1", "y m.a 2"}},
 		{name: "relay for one", path: "/api/v2/write?gateway=z", header: token("gk_relay"), body: "m a=1", status: 204, readings: []string{"z m.a 1"}},
 		{name: "JSON", path: "/api/v1/readings?gateway=g", header: token(enrolmentKey), body: `{"a":21.5}`, status: 204, readings: []string{"g a 21.5"}},
+		{name: "JSON by its type", path: "/api/v1/readings?gateway=g", header: typed("application/json; charset=utf-8"), body: `{"a":1}`, status: 204, readings: []string{"g a 1"}},
+		{name: "JSON by any type", path: "/api/v1/readings?gateway=g", header: typed("application/x-www-form-urlencoded"), body: `{"a":1}`, status: 204, readings: []string{"g a 1"}},
+		{name: "SenML", path: "/api/v1/readings?gateway=g", header: typed("application/senml+json"), body: `[{"bn":"a:","n":"b","u":"V","v":21.5},{"n":"c","vs":"x"}]`, status: 204, readings: []string{"g a:b,unit=V 21.5", "g a:c x"}},
+		{name: "SenML, its type with a parameter", path: "/api/v1/readings", header: typed("Application/SenML+JSON;charset=utf-8"), body: `[{"n":"a","v":1}]`, status: 400, answer: "names no gateway"},
+		{name: "SenML in CBOR", path: "/api/v1/readings?gateway=g", header: typed("application/senml+cbor"), body: "\x81\xa3\x00\x61a\x01\x61V\x02\x05", status: 204, readings: []string{"g a,unit=V 5"}},
+		{name: "SenML of a relay", path: "/api/v1/readings?gateway=z", header: map[string]string{"Authorization": "Token gk_relay", "Content-Type": "application/senml+json"}, body: `[{"n":"a","v":1}]`, status: 204, readings: []string{"z a 1"}},
+		{name: "SenML, partial", path: "/api/v1/readings?gateway=g", header: typed("application/senml+json"), body: `[{"n":"a","v":1},{"n":"-","v":2}]`, status: 400, answer: `partial write: 1 of 2 readings were stored; record 2: `, readings: []string{"g a 1"}},
+		{name: "SenML of a newer version", path: "/api/v1/readings?gateway=g", header: typed("application/senml+json"), body: `[{"bver":11,"n":"a","v":1}]`, status: 400, answer: `bver 11 is not understood`},
+		{name: "SensML", path: "/api/v1/readings?gateway=g", header: typed("application/sensml+json"), body: `[{"n":"a","v":1}]`, status: 415, answer: `application/senml+json`},
+		{name: "SenML in XML", path: "/api/v1/readings?gateway=g", header: typed("application/senml+xml"), body: `<sensml/>`, status: 415, answer: `{"code":"invalid","message":"content type`},
+		{name: "a type on a path of lines", path: "/write", header: map[string]string{"Authorization": "Token gk_own", "Content-Type": "application/senml+json"}, body: "m a=1", status: 204, readings: []string{"own m.a 1"}},
 		{name: "empty", path: "/write", header: token("gk_own"), body: "", status: 204},
 		{name: "partial, v1", path: "/write", header: token("gk_own"), body: "m a=1\nm a\nm b=2", status: 400, answer: `{"error":"partial write: 2 of 3 readings were stored; line 2: `, readings: []string{"own m.a 1", "own m.b 2"}},
 		{name: "partial, v2", path: "/api/v2/write", header: token("gk_own"), body: "m a\nm a=1", status: 400, answer: `{"code":"invalid","message":"partial write: 1 of 2`, readings: []string{"own m.a 1"}},

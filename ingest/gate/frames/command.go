@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 
+	"berth/ingest/format"
 	"berth/schema"
 )
 
@@ -38,22 +39,13 @@ type put struct {
 func parsePut(line []byte) (put, error) {
 	rest := line[len("PUT "):]
 	seqText, rest, _ := bytes.Cut(rest, []byte{' '})
-	format, lengthText, _ := bytes.Cut(rest, []byte{' '})
+	name, lengthText, _ := bytes.Cut(rest, []byte{' '})
 	seq, okSeq := parseNumber(seqText)
 	length, okLength := parseNumber(lengthText)
-	if !okSeq || !okLength || len(format) == 0 {
+	if !okSeq || !okLength || len(name) == 0 {
 		return put{}, schema.Errorf(schema.Invalid, "%q is no PUT <seq> <format> <length>", line)
 	}
-	p := put{seq: seq, length: int(min(length, maxSkipped+1))}
-	switch string(format) {
-	case "line":
-		p.format = "line"
-	case "json":
-		p.format = "json"
-	default:
-		p.format = string(format)
-	}
-	return p, nil
+	return put{seq: seq, format: format.Named(name), length: int(min(length, maxSkipped+1))}, nil
 }
 
 // parseNumber reads a decimal number of at most 18 digits.

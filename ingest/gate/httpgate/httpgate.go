@@ -1,10 +1,15 @@
-// Package httpgate is the gate's listener for HTTP: what Influx clients and Telegraf speak, and plain JSON for everybody.
+// Package httpgate is the gate's listener for HTTP: what Influx clients and Telegraf speak, and SenML and plain JSON for
+// everybody.
 //
 //	POST /write             line protocol, as InfluxDB 1 takes it   ?precision= &u= &p= &gateway=   (db is ignored)
 //	POST /api/v2/write      line protocol, as InfluxDB 2 takes it   ?precision= &gateway=           (org, bucket are ignored)
-//	POST /api/v1/readings   plain JSON                              ?gateway=
+//	POST /api/v1/readings   plain JSON, or what Content-Type names  ?gateway=
 //	GET  /healthz, /readyz  for load balancers: a status and nothing else; 503: no frames can be taken now
 //	GET  /ping, /health     for clients of InfluxDB: whether it is there; whether it takes readings
+//
+// Content-Type names a format when it is application/json, application/senml+json or application/senml+cbor; of others of
+// the family (SensML, which is a stream, SenML in XML) 415 says that they are not taken, and everything else is JSON, as
+// clients send it that name no type or any.
 //
 // The key comes as Authorization: Token or Bearer <key>, as the password of Basic, or as p=. The gateway is what a line
 // names, else ?gateway=, else the user's name, else the gateway that the key is of. Bodies may be compressed with gzip.
@@ -129,6 +134,7 @@ func (a *acceptor) Addr() net.Addr { return &net.TCPAddr{} }
 // route is what a path takes.
 type route struct {
 	format string
+	typed  bool // unless the request's Content-Type names another
 	style  style
 }
 
@@ -136,7 +142,7 @@ type route struct {
 var routes = map[string]route{
 	"/write":           {format: "line", style: influx1},
 	"/api/v2/write":    {format: "line", style: influx2},
-	"/api/v1/readings": {format: "json", style: influx2},
+	"/api/v1/readings": {format: "json", typed: true, style: influx2},
 }
 
 // handle answers a request.

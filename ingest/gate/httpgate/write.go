@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"berth/ingest/commit"
 	"berth/ingest/format"
@@ -24,6 +25,11 @@ func (l *Listener) write(w http.ResponseWriter, r *http.Request, at route) {
 	t := taking{l: l, format: at.format, address: r.RemoteAddr, length: int(max(r.ContentLength, 0))}
 	if t.keys, t.id, t.sender, err = l.authenticate(r, query); err != nil {
 		l.fail(w, at.style, err)
+		return
+	}
+	if err := t.setFormat(at, r.Header.Get("Content-Type")); err != nil {
+		t.refuseUnread(err)
+		l.answer(w, http.StatusUnsupportedMediaType, at.style.body(schema.CodeOf(err), schema.Show(err), nil))
 		return
 	}
 	if t.precision, err = format.Precision(query.Get("precision")); err != nil {
@@ -50,12 +56,29 @@ func (l *Listener) write(w http.ResponseWriter, r *http.Request, at route) {
 	// bounds each wait of a client that is gone is a limit of its own: for the body, for memory, for the log.
 	ctx, cancel := l.in.Outlive(r.Context())
 	defer cancel()
-	if at.format == "line" {
+	if t.format == "line" {
 		err = t.lines(ctx, body)
 	} else {
 		err = t.whole(ctx, body)
 	}
 	l.conclude(ctx, w, at.style, &t, err)
+}
+
+// setFormat sets the format that the Content-Type names, where it can. It returns an error for those of SenML's family
+// that are not taken, which would only be read as bad JSON.
+func (t *taking) setFormat(at route, contentType string) error {
+	if !at.typed {
+		return nil
+	}
+	if name, ok := format.OfMediaType(contentType); ok {
+		t.format = name
+		return nil
+	}
+	if kind := strings.ToLower(contentType); strings.Contains(kind, "senml") || strings.Contains(kind, "sensml") {
+		return schema.Errorf(schema.Invalid, "content type %q is not taken", contentType[:min(len(contentType), 100)]).
+			WithNext("send application/senml+json or application/senml+cbor")
+	}
+	return nil
 }
 
 // refuseUnread counts and keeps a request whose body was not read.
