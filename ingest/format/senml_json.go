@@ -102,9 +102,23 @@ func (r *senmlJSON) record() {
 	}
 }
 
-// senmlLabelOf returns the label that is written so.
+// senmlLabelOf returns the label that is written so. Those of one letter, which nearly every record has, are found at once.
 func senmlLabelOf(key []byte) senmlLabel {
-	if len(key) <= len("bver") {
+	switch len(key) {
+	case 1:
+		switch key[0] {
+		case 'n':
+			return senmlName
+		case 'u':
+			return senmlUnit
+		case 'v':
+			return senmlValue
+		case 's':
+			return senmlSum
+		case 't':
+			return senmlTime
+		}
+	case 2, len("bver"):
 		for l, text := range senmlLabels {
 			if string(key) == text {
 				return senmlLabel(l)
