@@ -212,11 +212,21 @@ func (a *Authority) SyncStreams(account string) error {
 }
 
 // Feed tells a server of its own, over a connection of the system account, of all accounts, and from now on of every
-// change. The server needs the operator's claims and a resolver that takes updates (resolver type full).
+// change. The server needs the operator's claims and a resolver that takes updates (resolver type full). It forgets all
+// other accounts of the operator.
 func (a *Authority) Feed(system *Conn) error {
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	a.feed = system
+	err := a.publishAll()
+	a.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return a.sweep()
+}
+
+// publishAll tells the server of all accounts. a.mu is held.
+func (a *Authority) publishAll() error {
 	all, err := a.all()
 	if err != nil {
 		return err
@@ -224,6 +234,46 @@ func (a *Authority) Feed(system *Conn) error {
 	for _, acc := range all {
 		if err := a.publish(acc); err != nil {
 			return fmt.Errorf("tell the server of its accounts: %w", err)
+		}
+	}
+	return nil
+}
+
+// sweep has the server forget accounts that the authority does not know: a server of a cluster that was away when one was
+// removed brings it back, and with it the credentials of its users.
+func (a *Authority) sweep() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.feed == nil {
+		return nil
+	}
+	all, err := a.all()
+	if err != nil {
+		return err
+	}
+	known := map[string]bool{}
+	for _, acc := range all {
+		known[acc.Key.Public] = true
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), requestLimit)
+	defer cancel()
+	msg, err := a.feed.nc.RequestWithContext(ctx, "$SYS.REQ.CLAIMS.LIST", nil)
+	if err != nil {
+		return failed("list the server's accounts", err)
+	}
+	var answer struct {
+		Data []string `json:"data"`
+	}
+	if err := json.Unmarshal(msg.Data, &answer); err != nil {
+		return fmt.Errorf("read the server's accounts: %w", err)
+	}
+	for _, key := range answer.Data {
+		if known[key] {
+			continue
+		}
+		a.feed.log.Warn("the nats server knows an account that was removed, and is told to forget it", "account", key)
+		if err := a.revoke(&account{Key: identity{Public: key}}); err != nil {
+			return fmt.Errorf("tell the server to forget account %s: %w", key, err)
 		}
 	}
 	return nil

@@ -30,6 +30,9 @@ type Bucket struct {
 	conn *Conn
 	name string
 	kv   jetstream.KeyValue
+
+	stream     jetstream.Stream // only of a bucket with replicas
+	replicated bool
 }
 
 // Entry is a record as it is kept.
@@ -44,7 +47,7 @@ func (c *Conn) Bucket(ctx context.Context, o BucketOptions) (*Bucket, error) {
 	act := "open bucket " + o.Name
 	kv, err := c.js.KeyValue(ctx, o.Name)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		kv, err = c.js.CreateKeyValue(ctx, o.config())
+		kv, err = c.js.CreateKeyValue(ctx, o.config(c.copies))
 		if errors.Is(err, jetstream.ErrBucketExists) || errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 			kv, err = c.js.KeyValue(ctx, o.Name)
 		}
@@ -52,12 +55,20 @@ func (c *Conn) Bucket(ctx context.Context, o BucketOptions) (*Bucket, error) {
 	if err != nil {
 		return nil, failed(act, err)
 	}
-	return &Bucket{conn: c, name: o.Name, kv: kv}, nil
+	b := &Bucket{conn: c, name: o.Name, kv: kv}
+	if c.copies > 1 {
+		if b.stream, err = c.js.Stream(ctx, bucketStream(o.Name)); err != nil {
+			return nil, failed(act, err)
+		}
+		b.replicated = b.stream.CachedInfo().Config.Replicas > 1
+	}
+	return b, nil
 }
 
-func (o BucketOptions) config() jetstream.KeyValueConfig {
+func (o BucketOptions) config(replicas int) jetstream.KeyValueConfig {
 	cfg := jetstream.KeyValueConfig{
 		Bucket: o.Name, History: 1, TTL: o.TTL, MaxBytes: fileBucket, Storage: jetstream.FileStorage, LimitMarkerTTL: markerLife,
+		Replicas: replicas,
 	}
 	if o.Memory {
 		cfg.Storage, cfg.MaxBytes = jetstream.MemoryStorage, memoryBucket
@@ -106,7 +117,7 @@ func (b *Bucket) Count(ctx context.Context) (uint64, error) {
 	return status.Values(), nil
 }
 
-// List returns all keys.
+// List returns all keys, as they are when it is called or later.
 func (b *Bucket) List(ctx context.Context) (map[string]Entry, error) {
 	w, err := b.kv.WatchAll(ctx)
 	if err != nil {
@@ -114,20 +125,46 @@ func (b *Bucket) List(ctx context.Context) (map[string]Entry, error) {
 	}
 	defer w.Stop() //nolint:errcheck // nothing to be done about it
 	all := map[string]Entry{}
+	var seen, last uint64 // sequences: the newest that came, the newest that must come
+	whole := false
 	for {
 		select {
 		case e, ok := <-w.Updates():
-			if !ok {
+			switch {
+			case !ok:
 				return nil, failed("list "+b.name, context.DeadlineExceeded)
+			case e == nil:
+				whole = true
+				if last, err = b.newest(ctx, seen); err != nil {
+					return nil, err
+				}
+			default:
+				seen = max(seen, e.Revision())
+				apply(all, e)
 			}
-			if e == nil {
+			if whole && seen >= last {
 				return all, nil
 			}
-			apply(all, e)
 		case <-ctx.Done():
 			return nil, failed("list "+b.name, ctx.Err())
 		}
 	}
+}
+
+// newest returns the sequence up to which a list must go that has come to seen. Of replicas the one that is listed may be
+// behind; the leader is not.
+func (b *Bucket) newest(ctx context.Context, seen uint64) (uint64, error) {
+	if !b.replicated {
+		return seen, nil
+	}
+	m, err := b.stream.GetLastMsgForSubject(ctx, "$KV."+b.name+".>")
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return seen, nil
+	}
+	if err != nil {
+		return 0, failed("list "+b.name, err)
+	}
+	return m.Sequence, nil
 }
 
 func apply(all map[string]Entry, e jetstream.KeyValueEntry) {

@@ -25,9 +25,15 @@ import (
 // The last message is also asked for when there is nothing to send for a while, so that an idle instance learns of a
 // take-over, and when the next batch may not fit: a little room is left so that a claim always does.
 //
+// In a cluster a replica does not learn the last message's id when it is given messages that it has missed: it would
+// refuse what the others take from then on, and the stream's replicas come apart. There each batch names the sequence of
+// the message before it instead, which the stream's leader alone checks. Since of two that are in flight by sequences the
+// second could slip in behind another instance's claim, only the oldest is sent: the chain is serial.
+//
 // It does no input or output, and is guarded by the Writer's mutex.
 type chain struct {
 	claim   string
+	serial  bool // one batch is in flight at a time, and names the sequence before it
 	phase   phase
 	sending uint64 // numbers the sendings
 	slots   []slot // not confirmed, oldest first, their numbers consecutive
@@ -84,7 +90,7 @@ func (c *chain) add(data []byte) {
 // unsent returns the next batch to send in the present sending, with its own id and the id that it expects last; nil
 // when there is none now. markSent says that it was sent.
 func (c *chain) unsent() (s *slot, id, expected string) {
-	if c.phase != flowing || c.sent >= len(c.slots) {
+	if c.phase != flowing || c.sent >= len(c.slots) || c.serial && c.sent > 0 {
 		return nil, "", ""
 	}
 	s = &c.slots[c.sent]

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -29,6 +30,7 @@ type message struct {
 	id       string // empty when there is no message: then the log goes on after sequence
 	sequence uint64
 	fence    bool
+	time     time.Time
 	data     []byte
 }
 
@@ -248,9 +250,10 @@ func (l *Log) get(ctx context.Context, request string) (message, error) {
 	var answer struct {
 		Error   *jetstream.APIError `json:"error"`
 		Message struct {
-			Sequence uint64 `json:"seq"`
-			Header   []byte `json:"hdrs"`
-			Data     []byte `json:"data"`
+			Sequence uint64    `json:"seq"`
+			Header   []byte    `json:"hdrs"`
+			Data     []byte    `json:"data"`
+			Time     time.Time `json:"time"`
 		} `json:"message"`
 	}
 	if err := json.Unmarshal(msg.Data, &answer); err != nil {
@@ -268,6 +271,6 @@ func (l *Log) get(ctx context.Context, request string) (message, error) {
 	}
 	return message{
 		id: header.Get(nats.MsgIdHdr), sequence: answer.Message.Sequence, data: answer.Message.Data,
-		fence: header.Get(fenceHeader) != "",
+		fence: header.Get(fenceHeader) != "", time: answer.Message.Time,
 	}, nil
 }

@@ -36,6 +36,7 @@ type Options struct {
 	Credentials Credentials
 	Trust       Trust        // of connections by TLS
 	Name        string       // what the server calls the connection
+	Replicas    int          // of the streams and buckets that are made or prepared; 0: one
 	Logger      *slog.Logger // told when the server goes away and comes back
 
 	within nats.InProcessConnProvider // the server within this process, to need no socket
@@ -47,6 +48,7 @@ type Conn struct {
 	nc     *nats.Conn
 	js     jetstream.JetStream
 	log    *slog.Logger
+	copies int // replicas of what is prepared
 	closed chan struct{}
 
 	mu    sync.Mutex // guards hooks
@@ -57,7 +59,7 @@ type Conn struct {
 // Connect connects, trying until ctx ends while no server can be reached. Errors: Unauthorized for credentials that the
 // server does not accept, Unavailable when ctx ended first.
 func Connect(ctx context.Context, o Options) (*Conn, error) {
-	c := &Conn{log: o.Logger, closed: make(chan struct{}), hooks: map[int]func(bool){}}
+	c := &Conn{log: o.Logger, copies: max(o.Replicas, 1), closed: make(chan struct{}), hooks: map[int]func(bool){}}
 	if err := CheckURL(o.URL); err != nil {
 		return nil, err
 	}

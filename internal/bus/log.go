@@ -2,7 +2,7 @@ package bus
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -41,6 +41,8 @@ type Log struct {
 	bytes atomic.Int64 // what the log holds, estimated from above between looks at it
 	quota atomic.Int64
 	limit atomic.Int64 // see Limit
+
+	clustered atomic.Bool // the stream is one of a cluster, with one replica or several
 
 	bucket  atomic.Pointer[Bucket] // of the mark; nil before its first use
 	trimmed atomic.Uint64          // up to where the last Trim went; the last message stays all the same
@@ -99,6 +101,7 @@ func (l *Log) note(info *jetstream.StreamInfo) LogState {
 	}
 	l.bytes.Store(int64(s.Bytes))
 	l.quota.Store(int64(s.Quota))
+	l.clustered.Store(info.Cluster != nil)
 	return s
 }
 
@@ -116,14 +119,11 @@ func (l *Log) Oldest(ctx context.Context) (time.Time, error) {
 	case s.First > trimmed:
 		return info.State.FirstTime, nil
 	}
-	msg, err := l.stream.GetMsg(ctx, trimmed+1) // the first was kept because it was the last
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return time.Time{}, nil // trimmed meanwhile
-	}
+	msg, err := l.get(ctx, fmt.Sprintf(`{"seq":%d}`, trimmed+1)) // the first was kept because it was the last
 	if err != nil {
-		return time.Time{}, failed("look at the log", err)
+		return time.Time{}, err
 	}
-	return msg.Time, nil
+	return msg.time, nil // zero when it was trimmed meanwhile
 }
 
 // room reports whether a batch of so many bytes fits, with so many under way, and a claim after it.

@@ -63,9 +63,11 @@ func providerSpec(name string) accountSpec {
 					"$JS.API.DIRECT.GET." + logStream,
 					"$JS.API.STREAM.INFO." + rejectsStream,
 					"$JS.API.DIRECT.GET." + rejectsStream,
+					"$JS.API.STREAM.MSG.GET." + rejectsStream,
 					"$JS.API.STREAM.MSG.DELETE." + rejectsStream,
 					"$JS.API.STREAM.INFO." + asideStream,
 					"$JS.API.DIRECT.GET." + asideStream,
+					"$JS.API.STREAM.MSG.GET." + asideStream,
 					"$JS.API.STREAM.MSG.DELETE." + asideStream,
 				},
 				readBucket("pipeline"), readBucket("services"), writeBucket("services"),
@@ -92,6 +94,7 @@ func readBucket(name string) []string {
 	s := bucketStream(name)
 	return []string{
 		"$JS.API.STREAM.INFO." + s,
+		"$JS.API.STREAM.MSG.GET." + s, // of replicas the leader is asked
 		"$JS.API.DIRECT.GET." + s,
 		"$JS.API.DIRECT.GET." + s + ".>",
 		"$JS.API.CONSUMER.CREATE." + s,

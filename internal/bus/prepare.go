@@ -41,7 +41,8 @@ var (
 	}
 )
 
-// Prepare makes a provider's streams and buckets what they should be, or finds them so. It is cheap when nothing is to
+// Prepare makes a provider's streams and buckets what they should be, or finds them so. With several replicas only the log
+// may be read from any of them: what it gives is checked against what the leader says, and all else must not be stale. It is cheap when nothing is to
 // be done; call it again whenever the server has restarted, which forgets the registry. Conflict says that the log holds
 // more than its new quota and keeps the old one; all else is done then.
 func (c *Conn) Prepare(ctx context.Context, o LogOptions) error {
@@ -61,15 +62,16 @@ func (c *Conn) Prepare(ctx context.Context, o LogOptions) error {
 		},
 		{
 			Name: rejectsStream, Subjects: []string{rejectsSubject}, MaxBytes: o.RejectsQuota, Discard: jetstream.DiscardOld,
-			Duplicates: time.Minute, AllowDirect: true,
+			Duplicates: time.Minute, AllowDirect: c.copies == 1,
 		},
 		{
 			Name: asideStream, Subjects: []string{asideSubject + ".*"}, MaxBytes: o.AsideQuota, Discard: jetstream.DiscardNew,
-			MaxMsgsPerSubject: 1, DiscardNewPerSubject: true, Duplicates: time.Minute, AllowDirect: true,
+			MaxMsgsPerSubject: 1, DiscardNewPerSubject: true, Duplicates: time.Minute, AllowDirect: c.copies == 1,
 		},
 	}
 	var quota error
 	for _, s := range streams {
+		s.Replicas = c.copies
 		err := c.prepareStream(ctx, s)
 		if schema.Is(err, schema.Conflict) {
 			quota, err = err, nil
@@ -92,8 +94,28 @@ func (c *Conn) prepareBuckets(ctx context.Context, buckets []BucketOptions) erro
 		if _, err := c.Bucket(ctx, b); err != nil {
 			return err
 		}
+		if err := c.prepareReplicas(ctx, bucketStream(b.Name)); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// prepareReplicas gives a bucket that exists the replicas that it should have.
+func (c *Conn) prepareReplicas(ctx context.Context, stream string) error {
+	act := "prepare stream " + stream
+	s, err := c.js.Stream(ctx, stream)
+	if err != nil {
+		return failed(act, err)
+	}
+	now := s.CachedInfo().Config
+	next := now
+	next.Replicas, next.AllowDirect = c.copies, c.copies == 1
+	if reflect.DeepEqual(next, now) {
+		return nil
+	}
+	_, err = c.js.UpdateStream(ctx, next)
+	return failed(act, err)
 }
 
 func (c *Conn) prepareStream(ctx context.Context, want jetstream.StreamConfig) error {
@@ -109,7 +131,7 @@ func (c *Conn) prepareStream(ctx context.Context, want jetstream.StreamConfig) e
 	info := s.CachedInfo()
 	next := info.Config // the server's own additions stay
 	next.Subjects, next.MaxBytes, next.Discard = want.Subjects, want.MaxBytes, want.Discard
-	next.Duplicates, next.AllowDirect = want.Duplicates, want.AllowDirect
+	next.Duplicates, next.AllowDirect, next.Replicas = want.Duplicates, want.AllowDirect, want.Replicas
 	if reflect.DeepEqual(next, info.Config) {
 		return nil
 	}

@@ -55,6 +55,7 @@ type Writer struct {
 
 func newWriter(l *Log, claim string, sequence uint64) (*Writer, error) {
 	w := &Writer{log: l, inbox: l.conn.nc.NewInbox(), chain: newChain(claim, sequence), changed: make(chan struct{})}
+	w.chain.serial = l.clustered.Load()
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	sub, err := l.conn.nc.Subscribe(w.inbox+".>", w.answer)
 	if err != nil {
@@ -196,7 +197,7 @@ func (w *Writer) pump() {
 		if err := w.log.conn.nc.PublishMsg(&nats.Msg{
 			Subject: logSubject,
 			Reply:   fmt.Sprintf("%s.%d.%d", w.inbox, w.chain.sending, s.number),
-			Header:  nats.Header{nats.MsgIdHdr: {id}, nats.ExpectedLastMsgIdHdr: {expected}},
+			Header:  w.expecting(id, expected),
 			Data:    s.data,
 		}); err != nil {
 			w.doubt(err)
@@ -205,6 +206,14 @@ func (w *Writer) pump() {
 		w.chain.markSent()
 		underWay += len(s.data) + messageOverhead
 	}
+}
+
+// expecting returns the header of a batch: its id, and what it must follow.
+func (w *Writer) expecting(id, previous string) nats.Header {
+	if w.chain.serial {
+		return nats.Header{nats.MsgIdHdr: {id}, nats.ExpectedLastSeqHdr: {strconv.FormatUint(w.chain.last.sequence, 10)}}
+	}
+	return nats.Header{nats.MsgIdHdr: {id}, nats.ExpectedLastMsgIdHdr: {previous}}
 }
 
 // answer takes an answer to a batch.
