@@ -19,7 +19,7 @@ import (
 
 // examine checks what only the daemon can: NATS, the keyspaces, ports, instances, and the address that people open.
 func (p *Provisioner) examine(ctx context.Context) []doctor.Check {
-	checks := []doctor.Check{p.examineNATS(ctx), p.examineKeyspaces(ctx), p.examineReserve()}
+	checks := append([]doctor.Check{p.examineNATS(ctx), p.examineKeyspaces(ctx), p.examineReserve()}, p.examineServers(ctx)...)
 	before, now, err := p.look(ctx)
 	if err != nil {
 		return append(checks, doctor.Bad(doctor.Fail, "instances", "look at the daemon's own log", "they cannot be looked at: %s", schema.Show(err)))
@@ -56,6 +56,9 @@ func (p *Provisioner) look(ctx context.Context) (before, now *survey.Survey, err
 func (p *Provisioner) examineNATS(ctx context.Context) doctor.Check {
 	const name = "nats"
 	if err := p.server.Healthy(); err != nil {
+		if p.remote != nil {
+			return doctor.Bad(doctor.Fail, name, "start them, and look at their own logs; gateways wait, and go on by themselves", "%s", schema.Show(err))
+		}
 		return doctor.Bad(doctor.Fail, name, "free disk space: it heals by itself within half a minute; if not, start the provisioner again", "%s", schema.Show(err))
 	}
 	if _, err := p.house.Providers(ctx); err != nil {

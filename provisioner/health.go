@@ -3,6 +3,7 @@ package provisioner
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"berth/schema"
@@ -11,12 +12,13 @@ import (
 // healthEvery is how often NATS is asked whether all of its streams work.
 const healthEvery = 2 * time.Second
 
-// healer watches over the embedded NATS server: after its disk was full, streams stay broken, also when there is room
-// again, until JetStream is stopped and started.
+// healer watches over NATS. The embedded server it revives: after its disk was full, streams stay broken, also when there is
+// room again, until JetStream is stopped and started. Of servers of their own it says what is wrong.
 type healer struct {
 	healthy func() error
-	room    func() bool // whether the disk has room again
-	revive  func() error
+	room    func() bool                     // whether the disk has room again
+	revive  func() error                    // nil: it is not ours to revive
+	renewed *atomic.Bool                    // it was away, and what was in memory may be gone
 	after   func(ctx context.Context) error // what must be made again: streams in memory are gone
 	log     *slog.Logger
 
@@ -46,6 +48,7 @@ func (h *healer) look(ctx context.Context) {
 			h.log.Info("nats is well again")
 		}
 		h.sick = false
+		h.empty = h.renewed.Swap(false) || h.empty
 		h.prepare(ctx)
 		return
 	}
@@ -54,7 +57,7 @@ func (h *healer) look(ctx context.Context) {
 		h.sick = true
 		return
 	}
-	if !h.room() {
+	if h.revive == nil || !h.room() {
 		return
 	}
 	h.log.Warn("stopping and starting jetstream, since nats is not well and the disk has room")

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 )
 
 func TestNATSIsRevivedOnceItsDiskHasRoom(t *testing.T) {
 	sick, room, revived, prepared := errors.New("stream is broken"), false, 0, 0
 	h := &healer{
+		renewed: new(atomic.Bool),
 		healthy: func() error { return sick },
 		room:    func() bool { return room },
 		revive:  func() error { revived++; sick = nil; return nil },

@@ -62,7 +62,11 @@ func (p *Provisioner) collect(ctx context.Context) []metrics.Answer {
 	var known metrics.Sink
 	known.Put(metrics.Up, 1)
 	known.Put(metrics.NATSHealthy, one(p.server.Healthy() == nil))
-	for _, holds := range []string{"nats", "keyspaces"} {
+	holding := []string{"nats", "keyspaces"}
+	if p.remote != nil {
+		holding = holding[1:] // its disk is not seen from here
+	}
+	for _, holds := range holding {
 		if space, err := disk.Of(filepath.Join(p.o.Data, holds)); err == nil {
 			known.Put(metrics.DiskFree, float64(space.Free), holds)
 			known.Put(metrics.DiskSize, float64(space.Size), holds)

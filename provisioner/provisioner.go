@@ -1,4 +1,4 @@
-// Package provisioner assembles the daemon: an embedded NATS server, the house's records, the loop that makes what is
+// Package provisioner assembles the daemon: NATS, embedded or of its own, the house's records, the loop that makes what is
 // wanted so, the processes it runs, and the API of its command line.
 //
 // Its one invariant: everything that it keeps is in one data directory, which one daemon holds at a time:
@@ -8,7 +8,7 @@
 //	secret              seals enrolment keys
 //	provisioner.sock    the API of the command line
 //	authority/          keys of the NATS accounts
-//	nats/               the logs and the records
+//	nats/               the logs and the records, of the embedded NATS server
 //	keyspaces/          the readings
 //	run/                credentials of running instances
 //	logs/               what the instances write
@@ -23,7 +23,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"berth/internal/bus"
@@ -54,6 +56,9 @@ type Options struct {
 	Host      string       // where providers' ports listen
 	PortBase  int          // slot n listens on PortBase+n
 	NATSPort  int          // of the embedded server; 0: any
+	NATS      string       // URL of NATS servers of their own; empty or "embedded": one within the daemon
+	Trust     bus.Trust    // of those by TLS
+	Replicas  int          // of streams and buckets, in a cluster of those; 0: one
 	Reserve   string       // what is kept free on the disks of the data, as disk.ParseReserve reads it
 	Programs  string       // the folder of the programs that are run
 	Env       []string     // the instances' environment, beside what they are told
@@ -78,6 +83,9 @@ func (o *Options) Validate() error {
 	if _, err := disk.ParseReserve(o.Reserve); err != nil {
 		return err
 	}
+	if err := o.validateNATS(); err != nil {
+		return err
+	}
 	if _, port, err := net.SplitHostPort(o.Metrics); o.Metrics != "" && (err != nil || !isPort(port)) {
 		return schema.Errorf(schema.Invalid, "%q is no address for metrics", o.Metrics).WithNext("give --metrics a host and a port, such as 127.0.0.1:9600")
 	}
@@ -100,8 +108,10 @@ type Provisioner struct {
 	o         Options
 	stack     *lifecycle.Stack
 	status    control.Status
-	server    *bus.Server
-	conn      *bus.Conn // of the house's account
+	server    natsServer
+	remote    *bus.Remote // the same, of its own; nil when it is embedded
+	renewed   atomic.Bool // NATS of its own was away, and what is in its memory may be gone
+	conn      *bus.Conn   // of the house's account
 	house     *house.House
 	backend   string // URL of the keyspaces
 	keyspaces keyspace.Backend
@@ -129,8 +139,11 @@ func New(o Options) (*Provisioner, error) {
 	if err != nil {
 		return nil, err
 	}
-	watch := disk.New(reserve, o.Logger,
-		disk.Folder{Name: "the log", Path: filepath.Join(data, "nats")}, disk.Folder{Name: "the keyspaces", Path: filepath.Join(data, "keyspaces")})
+	folders := []disk.Folder{{Name: "the keyspaces", Path: filepath.Join(data, "keyspaces")}}
+	if !o.ownNATS() { // else its disk cannot be seen
+		folders = slices.Insert(folders, 0, disk.Folder{Name: "the log", Path: filepath.Join(data, "nats")})
+	}
+	watch := disk.New(reserve, o.Logger, folders...)
 	return &Provisioner{o: o, stack: lifecycle.New(o.Logger), disk: watch, metrics: metrics.New(o.Version)}, nil
 }
 
@@ -169,7 +182,7 @@ func (p *Provisioner) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.site = plan.Site{Version: p.o.Version, Host: p.o.Host, PortBase: p.o.PortBase, Web: p.o.Web}
+	p.site = plan.Site{Version: p.o.Version, Host: p.o.Host, PortBase: p.o.PortBase, Web: p.o.Web, NATS: p.o.natsOfInstances()}
 	if err := p.startWorld(authority, secretPath); err != nil {
 		return err
 	}
@@ -190,15 +203,24 @@ func (p *Provisioner) startBus(ctx context.Context, secret []byte) (*bus.Authori
 	if err != nil {
 		return nil, err
 	}
-	//nolint:contextcheck // it has a limit of its own
-	p.server, err = bus.StartServer(bus.ServerOptions{
-		Dir: filepath.Join(p.o.Data, "nats"), Host: "127.0.0.1", Port: p.o.NATSPort, Authority: authority, Logger: p.o.Logger,
-	})
+	var revive func() error
+	if p.o.ownNATS() {
+		err = p.connectNATS(ctx, authority)
+	} else {
+		var server *bus.Server
+		//nolint:contextcheck // it has a limit of its own
+		server, err = bus.StartServer(bus.ServerOptions{
+			Dir: filepath.Join(p.o.Data, "nats"), Host: "127.0.0.1", Port: p.o.NATSPort, Authority: authority, Logger: p.o.Logger,
+		})
+		if err == nil {
+			p.server, revive = server, server.Revive
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
 	p.stack.Push("nats", 30*time.Second, func(context.Context) error { p.server.Stop(); return nil })
-	conn, err := bus.Connect(ctx, bus.Options{URL: p.server.URL(), Credentials: authority.House(), Name: "provisioner", Logger: p.o.Logger})
+	conn, err := bus.Connect(ctx, p.natsOptions(p.server.URL(), authority.House()))
 	if err != nil {
 		return nil, err
 	}
@@ -210,7 +232,7 @@ func (p *Provisioner) startBus(ctx context.Context, secret []byte) (*bus.Authori
 	if err := authority.SyncStreams(authority.HouseKey()); err != nil {
 		return nil, err
 	}
-	p.healer = &healer{healthy: p.server.Healthy, room: p.disk.Room, revive: p.server.Revive, log: p.o.Logger, after: func(ctx context.Context) error {
+	p.healer = &healer{healthy: p.server.Healthy, room: p.disk.Room, revive: revive, renewed: &p.renewed, log: p.o.Logger, after: func(ctx context.Context) error {
 		p.world.Doubt()
 		return errors.Join(conn.PrepareHouse(ctx), authority.SyncStreams(authority.HouseKey()))
 	}}
@@ -239,7 +261,7 @@ func (p *Provisioner) startWorld(authority *bus.Authority, secretPath string) er
 	}
 	p.world = world.New(world.Options{
 		Site: p.site, NATS: p.server.URL(), Authority: authority, House: p.house, Backend: backend, Keyspaces: p.backend,
-		Secret: secretPath, Runtime: p.runtime, Disk: p.disk.Look, Logger: p.o.Logger,
+		Trust: p.o.Trust, Replicas: p.o.Replicas, Secret: secretPath, Runtime: p.runtime, Disk: p.disk.Look, Logger: p.o.Logger,
 	})
 	p.stack.Push("accounts' connections", 10*time.Second, func(context.Context) error { p.world.Close(); return nil })
 	p.stack.Push("runtime", 30*time.Second, p.runtime.Close)

@@ -7,65 +7,61 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"berth/internal/bus/natstest"
 )
 
-// servers are NATS servers of their own, one or a cluster, with an authority that tells them of accounts.
-type servers struct {
-	t         *testing.T
-	dir       string
-	authority *Authority
-	nodes     []*natstest.Node
-	url       string
-	trust     Trust
-	replicas  int
+// onEveryServer runs a test on the embedded server, and on one of its own that is reached by TLS.
+func onEveryServer(t *testing.T, test func(t *testing.T, h *house)) {
+	t.Helper()
+	t.Run("embedded", func(t *testing.T) {
+		t.Parallel()
+		test(t, newHouse(t))
+	})
+	t.Run("own", func(t *testing.T) {
+		t.Parallel()
+		test(t, newServers(t, 1, true))
+	})
 }
 
-// newServers starts servers that end with the test, by TLS if asked for.
-func newServers(t *testing.T, count int, byTLS bool) *servers {
+// newServers starts NATS servers of their own, one or a cluster, that end with the test.
+func newServers(t *testing.T, count int, byTLS bool) *house {
 	t.Helper()
-	s := &servers{t: t, dir: t.TempDir(), replicas: count}
-	s.authority = must(OpenAuthority(s.dir + "/authority"))(t)
+	h := &house{t: t, dir: t.TempDir(), back: make(chan struct{}, 16)}
+	h.authority = must(OpenAuthority(h.dir + "/authority"))(t)
 	addresses := natstest.Ports(t, 2*count)
-	scheme := "nats://"
 	var config ServerConfig
+	h.at = "nats://" + strings.Join(addresses[:count], ",")
 	if byTLS {
-		scheme = "tls://"
-		s.trust.CA = must(s.authority.CA())(t)
-		cert, key, err := s.authority.Certificate("127.0.0.1")
+		h.at = "tls://" + strings.Join(addresses[:count], ",")
+		config.Cert, config.Key, config.CA = h.dir+"/cert.pem", h.dir+"/key.pem", h.dir+"/ca.pem"
+		h.trust.CA = must(h.authority.CA())(t)
+		cert, key, err := h.authority.Certificate("127.0.0.1")
 		if err != nil {
 			t.Fatal(err)
 		}
-		config.Cert, config.Key, config.CA = s.dir+"/cert.pem", s.dir+"/key.pem", s.dir+"/ca.pem"
-		for path, text := range map[string][]byte{config.Cert: cert, config.Key: key, config.CA: s.trust.CA} {
+		for path, text := range map[string][]byte{config.Cert: cert, config.Key: key, config.CA: h.trust.CA} {
 			if err := os.WriteFile(path, text, 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
 	for i := range count {
-		c := config
-		c.Name, c.Listen = fmt.Sprint("n", i+1), addresses[i]
-		c.Store = filepath.Join(s.dir, c.Name)
+		config.Name, config.Listen = fmt.Sprint("n", i+1), addresses[i]
+		config.Store = filepath.Join(h.dir, config.Name)
 		if count > 1 {
-			c.Cluster, c.Routes = addresses[count+i], addresses[count:]
+			config.Cluster, config.Routes = addresses[count+i], addresses[count:]
 		}
-		s.nodes = append(s.nodes, natstest.New(t, s.dir, c.Name, c.Listen, must(s.authority.ServerConfig(c))(t)))
-		s.nodes[i].Start()
+		h.nodes = append(h.nodes, natstest.New(t, h.dir, config.Name, config.Listen, must(h.authority.ServerConfig(config))(t)))
+		h.nodes[i].Start()
 	}
-	for _, n := range s.nodes {
+	for _, n := range h.nodes {
 		n.Ready()
 	}
-	s.url = scheme + strings.Join(addresses[:count], ",")
-	feed := s.connect(s.authority.System())
-	answered(t, "the servers know the accounts", func(context.Context) error { return s.authority.Feed(feed) })
-	return s
-}
-
-func (s *servers) connect(c Credentials) *Conn {
-	s.t.Helper()
-	conn := must(Connect(s.t.Context(), Options{URL: s.url, Credentials: c, Trust: s.trust, Name: "test", Logger: logger(s.t)}))(s.t)
-	s.t.Cleanup(conn.Close)
-	return conn
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	h.remote = must(OpenRemote(ctx, h.options(nil), h.authority, func() { h.back <- struct{}{} }))(t)
+	t.Cleanup(h.remote.Stop)
+	return h
 }

@@ -32,9 +32,9 @@ type tenant struct {
 	credentials    Credentials // the pipeline's
 }
 
-func newNeighbours(t *testing.T) *neighbours {
+func newNeighbours(t *testing.T, h *house) *neighbours {
 	t.Helper()
-	n := &neighbours{house: newHouse(t)}
+	n := &neighbours{house: h}
 	n.system, n.owner = n.connect(n.authority.System()), n.connect(n.authority.House())
 	if err := n.owner.PrepareHouse(t.Context()); err != nil {
 		t.Fatal(err)
@@ -169,7 +169,12 @@ const last = `{"last_by_subj":"%s"}`
 // TestAPipelineOpensNothingOfAnother: what a pipeline's credentials do not open of another provider, of the house and of the
 // server. Each attempt works with the right credentials, so that a refusal means something.
 func TestAPipelineOpensNothingOfAnother(t *testing.T) {
-	n := newNeighbours(t)
+	onEveryServer(t, aPipelineOpensNothingOfAnother)
+}
+
+func aPipelineOpensNothingOfAnother(t *testing.T, h *house) {
+	t.Helper()
+	n := newNeighbours(t, h)
 	bolt := n.bolt
 	stop := must(n.victim.Answer("head.latest", func(_ context.Context, _ []byte, reply func([]byte) error) error {
 		return reply([]byte("newest of bolt"))
@@ -253,7 +258,12 @@ func TestAPipelineOpensNothingOfAnother(t *testing.T) {
 // TestAPipelineChangesNothingOfItsOwnAccount: what a pipeline may not do even at home. These are guard rails (see
 // permission.go): what is another's lies in another account.
 func TestAPipelineChangesNothingOfItsOwnAccount(t *testing.T) {
-	n := newNeighbours(t)
+	onEveryServer(t, aPipelineChangesNothingOfItsOwnAccount)
+}
+
+func aPipelineChangesNothingOfItsOwnAccount(t *testing.T, h *house) {
+	t.Helper()
+	n := newNeighbours(t, h)
 	acme := n.acme
 	exists := func(stream string) func() bool {
 		return func() bool { _, err := acme.full.js.Stream(t.Context(), stream); return err == nil }
@@ -302,7 +312,12 @@ func TestAPipelineChangesNothingOfItsOwnAccount(t *testing.T) {
 // must not be carried out as a request of the API, and nothing of it leaves the account. (It can overwrite the records of
 // its own account so, which harms its own provider alone.)
 func TestRepliesReachOnlyTheOwnAccount(t *testing.T) {
-	n := newNeighbours(t)
+	onEveryServer(t, repliesReachOnlyTheOwnAccount)
+}
+
+func repliesReachOnlyTheOwnAccount(t *testing.T, h *house) {
+	t.Helper()
+	n := newNeighbours(t, h)
 	for _, c := range []struct {
 		who     string
 		streams func(stream string) func() bool
@@ -335,7 +350,12 @@ func TestRepliesReachOnlyTheOwnAccount(t *testing.T) {
 
 // TestForgedCredentialsOpenNothing tries to make more of a pipeline's credentials than was signed.
 func TestForgedCredentialsOpenNothing(t *testing.T) {
-	n := newNeighbours(t)
+	onEveryServer(t, forgedCredentialsOpenNothing)
+}
+
+func forgedCredentialsOpenNothing(t *testing.T, h *house) {
+	t.Helper()
+	n := newNeighbours(t, h)
 	seed := must(nkeys.ParseDecoratedUserNKey(n.acme.credentials))(t)
 	token := must(nkeys.ParseDecoratedJWT(n.acme.credentials))(t)
 	claims := must(jwt.DecodeUserClaims(token))(t)
@@ -360,7 +380,7 @@ func TestForgedCredentialsOpenNothing(t *testing.T) {
 		"the other's claims with the own key":      []byte(strings.Replace(bolt, boltSeed, seedOf(seed), 1)),
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), answerTime)
-		conn, err := Connect(ctx, Options{URL: n.server.URL(), Credentials: credentials, Name: "forged", Logger: logger(t)})
+		conn, err := Connect(ctx, Options{URL: n.url(), Credentials: credentials, Name: "forged", Logger: logger(t)})
 		cancel()
 		if err == nil {
 			conn.Close()

@@ -1,11 +1,14 @@
 package bus
 
 import (
+	"context"
 	"log/slog"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"berth/internal/bus/natstest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -15,8 +18,23 @@ type house struct {
 	t         testing.TB
 	dir       string
 	authority *Authority
-	server    *Server
+	server    *Server // embedded; nil when there are nodes
 	port      int
+
+	// of its own
+	nodes  []*natstest.Node
+	remote *Remote
+	at     string
+	trust  Trust
+	back   chan struct{} // receives when they came back and know all accounts
+}
+
+// url returns where clients connect.
+func (h *house) url() string {
+	if h.server == nil {
+		return h.at
+	}
+	return h.server.URL()
 }
 
 func logger(t testing.TB) *slog.Logger {
@@ -51,9 +69,13 @@ func (h *house) restart() {
 // connect connects until the test ends.
 func (h *house) connect(c Credentials) *Conn {
 	h.t.Helper()
-	conn := must(Connect(h.t.Context(), Options{URL: h.server.URL(), Credentials: c, Name: "test", Logger: logger(h.t)}))(h.t)
+	conn := must(Connect(h.t.Context(), h.options(c)))(h.t)
 	h.t.Cleanup(conn.Close)
 	return conn
+}
+
+func (h *house) options(c Credentials) Options {
+	return Options{URL: h.url(), Credentials: c, Trust: h.trust, Replicas: len(h.nodes), Name: "test", Logger: logger(h.t)}
 }
 
 // provider adds a provider and connects as its provisioner and its pipeline.
@@ -64,10 +86,24 @@ func (h *house) provider(name string, o LogOptions) (provisioner, pipeline *Conn
 		h.t.Fatal(err)
 	}
 	provisioner = h.connect(full)
-	if err := provisioner.Prepare(h.t.Context(), o); err != nil {
-		h.t.Fatal(err)
-	}
+	h.prepare(func(ctx context.Context) error { return provisioner.Prepare(ctx, o) })
 	return provisioner, h.connect(limited)
+}
+
+// prepare prepares something; servers of their own that have just begun may need to be asked again.
+func (h *house) prepare(fn func(ctx context.Context) error) {
+	h.t.Helper()
+	ctx, cancel := context.WithTimeout(h.t.Context(), time.Minute)
+	defer cancel()
+	for {
+		err := fn(ctx)
+		if err == nil {
+			return
+		}
+		if len(h.nodes) == 0 || wait(ctx, reconnectLeast) != nil {
+			h.t.Fatal(err)
+		}
+	}
 }
 
 // must returns a function that fails the test if err is set, and else returns v.

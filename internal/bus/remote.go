@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -34,6 +35,8 @@ type Remote struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
+	expected atomic.Int64 // how many servers answered last; fewer are waited for a little
+
 	mu      sync.Mutex // guards what follows
 	looked  time.Time
 	healthy error
@@ -58,7 +61,7 @@ func OpenRemote(ctx context.Context, o Options, a *Authority, back func()) (*Rem
 		return nil, err
 	}
 	for attempt := 1; ; attempt++ {
-		if err = a.Feed(system); err == nil {
+		if err = a.Feed(system); err == nil { //nolint:contextcheck // each request has a limit of its own
 			break
 		}
 		if wait(ctx, reconnectDelay(attempt)) != nil {
@@ -112,7 +115,7 @@ func (r *Remote) run(ctx context.Context) {
 		select {
 		case <-r.up:
 			for attempt := 1; ; attempt++ {
-				err := r.a.Feed(r.system)
+				err := r.a.Feed(r.system) //nolint:contextcheck // each request has a limit of its own
 				if err == nil {
 					break
 				}
@@ -123,7 +126,8 @@ func (r *Remote) run(ctx context.Context) {
 			}
 			r.back()
 		case <-tick.C:
-			if err := r.a.sweep(); err != nil {
+			r.expected.Store(0)                 // there may be more than before
+			if err := r.a.sweep(); err != nil { //nolint:contextcheck // each request has a limit of its own
 				r.o.Logger.Warn("the nats server cannot be looked through for accounts that are gone", "error", err)
 			}
 		case <-ctx.Done():
@@ -246,6 +250,7 @@ func (r *Remote) Survey(ctx context.Context) ([]ServerState, error) {
 	for _, s := range states {
 		all = append(all, s)
 	}
+	r.expected.Store(int64(len(all)))
 	slices.SortFunc(all, func(a, b ServerState) int { return strings.Compare(a.Name, b.Name) })
 	return all, nil
 }
@@ -278,6 +283,9 @@ func (r *Remote) ask(ctx context.Context, what string, answer func([]byte) error
 		}
 		if err := answer(msg.Data); err != nil {
 			return fmt.Errorf("read what a NATS server says of itself: %w", err)
+		}
+		if int64(n+1) == r.expected.Load() {
+			return nil
 		}
 	}
 }

@@ -8,9 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/jwt/v2"
-	"github.com/nats-io/nats-server/v2/server"
-
 	"berth/schema"
 )
 
@@ -124,57 +121,5 @@ func checkSyncs(t *testing.T, s *Server) {
 	t.Helper()
 	if c := s.nats.JetStreamConfig(); c == nil || !c.SyncAlways {
 		t.Errorf("JetStream is set up as %+v: it confirms what is not synced", c)
-	}
-}
-
-// TestServerOfItsOwn tells a server that was configured with the operator alone of the accounts.
-func TestServerOfItsOwn(t *testing.T) {
-	dir := t.TempDir()
-	a := must(OpenAuthority(dir + "/authority"))(t)
-	if _, _, _, err := a.Provider("before"); err != nil {
-		t.Fatal(err)
-	}
-	resolver := must(server.NewDirAccResolver(dir+"/jwt", 1_000, 0, server.HardDelete))(t)
-	if err := resolver.Store(a.systemAccount(), a.root.System.Key.JWT); err != nil {
-		t.Fatal(err)
-	}
-	ns := must(server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, MaxPayload: maxPayload,
-		TrustedOperators: []*jwt.OperatorClaims{must(jwt.DecodeOperatorClaims(a.Operator()))(t)},
-		SystemAccount:    a.systemAccount(), AccountResolver: resolver,
-		JetStream: true, StoreDir: dir + "/store",
-	}))(t)
-	ns.Start()
-	t.Cleanup(func() {
-		ns.Shutdown()
-		ns.WaitForShutdown()
-		resolver.Close()
-	})
-	if !ns.ReadyForConnections(startLimit) {
-		t.Fatal("the server does not start")
-	}
-	connect := func(c Credentials) *Conn {
-		t.Helper()
-		conn := must(Connect(t.Context(), Options{URL: ns.ClientURL(), Credentials: c, Logger: logger(t)}))(t)
-		t.Cleanup(conn.Close)
-		return conn
-	}
-	if err := a.Feed(connect(a.System())); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"before", "after"} {
-		full, _, _, err := a.Provider(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := connect(full).Prepare(t.Context(), LogOptions{}); err != nil {
-			t.Errorf("prepare %s: %v", name, err)
-		}
-	}
-	if err := connect(a.House()).PrepareHouse(t.Context()); err != nil {
-		t.Errorf("prepare the house: %v", err)
-	}
-	if err := a.Forget("before"); err != nil {
-		t.Errorf("forget: %v", err)
 	}
 }

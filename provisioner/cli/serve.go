@@ -30,13 +30,18 @@ func (a *app) serve() *cobra.Command {
 		debug    bool
 		form     string
 		answerAt string
+		trust    trustFlags
 	)
 	cmd := &cobra.Command{
 		Use: "serve", Short: "Run the daemon until it is interrupted", Args: args(0),
-		Long: "Run the daemon: an embedded NATS server, web, and the pipelines of all providers. Everything it keeps is in\n" +
+		Long: "Run the daemon: NATS within it (or of its own, by --nats), web, and the pipelines of all providers. Everything it keeps is in\n" +
 			"the data directory. Ctrl-C stops all in order; the next serve finds everything again.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := logging.CheckForm(form); err != nil {
+				return err
+			}
+			var err error
+			if o.Trust, err = trust.read(); err != nil {
 				return err
 			}
 			o.Data, o.Logger = a.data, logging.New(a.Err, logging.Options{Service: "provisioner", Form: form, Debug: debug})
@@ -57,6 +62,9 @@ func (a *app) serve() *cobra.Command {
 	f.IntVar(&o.PortBase, "port-base", 6000, "provider n listens on this plus n (BERTH_PORT_BASE)")
 	f.StringVar(&o.Metrics, "metrics", "", "host:port of metrics for Prometheus, such as 127.0.0.1:9600; empty: none (BERTH_METRICS)")
 	f.StringVar(&o.Keyspaces, "keyspaces", "sqlite", "URL of the keyspaces, such as cassandra://host1,host2?replication=3; sqlite is files in the data directory (BERTH_KEYSPACES)")
+	f.StringVar(&o.NATS, "nats", "embedded", "embedded, or the URL of NATS servers of their own, such as nats://h1:4222,h2:4222 or tls://… (BERTH_NATS)")
+	f.IntVar(&o.Replicas, "nats-replicas", 1, "how many servers of a NATS cluster keep each stream (BERTH_NATS_REPLICAS)")
+	trust.add(f)
 	f.IntVar(&o.NATSPort, "nats-port", 0, "port of the embedded NATS server; 0 is any (BERTH_NATS_PORT)")
 	f.StringVar(&o.Reserve, "disk-reserve", disk.DefaultReserve, "gateways wait while less is free: a share, a size, or the less of both (BERTH_DISK_RESERVE)")
 	f.StringVar(&o.Programs, "programs", a.Programs, "folder of the programs that are run (BERTH_PROGRAMS)")

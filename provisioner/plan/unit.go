@@ -18,6 +18,7 @@ type Unit struct {
 	Host     string      `json:"host"`
 	PortBase int         `json:"port_base"`
 	Listen   string      `json:"listen,omitempty"` // of web
+	NATS     string      `json:"nats,omitempty"`   // of its own, and how it is used
 	Version  string      `json:"version"`
 	Restart  int         `json:"restart,omitempty"`
 	Image    string      `json:"image,omitempty"` // of a container; empty: the runtime's own
@@ -46,13 +47,13 @@ func providerUnit(p *record.Provider, role string, site Site) Unit {
 	wish := p.Roles[role]
 	return Unit{
 		Provider: p.Name, Role: role, Slot: p.Slot, Keyspace: p.Keyspace,
-		Host: site.Host, PortBase: site.PortBase, Version: site.Version, Restart: p.Restart,
+		Host: site.Host, PortBase: site.PortBase, NATS: site.NATS, Version: site.Version, Restart: p.Restart,
 		Image: wish.Image, Resources: wish.Resources,
 	}
 }
 
 func webUnit(site Site) Unit {
-	return Unit{Role: record.RoleWeb, Host: site.Host, PortBase: site.PortBase, Listen: site.Web, Version: site.Version}
+	return Unit{Role: record.RoleWeb, Host: site.Host, PortBase: site.PortBase, Listen: site.Web, NATS: site.NATS, Version: site.Version}
 }
 
 // Pipeline returns the record that tells a provider's instances all they may know.

@@ -61,7 +61,7 @@ func (w *World) connect(ctx context.Context, name string) (*bus.Conn, string, er
 	}
 	within, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	conn, err := bus.Connect(within, bus.Options{URL: w.o.NATS, Credentials: creds, Trust: w.o.Trust, Name: "provisioner of " + name, Logger: w.o.Logger.With("provider", name)})
+	conn, err := bus.Connect(within, bus.Options{URL: w.o.NATS, Credentials: creds, Trust: w.o.Trust, Replicas: w.o.Replicas, Name: "provisioner of " + name, Logger: w.o.Logger.With("provider", name)})
 	if err != nil {
 		return nil, "", err
 	}

@@ -31,6 +31,7 @@ type Options struct {
 	Site      plan.Site
 	NATS      string    // its URL
 	Reached   string    // the URL by which instances reach it; empty: the same
+	Replicas  int       // of the streams and buckets of providers; 0: one
 	Trust     bus.Trust // of NATS by TLS, for the instances too
 	Authority *bus.Authority
 	House     *house.House

@@ -92,7 +92,7 @@ func (n *Node) Start() {
 		n.t.Fatal(err)
 	}
 	defer log.Close() //nolint:errcheck // the process has its own
-	n.cmd = exec.Command(n.program, "-c", n.config)
+	n.cmd = exec.CommandContext(context.WithoutCancel(n.t.Context()), n.program, "-c", n.config)
 	n.cmd.Stdout, n.cmd.Stderr = log, log
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := n.cmd.Start(); err != nil {
