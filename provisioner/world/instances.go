@@ -84,7 +84,7 @@ func (w *World) halt(ctx context.Context, name string) error {
 	w.note(name, func(k *known) {
 		if k.halted != nil && k.halted.Hash == i.Hash { // once more: it is the same loop
 			i.Failing = k.halted.Failing
-			i.Failures += k.halted.Failures
+			i.Failures = max(i.Failures, k.halted.Failures)
 		}
 		k.halted = &plan.Halted{Instance: i, At: time.Now()}
 	})
