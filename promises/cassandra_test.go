@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -21,12 +22,38 @@ var (
 	nodeAway  = flag.Duration("node-away", 30*time.Second, "how long the Cassandra node is away")
 )
 
-// TestOnCassandra is the newcomer's path over a real node: add, send, query, doctor, restart, remove with its data.
+// TestOnCassandra is the newcomer's path over a real node that asks for passwords and TLS: add, send, another password while
+// gateways send, query, doctor, restart, remove with its data. Nothing that an instance is told says the administrator's
+// password, nor its own.
 func TestOnCassandra(t *testing.T) {
-	node := cassandratest.Started(t, "SYNC=1000ms")
-	s := sendingOnCassandra(t, node, 5)
-	s.run(func() { s.waitForAcks(5000) })
+	certificates := cassandratest.Certify(t)
+	node := cassandratest.Started(t, "SYNC=1000ms", "AUTHENTICATOR=PasswordAuthenticator", "AUTHORIZER=CassandraAuthorizer", "TLS="+certificates)
+	password := filepath.Join(certificates, "administrator")
+	if err := os.WriteFile(password, []byte("cassandra"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := sendingOnCassandra(t, node, 5, "?user=cassandra&password_file="+password+"&ca="+filepath.Join(certificates, "ca.pem"))
+	s.run(func() {
+		s.waitForAcks(5000)
+		if out, err := s.install.CLI(t.Context(), "restart", "provider1", "--new-password"); err != nil {
+			t.Errorf("restart: %v\n%s", err, out)
+		}
+		s.waitForAcks(5000)
+	})
 	s.checkAll()
+	for _, role := range []string{"ingest", "reports"} {
+		pid, err := s.install.InstancePID(t.Context(), "provider1", role)
+		if err != nil {
+			t.Fatal(err)
+		}
+		told, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text := string(told); !strings.Contains(text, "user=berth_provider1") || strings.Contains(text, "user=cassandra") || strings.Contains(text, password) {
+			t.Errorf("%s is told %s", role, strings.ReplaceAll(text, "\x00", "\n"))
+		}
+	}
 	if out, err := s.install.CLI(t.Context(), "doctor"); err != nil {
 		t.Errorf("doctor: %v\n%s", err, out)
 	}
@@ -169,10 +196,10 @@ func (s *sending) killAll() {
 }
 
 // sendingOnCassandra is a sending whose keyspaces are on the node.
-func sendingOnCassandra(t *testing.T, node *cassandratest.Node, gateways int) *sending {
+func sendingOnCassandra(t *testing.T, node *cassandratest.Node, gateways int, parameters ...string) *sending {
 	t.Helper()
 	dir := t.TempDir()
-	return newSending(t, newInstallOn(t, dir, filepath.Join(dir, "var"), "cassandra://"+node.Address), dir, gateways)
+	return newSending(t, newInstallOn(t, dir, filepath.Join(dir, "var"), "cassandra://"+node.Address+strings.Join(parameters, "")), dir, gateways)
 }
 
 // pause lets time pass: when something is killed is left to chance.

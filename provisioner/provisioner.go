@@ -229,6 +229,9 @@ func (p *Provisioner) startBus(ctx context.Context, secret []byte) (*bus.Authori
 	if p.house, err = house.Open(ctx, conn, secret); err != nil {
 		return nil, err
 	}
+	if err := p.house.Complete(ctx); err != nil {
+		return nil, err
+	}
 	if err := authority.SyncStreams(authority.HouseKey()); err != nil {
 		return nil, err
 	}

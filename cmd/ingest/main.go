@@ -10,6 +10,7 @@ import (
 
 	"berth/cmd/internal/service"
 	"berth/ingest"
+	"berth/internal/keyspace/open"
 )
 
 // garbage is how much the heap may grow between collections, in percent: most instances are idle most of the time, and
@@ -34,6 +35,7 @@ func main() {
 			}
 			options.Instance, options.Spec = flags.Instance, flags.Spec
 			options.Logger = flags.Logger(os.Stderr, cmd.Name(), options.Provider)
+			options.Keyspaces = open.Expand(options.Keyspaces, os.Getenv)
 			instance, err := ingest.New(options)
 			if err != nil {
 				return err

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"berth/cmd/internal/service"
+	"berth/internal/keyspace/open"
 	"berth/reports"
 )
 
@@ -29,6 +30,7 @@ func main() {
 			}
 			options.Instance, options.Spec = flags.Instance, flags.Spec
 			options.Logger = flags.Logger(os.Stderr, cmd.Name(), options.Provider)
+			options.Keyspaces = open.Expand(options.Keyspaces, os.Getenv)
 			instance, err := reports.New(options)
 			if err != nil {
 				return err

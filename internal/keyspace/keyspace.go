@@ -95,6 +95,15 @@ type Changes struct {
 // Receipt numbers the writes of one Writer from 1, in the order in which Write returned.
 type Receipt uint64
 
+// Isolating is what a Backend gives besides that can keep those who use one keyspace from all others.
+type Isolating interface {
+	// Grant lets whoever knows the secret use the keyspace, which exists, and nothing else; a secret given before ends.
+	Grant(ctx context.Context, name, secret string) error
+	// Access returns the URL with which an instance that has the secret uses the keyspace, without the secret, and secret
+	// files by the names of the variables that carry their paths: the URL refers to them, as $NAME.
+	Access(name, secret string) (url string, files map[string][]byte, err error)
+}
+
 // Reader reads a keyspace while one Writer, in this process or another, writes it. What a Write has returned for is seen
 // by every call that begins after it; of what is written during a call some may be seen. Whoever wants a gateway's tail
 // and blocks reads the tail first: what leaves it goes into a block before.

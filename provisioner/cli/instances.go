@@ -17,10 +17,15 @@ import (
 
 func (a *app) restart() *cobra.Command {
 	var limit time.Duration
+	var newPassword bool
 	cmd := &cobra.Command{
 		Use: "restart <provider>", Short: "Stop and start a provider's pipeline", Args: args(1), ValidArgsFunction: a.names,
 		RunE: a.asking(func(cmd *cobra.Command, c *control.Client, args []string) error {
-			p, err := c.Restart(cmd.Context(), args[0])
+			act := c.Restart
+			if newPassword {
+				act = c.Renew
+			}
+			p, err := act(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
@@ -33,6 +38,7 @@ func (a *app) restart() *cobra.Command {
 		}),
 	}
 	waiting(cmd, &limit, "until the pipeline is ready")
+	cmd.Flags().BoolVar(&newPassword, "new-password", false, "with another password of its role in the keyspaces' cluster")
 	return cmd
 }
 

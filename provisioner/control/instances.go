@@ -75,7 +75,11 @@ func (p *Provider) uses(used map[string]runtime.Usage) {
 }
 
 func (s *Server) restart(w http.ResponseWriter, r *http.Request) error {
-	p, err := s.o.House.Restart(r.Context(), r.PathValue("provider"))
+	act := s.o.House.Restart
+	if r.URL.Query().Get("password") == "new" {
+		act = s.o.House.RotatePassword
+	}
+	p, err := act(r.Context(), r.PathValue("provider"))
 	if err != nil {
 		return err
 	}

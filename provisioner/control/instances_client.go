@@ -16,6 +16,11 @@ func (c *Client) Restart(ctx context.Context, name string) (out Provider, err er
 	return out, c.do(ctx, http.MethodPost, of(name, "/restart"), nil, &out)
 }
 
+// Renew asks for new instances of a provider with another password of its keyspace's role.
+func (c *Client) Renew(ctx context.Context, name string) (out Provider, err error) {
+	return out, c.do(ctx, http.MethodPost, of(name, "/restart?password=new"), nil, &out)
+}
+
 // Stop asks that no instance of a provider runs.
 func (c *Client) Stop(ctx context.Context, name string) (out Changed, err error) {
 	return out, c.do(ctx, http.MethodPost, of(name, "/stop"), nil, &out)

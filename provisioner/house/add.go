@@ -90,10 +90,14 @@ func (h *House) newProvider(name string, slot schema.Slot) (record.Provider, err
 	if err != nil {
 		return record.Provider{}, fmt.Errorf("seal the enrolment key of %s: %w", name, err)
 	}
+	password, err := h.newPassword(name)
+	if err != nil {
+		return record.Provider{}, err
+	}
 	return record.Provider{
 		Version: record.Version, Name: name, Slot: slot, Keyspace: name, Created: h.now().UTC(), Wanted: record.Active,
 		Settings: record.DefaultSettings(), EnrolmentHash: credentials.Hash(key), EnrolmentSealed: sealed,
-		ReportsToken: credentials.NewKey("rt_"),
+		ReportsToken: credentials.NewKey("rt_"), KeyspaceSealed: password,
 	}, nil
 }
 

@@ -123,8 +123,11 @@ func planData(p *record.Provider, state State) (steps, last []Step) {
 		steps = append(steps, Step{Provider: p.Name, Kind: kind, Why: why, Record: *p})
 	}
 	keyspace := Step{Provider: p.Name, Kind: CreateKeyspace, Why: "keyspace " + p.Keyspace + " " + state.Keyspace.unsure(), Record: *p}
+	if state.Keyspace == Present {
+		keyspace.Why = "its instances should come in with secret " + Access(p)
+	}
 	switch away := state.Trouble.Step == keyspace.Key(); {
-	case state.Keyspace == Present:
+	case state.Keyspace == Present && state.Access == Access(p):
 	case away:
 		last = append(last, keyspace)
 	default:

@@ -21,7 +21,8 @@ type Unit struct {
 	NATS     string      `json:"nats,omitempty"`   // of its own, and how it is used
 	Version  string      `json:"version"`
 	Restart  int         `json:"restart,omitempty"`
-	Image    string      `json:"image,omitempty"` // of a container; empty: the runtime's own
+	Access   string      `json:"access,omitempty"` // fingerprint of the sealed password of its keyspace's role
+	Image    string      `json:"image,omitempty"`  // of a container; empty: the runtime's own
 
 	Resources record.Resources `json:"resources,omitzero"` // changed in place: no part of Hash
 }
@@ -47,9 +48,17 @@ func providerUnit(p *record.Provider, role string, site Site) Unit {
 	wish := p.Roles[role]
 	return Unit{
 		Provider: p.Name, Role: role, Slot: p.Slot, Keyspace: p.Keyspace,
-		Host: site.Host, PortBase: site.PortBase, NATS: site.NATS, Version: site.Version, Restart: p.Restart,
+		Host: site.Host, PortBase: site.PortBase, NATS: site.NATS, Version: site.Version, Restart: p.Restart, Access: Access(p),
 		Image: wish.Image, Resources: wish.Resources,
 	}
+}
+
+// Access returns the fingerprint of what lets the provider's instances into its keyspace; empty when there is nothing.
+func Access(p *record.Provider) string {
+	if len(p.KeyspaceSealed) == 0 {
+		return ""
+	}
+	return fingerprint(p.KeyspaceSealed)
 }
 
 func webUnit(site Site) Unit {

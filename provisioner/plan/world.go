@@ -27,6 +27,7 @@ type World struct {
 // State is what is of one provider.
 type State struct {
 	Keyspace  Knowledge
+	Access    string // fingerprint of the secret that lets its instances into the keyspace; empty: unknown
 	Log       Knowledge
 	Pipeline  string                      // fingerprint of the pipeline record in the provider's account; empty: unknown
 	Instances map[string]runtime.Instance // by role

@@ -35,9 +35,15 @@ func (w *World) start(ctx context.Context, s plan.Step) error {
 		if _, creds, _, err = w.o.Authority.Provider(u.Provider); err != nil { //nolint:contextcheck // it has a limit of its own
 			return fmt.Errorf("make credentials for %s: %w", spec.Name, err)
 		}
-		spec.Env["BERTH_PROVIDER"], spec.Env["BERTH_KEYSPACES"] = u.Provider, w.o.Keyspaces
+		spec.Env["BERTH_PROVIDER"] = u.Provider
+		if spec.Env["BERTH_KEYSPACES"], spec.Files, err = w.access(&s.Record); err != nil {
+			return fmt.Errorf("let %s into its keyspace: %w", spec.Name, err)
+		}
 	}
-	spec.Files = map[string][]byte{"BERTH_CREDENTIALS": creds}
+	if spec.Files == nil {
+		spec.Files = map[string][]byte{}
+	}
+	spec.Files["BERTH_CREDENTIALS"] = creds
 	maps.Copy(spec.Files, trustFiles(w.o.Trust))
 	if err := w.o.Runtime.Start(ctx, spec); err != nil {
 		return err

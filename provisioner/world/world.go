@@ -67,6 +67,7 @@ type known struct {
 // provider is what is known of a provider; a new provisioner knows nothing.
 type provider struct {
 	keyspace, log plan.Knowledge
+	access        string // fingerprint of the secret that was granted last
 	pipeline      string // fingerprint of the pipeline record that was written last
 	written       uint64 // its revision
 	announced     bool
@@ -155,7 +156,7 @@ func (p *provider) state(instances map[string]runtime.Instance) plan.State {
 		}
 	}
 	state := plan.State{
-		Keyspace: p.keyspace, Log: p.log, Pipeline: p.pipeline, Announced: p.announced, Instances: instances,
+		Keyspace: p.keyspace, Access: p.access, Log: p.log, Pipeline: p.pipeline, Announced: p.announced, Instances: instances,
 		Services: map[string]record.Service{},
 	}
 	for role, i := range instances {
@@ -173,7 +174,8 @@ func (w *World) Apply(ctx context.Context, s plan.Step) error {
 	p := &s.Record
 	switch s.Kind {
 	case plan.CreateKeyspace:
-		return w.know(s.Provider, func(p *provider) { p.keyspace = plan.Present }, w.o.Backend.Create(ctx, p.Keyspace))
+		access := plan.Access(p)
+		return w.know(s.Provider, func(p *provider) { p.keyspace, p.access = plan.Present, access }, w.createKeyspace(ctx, p))
 	case plan.DropKeyspace:
 		return w.know(s.Provider, func(p *provider) { p.keyspace = plan.Absent }, w.o.Backend.Drop(ctx, p.Keyspace))
 	case plan.CreateLog:

@@ -13,6 +13,7 @@
 //	services (provider)     <role>.<instance>          Service, expires unless renewed
 //	episodes (provider)     <role>                     Episodes: what was out of the ordinary, kept by the instance
 //	episodes (provider)     log.trimmed                the sequence up to which the log is trimmed, in decimal: internal/bus
+//	episodes (provider)     log.unchecked              the first claim since the keyspace was asked last, in decimal: internal/bus
 package record
 
 import (
@@ -52,6 +53,7 @@ type Provider struct {
 	EnrolmentHash   string `json:"enrolment_hash"`   // SHA-256 of the enrolment key, hex
 	EnrolmentSealed []byte `json:"enrolment_sealed"` // the key, sealed with the house's secret: the page shows it
 	ReportsToken    string `json:"reports_token"`    // signs the house's requests to the provider's reports
+	KeyspaceSealed  []byte `json:"keyspace_sealed"`  // the password of its keyspace's role, sealed alike; nil: from before there were any
 	Account         string `json:"account"`          // the provider's NATS account (a public key)
 }
 

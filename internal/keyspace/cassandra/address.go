@@ -34,6 +34,7 @@ type address struct {
 	user        string
 	password    string
 	tls         *gocql.SslOptions
+	values      url.Values // all parameters as given
 }
 
 // parseAddress reads what follows the scheme's colon.
@@ -64,6 +65,7 @@ func parseAddress(rest string) (*address, error) {
 			return nil, wrong("the keyspaces' URL has an unknown parameter %q: there are %s", name, strings.Join(parameters, ", "))
 		}
 	}
+	a.values = values
 	return a, a.set(values.Get)
 }
 

@@ -59,7 +59,7 @@ var _ keyspace.Backend = (*Backend)(nil)
 //	consistency     local_quorum, quorum or all
 //	prefix          of the keyspaces' names in the cluster (berth_)
 //	inflight        statements in flight, 32 unless given, at most 64
-//	user, password_file             who the cluster is asked as
+//	user, password_file             who the cluster is asked as; each keyspace then has a role of its own (access.go)
 //	ca, cert, key   files: TLS, whose certificates to trust, and one's own
 func New(rest string, log *slog.Logger) (*Backend, error) {
 	a, err := parseAddress(rest)
@@ -203,6 +203,9 @@ func (b *Backend) Drop(ctx context.Context, name string) error {
 		return err
 	}
 	defer b.release(name)
+	if err := t.withdraw(ctx); err != nil {
+		return t.failed(ctx, "drop the role of", err)
+	}
 	if err := t.change(ctx, "DROP KEYSPACE IF EXISTS "+t.keyspace); err != nil {
 		return t.failed(ctx, "drop", err)
 	}

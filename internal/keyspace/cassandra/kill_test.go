@@ -159,7 +159,7 @@ func TestKilledNode(t *testing.T) {
 // TestTakenOver opens a second writer, as of another process: the first reports nothing durable any more, and its late row
 // does not replace the newer one.
 func TestTakenOver(t *testing.T) {
-	first, second := open(t, ""), open(t, "")
+	first, second := openShared(t, ""), openShared(t, "")
 	defer first.Close()
 	defer second.Close()
 	ctx := t.Context()

@@ -5,6 +5,7 @@ package open
 import (
 	"log/slog"
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -20,15 +21,27 @@ var backends = map[string]func(rest string, log *slog.Logger) (keyspace.Backend,
 	"cassandra": openCassandra,
 }
 
-// Open returns the backend that url names, such as "sqlite:/var/lib/berth/keyspaces" or "cassandra://host1,host2".
-func Open(url string, log *slog.Logger) (keyspace.Backend, error) {
-	scheme, rest, ok := strings.Cut(url, ":")
+// Open returns the backend that a URL names, such as "sqlite:/var/lib/berth/keyspaces" or "cassandra://host1,host2".
+func Open(text string, log *slog.Logger) (keyspace.Backend, error) {
+	scheme, rest, ok := strings.Cut(text, ":")
 	if backend := backends[scheme]; ok && backend != nil {
 		return backend(rest, log)
 	}
 	known := strings.Join(slices.Sorted(maps.Keys(backends)), ", ")
-	return nil, schema.Errorf(schema.Invalid, "%q names no keyspaces: the scheme is none of %s", url, known).
+	return nil, schema.Errorf(schema.Invalid, "%q names no keyspaces: the scheme is none of %s", text, known).
 		WithNext("give for example sqlite:/var/lib/berth/keyspaces or cassandra://127.0.0.1:9042")
+}
+
+// Expand returns url with the paths of the files that it refers to as variables, such as $BERTH_KEYSPACES_PASSWORD.
+func Expand(text string, getenv func(string) string) string {
+	scheme, rest, _ := strings.Cut(text, ":")
+	if scheme != "cassandra" {
+		return text
+	}
+	for _, name := range cassandra.Variables() {
+		rest = strings.ReplaceAll(rest, "=$"+name, "="+url.QueryEscape(getenv(name)))
+	}
+	return scheme + ":" + rest
 }
 
 func openCassandra(rest string, log *slog.Logger) (keyspace.Backend, error) {
