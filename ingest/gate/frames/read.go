@@ -14,7 +14,7 @@ import (
 const maxBurst = 64 << 10
 
 // frames reads frames until the session ends.
-func (s *session) frames(in *input) error {
+func (s *session) frames(in *intake.Input) error {
 	for {
 		if err := s.pace(); err != nil {
 			return err
@@ -25,7 +25,7 @@ func (s *session) frames(in *input) error {
 			return err
 		}
 		switch {
-		case in.empty():
+		case in.Empty():
 			err = s.idle(in)
 		case missing > 0:
 			err = s.more(in, missing)
@@ -40,8 +40,8 @@ func (s *session) frames(in *input) error {
 }
 
 // idle waits for the next frame without a buffer.
-func (s *session) idle(in *input) error {
-	in.release()
+func (s *session) idle(in *intake.Input) error {
+	in.Release()
 	now := time.Now()
 	// A deadline that is good for almost as long is left as it is.
 	if left := s.deadline.Sub(now); left > s.in.Limits.Idle || left < s.in.Limits.Idle*63/64 {
@@ -50,43 +50,42 @@ func (s *session) idle(in *input) error {
 	if err := s.recheck(); err != nil {
 		return err
 	}
-	return in.readSmall()
+	return in.ReadSmall()
 }
 
 // more reads more of a frame that is not whole; missing is how many bytes it lacks at least.
-func (s *session) more(in *input, missing int) error {
-	if !in.timed {
-		in.timed = true
+func (s *session) more(in *intake.Input, missing int) error {
+	if !in.Timed {
+		in.Timed = true
 		s.setDeadline(time.Now().Add(s.in.Limits.FrameTime(missing)))
 	}
 	if err := s.recheck(); err != nil {
 		return err
 	}
-	return in.read(len(in.data()) + missing)
+	return in.Read(len(in.Data()) + missing)
 }
 
 // consume takes everything that is whole, and returns how many bytes the rest lacks at least; 0 when the rest was left for
 // the next time, because there was enough.
-func (s *session) consume(in *input) (missing int, err error) {
+func (s *session) consume(in *intake.Input) (missing int, err error) {
 	var b burst
 	for err == nil {
 		if s.sender.Enough(s.came.readings, s.came.bytes) {
 			break
 		}
-		if in.skipSome(); in.skip > 0 {
-			missing = in.skip
+		if missing = in.Skipped(); missing > 0 {
 			break
 		}
-		line, n, lineErr := cutLine(in.data())
+		line, n, lineErr := cutLine(in.Data())
 		if err = lineErr; err != nil || n == 0 {
 			missing = 1
 			break
 		}
 		switch {
 		case len(line) == 0:
-			in.consume(n)
+			in.Consume(n)
 		case string(line) == "PING":
-			in.consume(n)
+			in.Consume(n)
 			s.say(func(out []byte) []byte { return append(out, "PONG\n"...) })
 		case len(line) > 4 && string(line[:4]) == "PUT ":
 			missing, err = s.put(in, &b, line, n)
@@ -117,29 +116,29 @@ func (s *session) refuseFrame(reason string, line []byte, why error) {
 }
 
 // put takes the frame whose line, n bytes long with its end, was read, or returns how many bytes it lacks.
-func (s *session) put(in *input, b *burst, line []byte, n int) (missing int, err error) {
+func (s *session) put(in *intake.Input, b *burst, line []byte, n int) (missing int, err error) {
 	p, err := parsePut(line)
 	if err != nil {
 		s.refuseFrame(intake.ReasonFrame, line, err)
-		in.consume(n)
+		in.Consume(n)
 		return 0, err
 	}
 	if p.seq != s.seq+1 {
 		err = schema.Errorf(schema.Invalid, "PUT %d does not follow %d: numbers rise from 1 by 1", p.seq, s.seq)
 		s.refuseFrame(intake.ReasonSequence, line, err)
-		in.consume(n)
+		in.Consume(n)
 		return 0, err
 	}
 	if p.length > schema.MaxFrame {
 		return 0, s.tooLarge(in, p, n)
 	}
-	if missing := n + p.length - len(in.data()); missing > 0 {
+	if missing := n + p.length - len(in.Data()); missing > 0 {
 		return missing, nil
 	}
-	payload := in.data()[n : n+p.length]
+	payload := in.Data()[n : n+p.length]
 	s.came.bytes += n + p.length
 	err = s.take(b, p, payload)
-	in.consume(n + p.length)
+	in.Consume(n + p.length)
 	s.seq = p.seq
 	if err == nil && b.rows != nil && b.rows.Size() > maxBurst {
 		err = s.submit(b, b.last)
@@ -148,15 +147,15 @@ func (s *session) put(in *input, b *burst, line []byte, n int) (missing int, err
 }
 
 // tooLarge refuses a frame and skips its payload; one that is far too large ends the session.
-func (s *session) tooLarge(in *input, p put, n int) error {
+func (s *session) tooLarge(in *intake.Input, p put, n int) error {
 	why := schema.Errorf(schema.TooLarge, "a frame of %d bytes is longer than %d", p.length, schema.MaxFrame)
 	report := format.Report{Code: why.Code, Reason: why.Text, Reasons: map[string]int{intake.ReasonFrameSize: 1}}
 	s.refuse(p, nil, &report)
-	in.consume(n)
+	in.Consume(n)
 	if p.length > maxSkipped {
 		return schema.Errorf(schema.TooLarge, "a frame is longer than %d bytes", maxSkipped)
 	}
-	in.skip = p.length
+	in.Skip(p.length)
 	s.seq = p.seq
 	return nil
 }

@@ -82,17 +82,20 @@ var errGone = errors.New("the connection is gone")
 
 // serve reads until the session ends, and returns why: io.EOF when the client has closed its side.
 func (s *session) serve() error {
-	in := input{s: s}
-	defer in.release()
+	in := s.in.Input(s.conn)
+	defer in.Release()
 	err := s.hello(&in)
 	if err == nil {
 		s.say(func(out []byte) []byte { return append(out, "OK\n"...) })
-		if err = s.frames(&in); in.begun() {
+		if err = s.frames(&in); begun(in.Data()) {
 			s.in.Committer.Count(commit.Counts{FramesGivenUp: 1})
 		}
 	}
 	return s.reason(err)
 }
+
+// begun reports whether a frame has begun.
+func begun(data []byte) bool { return len(data) >= 4 && string(data[:4]) == "PUT " }
 
 // reason returns why the session ends, when reading ended with err.
 func (s *session) reason(err error) error {
@@ -111,18 +114,18 @@ func (s *session) reason(err error) error {
 }
 
 // hello reads the first line and authenticates the sender.
-func (s *session) hello(in *input) error {
+func (s *session) hello(in *intake.Input) error {
 	s.setDeadline(s.conn.Deadline)
 	for {
-		line, n, err := cutLine(in.data())
+		line, n, err := cutLine(in.Data())
 		if err != nil {
 			return err
 		}
 		if n > 0 {
-			in.consume(n)
+			in.Consume(n)
 			return s.authenticate(line)
 		}
-		if err := in.read(maxLine); err != nil {
+		if err := in.Read(maxLine); err != nil {
 			return err
 		}
 	}
