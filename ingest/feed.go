@@ -83,7 +83,7 @@ func (i *Ingest) feedReject(ctx context.Context, kept *bus.Kept) (*api.Fed, erro
 	if len(r.Raw) == 0 {
 		return nil, schema.Errorf(schema.Invalid, "nothing of what was refused is kept")
 	}
-	load := intake.Payload{Format: r.Format, Precision: r.Precision, Data: r.Raw}
+	load := intake.Payload{Format: r.Format, Sensor: r.Sensor, Precision: r.Precision, Data: r.Raw}
 	report, err := i.gate.Feed(ctx, &intake.Again{Payload: load, Gateway: r.Gateway, Relay: r.Relay, Arrived: r.Time})
 	if err != nil {
 		return nil, err

@@ -29,25 +29,51 @@ type queued struct {
 // back-pressure. When it returns an error (Unavailable: ctx ended, or the committer has closed) nothing was taken, the
 // rows stay the caller's, and its frames count as given up.
 func (c *Committer) Submit(ctx context.Context, s *Submission) error {
-	q := queued{Submission: *s}
-	if q.Received.IsZero() {
-		q.Received = time.Now()
-	}
-	q.memory = int64(submissionMemory + rowMemory*len(s.Rows.Rows) + valueMemory*len(s.Rows.Bits) + len(s.Rows.Text))
-	q.size = s.Rows.Size()
+	q := queue(s)
 	c.books.received(s.Counts.Frames)
 	if err := c.queue.Take(ctx, q.memory); err != nil {
 		c.books.givenUp(s.Counts.Frames)
 		return c.refusal(err)
 	}
+	return c.enqueue(&q)
+}
+
+// TrySubmit is Submit that does not block: false says that the queue is full, and nothing was taken or counted.
+func (c *Committer) TrySubmit(s *Submission) (bool, error) {
+	q := queue(s)
+	if !c.queue.TryTake(q.memory) {
+		return false, nil
+	}
+	c.books.received(s.Counts.Frames)
+	return true, c.enqueue(&q)
+}
+
+// queue returns a submission as it waits.
+func queue(s *Submission) queued {
+	q := queued{Submission: *s}
+	if q.Received.IsZero() {
+		q.Received = time.Now()
+	}
+	q.memory = Memory(s.Rows)
+	q.size = s.Rows.Size()
+	return q
+}
+
+// Memory returns about how many bytes rows take while they wait.
+func Memory(rows *batch.Rows) int64 {
+	return int64(submissionMemory + rowMemory*len(rows.Rows) + valueMemory*len(rows.Bits) + len(rows.Text))
+}
+
+// enqueue puts a submission into the queue, of whose memory its own was taken and whose frames are counted as received.
+func (c *Committer) enqueue(q *queued) error {
 	c.mu.Lock()
 	if c.closing || c.err != nil {
 		c.mu.Unlock()
 		c.queue.Give(q.memory)
-		c.books.givenUp(s.Counts.Frames)
+		c.books.givenUp(q.Counts.Frames)
 		return c.refusal(budget.ErrClosed)
 	}
-	c.pending = append(c.pending, q)
+	c.pending = append(c.pending, *q)
 	c.pendBytes += q.size
 	if c.inFlight == 0 || c.pendBytes >= c.o.MinBatch {
 		c.wake.Signal()

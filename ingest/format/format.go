@@ -35,10 +35,16 @@ var formats = map[string]decoder{
 	"line":       lineDecoder{},
 	"senml+cbor": senmlCBORDecoder{},
 	"senml+json": senmlJSONDecoder{},
+	bare:         valueDecoder{},
 }
 
-// Names returns the names of the formats, sorted.
-func Names() []string { return slices.Sorted(maps.Keys(formats)) }
+// bare is the format of a value whose sensor is named beside it.
+const bare = "value"
+
+// Names returns the names of the formats that a sender may name, sorted.
+func Names() []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(formats)), func(name string) bool { return name == bare })
+}
 
 // Known reports whether there is a format of this name.
 func Known(format string) bool { return formats[format] != nil }
@@ -58,6 +64,7 @@ type Sender struct {
 // Request is what Decode must know beside the payload.
 type Request struct {
 	Sender    Sender
+	Sensor    string        // that the value is of, in the value format
 	Precision time.Duration // the unit of times in the line format; 0 is nanoseconds
 	Now       int64         // nanoseconds: the window of times is around it
 	Arrival   int64         // of the payload, nanoseconds; 0: Now

@@ -202,11 +202,9 @@ func (g *Gate) explain(c *intake.Conn, first []byte) {
 		}
 	}
 	_ = c.SetWriteDeadline(time.Now().Add(g.in.Limits.Linger)) // a closed connection fails at the write
-	_, _ = c.Write([]byte("ERR invalid this port takes HELLO <gateway> <key>, or HTTP: POST /write, /api/v2/write, /api/v1/readings\n"))
+	_, _ = c.Write([]byte("ERR invalid this port takes HELLO <gateway> <key>, or HTTP: POST /write, /api/v2/write, /api/v1/readings, or MQTT\n"))
 	c.Linger(g.in.Limits.Linger)
 }
-
-var errStopping = schema.Errorf(schema.Unavailable, "the service is being stopped").WithNext("connect again in a moment")
 
 // Stop closes the port, lets what is in hand be answered within ctx, and closes all connections. It may be called more
 // than once.
@@ -215,7 +213,7 @@ func (g *Gate) Stop(ctx context.Context) error {
 		_ = g.listener.Close() // nothing is accepted any more, whatever it says
 	}
 	g.accepting.Wait()
-	g.conns.drop(errStopping)
+	g.conns.drop(intake.ErrStopping)
 	var stopping sync.WaitGroup
 	for _, l := range g.listeners {
 		stopping.Go(func() { l.Stop(ctx) })

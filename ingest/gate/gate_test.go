@@ -18,6 +18,7 @@ import (
 	"berth/ingest/commit"
 	"berth/ingest/commit/committest"
 	"berth/ingest/format"
+	"berth/ingest/gate/intake"
 	"berth/internal/api"
 	"berth/internal/credentials"
 	"berth/schema/batch"
@@ -206,4 +207,30 @@ func (c *client) expectEndSomehow() {
 	if rest, _ := io.ReadAll(c.in); strings.Contains(string(rest), "ACK") {
 		c.t.Errorf("got %q, though nothing was confirmed", rest)
 	}
+}
+
+// smallQueue gives the committer a queue that a few frames fill.
+func smallQueue(f *fixture, o *Options) {
+	_ = f.committer.Close(context.Background())
+	f.log = committest.New()
+	f.committer = commit.New(commit.Options{Writer: f.log, Logger: o.Logger, Queue: 2 << 10, InFlight: 1})
+	o.Committer = f.committer
+}
+
+// rejectsWhen keeps a reject when it may, or says why not.
+func rejectsWhen(keeping chan<- struct{}, may <-chan error) func(*record.Reject, []byte) error {
+	return func(*record.Reject, []byte) error {
+		keeping <- struct{}{}
+		return <-may
+	}
+}
+
+// firstFrameIn gives connections so long to show a key.
+func firstFrameIn(d time.Duration) func(*fixture, *Options) {
+	return func(_ *fixture, o *Options) { o.Limits = intake.Limits{FirstFrame: d} }
+}
+
+// contextFor returns a context that ends after a while.
+func contextFor(t testing.TB, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(t.Context(), d)
 }

@@ -4,14 +4,16 @@ import (
 	"berth/ingest/gate/frames"
 	"berth/ingest/gate/httpgate"
 	"berth/ingest/gate/intake"
+	"berth/ingest/gate/mqtt"
 )
 
 // protocols is the table of what the port understands, in the order in which a connection's first bytes are shown to
-// them. A protocol is a package and a line here. What is to come: MQTT (0x10), TLS (0x16, then again by first bytes),
+// them. A protocol is a package and a line here. What is to come: TLS (0x16, then again by first bytes),
 // Teltonika (00 0F). What comes by UDP will have a table of its own.
 var protocols = []func(*intake.Intake) intake.Listener{
 	frames.New,
 	httpgate.New,
+	mqtt.New,
 }
 
 // recognise returns the listener for a connection that begins with these bytes; nil and false when more are needed,

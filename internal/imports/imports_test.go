@@ -33,7 +33,7 @@ var wrapped = map[string]string{
 	"modernc.org/sqlite":      "internal/keyspace/sqlite",
 	"github.com/gocql/":       "internal/keyspace/cassandra",
 	"github.com/docker/":      "provisioner/runtime/docker",
-	"github.com/eclipse/":     "ingest/gate/mqtt",
+	"github.com/eclipse/":     "ingest/gate/mqtt/packet",
 	"github.com/plgd-dev/":    "ingest/gate/coap",
 	"github.com/alexedwards/": "web",
 	"github.com/prometheus/":  "internal/metrics/expose",

@@ -12,8 +12,9 @@ type Reject struct {
 	Time      time.Time     `json:"time"`                // of its arrival
 	Gateway   string        `json:"gateway"`             // the sender; empty: a sender with the enrolment key and no name
 	Relay     bool          `json:"relay,omitempty"`     // the sender may speak for others
-	Protocol  string        `json:"protocol"`            // berth, http
-	Format    string        `json:"format"`              // line, json
+	Protocol  string        `json:"protocol"`            // berth, http, mqtt
+	Format    string        `json:"format"`              // line, json, value
+	Sensor    string        `json:"sensor,omitempty"`    // that a value is of
 	Precision time.Duration `json:"precision,omitempty"` // of times in the line format, ns; 0: nanoseconds
 	Address   string        `json:"address"`             // of the sender
 	Code      schema.Code   `json:"code"`

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"berth/ingest/limit"
+	"berth/schema"
 )
 
 // smallRead is what a connection can read into without a buffer: enough to wait for a frame, and for a small one whole.
@@ -38,6 +39,9 @@ type Session interface {
 	// Drop lets the session end soon: it takes nothing more, answers what it has in hand, says why, and closes.
 	Drop(why error)
 }
+
+// ErrStopping is why sessions are dropped when the gate is stopped.
+var ErrStopping = schema.Errorf(schema.Unavailable, "the service is being stopped").WithNext("connect again in a moment")
 
 // NewConn returns the connection, with what happens when it is closed.
 func NewConn(c net.Conn, deadline time.Time, onClose func(*Conn)) *Conn {

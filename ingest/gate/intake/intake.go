@@ -192,6 +192,7 @@ func (in *Intake) SetKeys(k *Keys) {
 // Payload is what a sender wants to have taken.
 type Payload struct {
 	Format    string
+	Sensor    string        // that the value is of, in the value format
 	Precision time.Duration // of times in the line format; 0: nanoseconds
 	Data      []byte
 }
@@ -205,7 +206,7 @@ func (in *Intake) Decode(k *Keys, id Identity, p *Payload, rows *batch.Rows) (fo
 // decode is Decode of a payload that arrived before; 0 is now.
 func (in *Intake) decode(k *Keys, id Identity, p *Payload, arrived int64, rows *batch.Rows) (format.Report, error) {
 	request := format.Request{
-		Sender: k.Sender(id), Precision: p.Precision, Now: in.now().UnixNano(), Arrival: arrived, Settings: &k.Settings,
+		Sender: k.Sender(id), Sensor: p.Sensor, Precision: p.Precision, Now: in.now().UnixNano(), Arrival: arrived, Settings: &k.Settings,
 	}
 	report, err := in.decoders.Decode(p.Format, p.Data, &request, rows)
 	if err != nil {
@@ -229,6 +230,7 @@ const (
 	ReasonSequence  = "sequence"     // a frame whose number does not follow
 	ReasonFrame     = "frame_syntax" // what is no frame
 	ReasonFrameSize = "frame_size"
+	ReasonTopic     = "topic" // of MQTT, that takes no readings
 
 	ReasonConnections        = "connections"         // of the provider, refused
 	ReasonAddressConnections = "address_connections" // of one address, refused

@@ -94,6 +94,27 @@ func (k *Keys) owner(own *record.GatewayKey, gateway, hash string) (Identity, er
 	return id, k.live(gateway)
 }
 
+// As returns the identity under which who shows the key speaks for a gateway that a path or topic names. The error says why
+// he may not.
+func (k *Keys) As(id Identity, gateway string) (Identity, error) {
+	if gateway == id.Gateway {
+		return id, nil
+	}
+	if err := schema.CheckGateway(gateway); err != nil {
+		return Identity{}, err
+	}
+	allow := k.live
+	switch {
+	case id.Relay:
+	case id.Gateway == "":
+		allow = k.enrols
+	default:
+		return Identity{}, schema.Errorf(schema.Forbidden, "it is of gateway %q, but %q may only speak for itself", gateway, id.Gateway)
+	}
+	id.Gateway = gateway
+	return id, allow(gateway)
+}
+
 // enrols returns an error unless the enrolment key is enough to speak for the gateway.
 func (k *Keys) enrols(gateway string) error {
 	own := k.gateways[gateway]

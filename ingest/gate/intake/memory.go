@@ -61,6 +61,13 @@ func (in *Intake) GiveBuffer(b []byte) {
 	}
 }
 
+// TryHold takes n bytes of the memory that payloads may take together, for what was decoded and cannot be handed on yet;
+// false: there are none. Release gives them back.
+func (in *Intake) TryHold(n int64) bool { return in.memory.TryTake(n) }
+
+// Release gives back what TryHold took.
+func (in *Intake) Release(n int64) { in.memory.Give(n) }
+
 // classOf returns the pool that has buffers of n bytes and their size; class -1 for those that are in none.
 func classOf(n int) (class, size int) {
 	for i, size := range sizes {

@@ -81,6 +81,14 @@ func (r *Refused) Drop() {
 type reject struct {
 	record.Reject
 	refused *Refused
+	kept    func(err error) // nil: nobody waits to hear it
+}
+
+// tell says what became of the reject.
+func (r *reject) tell(err error) {
+	if r.kept != nil {
+		r.kept(err)
+	}
 }
 
 // rejects hands rejects on, one after the other, beside the connections that they came from.
@@ -110,12 +118,15 @@ func (r *rejects) start(o *Options) {
 func (r *rejects) handOn(next *reject) {
 	defer next.refused.Drop()
 	if r.keep == nil {
+		next.tell(nil)
 		return
 	}
-	if err := r.keep(&next.Reject, next.refused.raw); err != nil {
+	err := r.keep(&next.Reject, next.refused.raw)
+	if err != nil {
 		r.log.Warn("a reject was not kept", "gateway", next.Gateway, "reason", next.Reason, "error", err)
 		r.missed()
 	}
+	next.tell(err)
 }
 
 // put puts a reject into the queue, and reports whether there was room within rejectWait.
@@ -151,23 +162,34 @@ func (r *rejects) stop() {
 
 // Reject has a reject of an authenticated sender kept, beside the caller, who waits while many wait to be. One that cannot
 // be kept is counted.
-func (in *Intake) Reject(known record.Reject, refused *Refused) {
+func (in *Intake) Reject(known record.Reject, refused *Refused) { in.RejectThen(known, refused, nil) }
+
+// RejectThen is Reject for a frame that may only be answered when it is kept: then kept is called, once, by the goroutine
+// that keeps rejects or before RejectThen returns, and must not block. Without an error it may be answered: it is kept, or
+// its sender has had his share, and it is counted. An error is that it could not be kept now.
+func (in *Intake) RejectThen(known record.Reject, refused *Refused, kept func(err error)) {
 	r := &in.rejects
 	known.Version, known.Time, known.Refused = record.Version, in.now(), max(known.Refused, refused.size)
+	next := reject{known, refused, kept}
 	switch r.shares.take(known.Gateway, len(refused.raw)) {
 	case shareShort:
 		refused.shorten()
 	case shareNone:
 		refused.Drop()
 		r.missed()
+		next.tell(nil)
 		return
 	case shareWhole:
 	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	if !r.closed && r.put(in.ctx.Done(), reject{known, refused}) {
+	if !r.closed && r.put(in.ctx.Done(), next) {
 		return
 	}
 	refused.Drop()
 	r.missed()
+	next.tell(errNotKept)
 }
+
+// errNotKept is what who waits is told of a reject that found no room among those that wait.
+var errNotKept = schema.Errorf(schema.Unavailable, "too much is refused at once").WithNext("send it again in a few seconds")

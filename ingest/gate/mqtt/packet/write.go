@@ -41,7 +41,7 @@ func write5(dst []byte, p io.WriterTo) []byte {
 // AppendConnack appends a CONNACK that accepts.
 func AppendConnack(dst []byte, v Version, a *Accepted) []byte {
 	if v != V5 {
-		p := packets3.ConnackPacket{FixedHeader: fixed(TypeConnack, 0, 0), SessionPresent: a.SessionPresent && v == V311}
+		p := packets3.ConnackPacket{FixedHeader: fixed(TypeConnack, 0, 0), SessionPresent: a.SessionPresent}
 		return appendTo(dst, func(w *bytes.Buffer) { _ = p.Write(w) })
 	}
 	no := byte(0)

@@ -1,0 +1,99 @@
+// Package mqtt is the gate's listener for MQTT 3.1.1 and 5, for gateways that publish. It is no broker: what is published
+// becomes readings, and nobody receives it.
+//
+//	readings/<gateway>            JSON, or line protocol; in MQTT 5 a content type application/<format> says which
+//	readings/<gateway>/<sensor>   a bare number, true, false or text
+//	v1/devices/me/telemetry       JSON, as ThingsBoard's devices send it
+//
+// The user name is the gateway, the password its key or the enrolment key; a user name without a password is taken for a
+// key. A client identifier belongs to its user: nobody can take over another gateway's session by its identifier.
+//
+// PUBACK and PUBREC mean that the message is in the log, on disk; they come in the order of the messages [MQTT-4.6.0-2]
+// [MQTT-4.6.0-3]. While the log does not keep up they wait, and PINGREQ is still answered as long as there is memory for
+// what the client has in flight. What is refused MQTT 5 is told with a reason code; 3.1.1 has none, so there the message is
+// kept among the rejects first and acknowledged then ([MQTT-3.3.5-2] leaves this or closing the connection). While the
+// keyspace is full, which passes, 3.1.1 is not acknowledged but closed.
+//
+// Of QoS 2 a session remembers which messages were received and are not released: a message that comes again meanwhile is
+// not taken again. Sessions live in memory, for as long as the client asks and a day at most, and end with the process.
+// That loses nothing that was acknowledged: after a restart CONNACK says that there is no session, and what comes again is
+// the same reading again, unless it had no time of its own and is stored twice with two arrivals. To close this gap, each
+// batch would name the (session, identifier) pairs that its messages received or released; the head would carry them to
+// the catalog before the log is trimmed; and CONNECT would read them there. PUBCOMP would then wait for the log too.
+//
+// A client that leaves a will has its state as a reading: sensor mqtt.connected of its gateway, true when it connects and
+// false when the connection ends, however it does. A will whose topic takes readings is taken as a message there, when it
+// is due. When the service is stopped, wills are not published: the gateways are there.
+//
+// Retained messages are taken like others: nobody can subscribe to where they would be kept.
+package mqtt
+
+import (
+	"context"
+
+	"berth/ingest/gate/intake"
+	"berth/ingest/gate/mqtt/packet"
+)
+
+// Listener serves connections that begin with a CONNECT.
+type Listener struct {
+	in       *intake.Intake
+	sessions sessions
+}
+
+var _ intake.Listener = (*Listener)(nil)
+
+// New returns the listener.
+func New(in *intake.Intake) intake.Listener {
+	l := &Listener{in: in}
+	l.sessions.begin()
+	return l
+}
+
+// Name is the protocol's name.
+func (l *Listener) Name() string { return name }
+
+const name = "mqtt"
+
+// Recognise knows the protocol by a CONNECT, whose length takes one to four bytes, and the name in it [MQTT-3.1.0-1].
+func (l *Listener) Recognise(first []byte) intake.Match {
+	if first[0] != byte(packet.TypeConnect)<<4 {
+		return intake.No
+	}
+	for i := 1; i < len(first) && i <= 4; i++ {
+		if first[i] < 0x80 {
+			if i+1 == len(first) {
+				return intake.Unsure
+			}
+			return intake.MatchPrefix(first[i+1:], "\x00\x04MQTT", "\x00\x06MQIsdp")
+		}
+	}
+	if len(first) > 4 {
+		return intake.No
+	}
+	return intake.Unsure
+}
+
+// Refuse says why the connection is not served.
+func (l *Listener) Refuse(c *intake.Conn, why error) {
+	first, _ := c.ReadSmall() // what was recognised; it does not wait
+	code, reason := connackOf(why)
+	_, _ = c.Write(packet.AppendRefusal(nil, formOf(packet.LevelOf(first)), code, reason)) // who is refused need not hear it
+}
+
+// formOf returns the version in whose form a client of this level is answered: one of a later version understands 5.
+func formOf(level packet.Version) packet.Version {
+	if level >= packet.V5 {
+		return packet.V5
+	}
+	return packet.V311
+}
+
+// Stop forgets the wills that are not due. The sessions are dropped by the gate.
+func (l *Listener) Stop(context.Context) { l.sessions.stop() }
+
+// Serve serves one connection until it ends.
+func (l *Listener) Serve(c *intake.Conn) {
+	s := newSession(l, c)
+	s.end(s.serve())
+}

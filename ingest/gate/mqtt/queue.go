@@ -1,0 +1,217 @@
+package mqtt
+
+import (
+	"context"
+
+	"berth/ingest/commit"
+	"berth/ingest/gate/mqtt/packet"
+)
+
+const (
+	// maxQueue is how many bursts may wait for their answers before a connection is read no more.
+	maxQueue = 128
+	// maxHeld is how many bytes of bursts may wait for room in the committer's queue before a connection is read no more: a
+	// client has room in it for what it sends before it waits for answers, and its pings are read.
+	maxHeld = 256 << 10
+)
+
+// entry is the answers to what was taken together. They are written when the log has it, and the rejects that have to be
+// kept are, and everything before it was answered. It is the waiter of its submission.
+type entry struct {
+	s       *session
+	ids     []uint16 // messages of QoS 2 that it takes
+	answers []byte   // filled while the burst is
+	acked   int      // how many messages they answer in full
+
+	// Guarded by session.mu.
+	waits  int  // for how much: that the burst is handed over, the log, each reject
+	failed bool // it is not answered
+
+	sub    commit.Submission // while the committer has no room for it
+	memory int64             // held for that
+}
+
+// open returns the entry of the burst. While many wait for their answers it waits.
+func (s *session) open(b *burst) (*entry, error) {
+	if b.entry != nil {
+		return b.entry, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.queue) >= maxQueue && s.dropped.Load() == nil {
+		s.changed.Wait()
+	}
+	if why := s.dropped.Load(); why != nil {
+		return nil, *why
+	}
+	b.entry = &entry{s: s, waits: 1}
+	s.queue = append(s.queue, b.entry)
+	return b.entry, nil
+}
+
+// answer adds the answer to a message.
+func (e *entry) answer(s *session, p *packet.Publish, code packet.Code, reason string) {
+	t := packet.TypePuback
+	switch p.QoS {
+	case 0:
+		return // [MQTT-4.3.1-1]
+	case 2:
+		t = packet.TypePubrec
+	}
+	if p.QoS == 1 || code >= packet.Unspecified {
+		e.acked++
+	}
+	e.answers = s.fitting(e.answers, func(out []byte, reason string) []byte {
+		return packet.AppendAck(out, s.version, t, p.ID, code, reason)
+	}, reason)
+}
+
+// handOver submits what is in the burst, if there is something.
+func (s *session) handOver(b *burst) error {
+	e := b.entry
+	if e == nil {
+		return nil
+	}
+	var err error
+	if b.rows != nil {
+		e.sub = commit.Submission{Rows: b.rows, Counts: b.counts, Waiter: e, Received: b.begun}
+		s.mu.Lock()
+		e.waits++
+		s.mu.Unlock()
+		err = s.submit(e)
+	}
+	*b = burst{}
+	s.settle(e, nil)
+	return err
+}
+
+// Committed says that the log has the burst, or why it will not be answered.
+func (e *entry) Committed(_ uint64, err error) { e.s.settle(e, err) }
+
+// settle notes that an entry waits for one thing less, or that this failed; then the session ends.
+func (s *session) settle(e *entry, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e.waits--
+	if err != nil {
+		e.failed = true
+		s.dropped.CompareAndSwap(nil, &err)
+		_ = s.conn.SetReadDeadline(longAgo) // wakes the reader
+	}
+	s.flush()
+}
+
+// flush answers the entries that need not wait, in their order. It is called with mu held.
+func (s *session) flush() {
+	n := 0
+	for ; n < len(s.queue) && s.queue[n].waits == 0; n++ {
+		e := s.queue[n]
+		s.state.settle(e.ids, !e.failed)
+		if s.mute = s.mute || e.failed; !s.mute {
+			s.out = append(s.out, e.answers...)
+			s.inFlight = max(0, s.inFlight-e.acked)
+		}
+	}
+	if n > 0 {
+		s.queue = append(s.queue[:0], s.queue[n:]...)
+		clear(s.queue[len(s.queue):cap(s.queue)])
+		if len(s.queue) == 0 && cap(s.queue) > 8 {
+			s.queue = nil // an idle session owns little
+		}
+		s.write()
+	}
+	s.changed.Broadcast()
+}
+
+// submit hands an entry's rows over. When the committer has no room for them they are held, and handed over by a goroutine,
+// so that the connection is read on: pings are answered while acknowledgements wait. When there is no memory for that either
+// it waits.
+func (s *session) submit(e *entry) error {
+	if ready, err := s.wait(e); !ready || err != nil {
+		return err
+	}
+	done, err := s.in.Committer.TrySubmit(&e.sub)
+	if done {
+		return s.submitted(e, err)
+	}
+	e.memory = commit.Memory(e.sub.Rows)
+	if s.in.TryHold(e.memory) {
+		s.hold(e)
+		return nil
+	}
+	return s.submitted(e, s.in.Committer.Submit(s.in.Context(), &e.sub))
+}
+
+// wait puts an entry behind those that are held. It returns true when none are, and the entry is not.
+func (s *session) wait(e *entry) (ready bool, err error) {
+	memory := commit.Memory(e.sub.Rows)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.submitting {
+		if s.held+memory <= maxHeld && s.in.TryHold(memory) {
+			e.memory = memory
+			s.held += memory
+			s.waiting = append(s.waiting, e)
+			return false, nil
+		}
+		if why := s.dropped.Load(); why != nil {
+			s.lose(e)
+			return false, *why
+		}
+		s.changed.Wait()
+	}
+	return true, nil
+}
+
+// lose gives up a burst that cannot be handed over. It is called with mu held.
+func (s *session) lose(e *entry) {
+	commit.GiveRows(e.sub.Rows)
+	s.in.Committer.Count(commit.Counts{FramesGivenUp: e.sub.Counts.Frames})
+	e.failed = true
+	e.waits--
+	s.flush()
+}
+
+// submitted notes that the committer has an entry's rows, or why it has not.
+func (s *session) submitted(e *entry, err error) error {
+	if err != nil {
+		commit.GiveRows(e.sub.Rows)
+		s.settle(e, err)
+	}
+	return err
+}
+
+// hold holds the first entry that the committer has no room for.
+func (s *session) hold(e *entry) {
+	ctx, cancel := context.WithCancel(s.in.Context())
+	s.mu.Lock()
+	s.submitting, s.stop = true, cancel
+	s.held += e.memory
+	s.waiting = append(s.waiting, e)
+	s.mu.Unlock()
+	go s.submitAll(ctx, cancel)
+}
+
+// submitAll hands over what is held, until there is nothing.
+func (s *session) submitAll(ctx context.Context, cancel context.CancelFunc) {
+	defer cancel()
+	for {
+		s.mu.Lock()
+		if len(s.waiting) == 0 {
+			s.submitting, s.waiting, s.stop = false, nil, nil
+			s.changed.Broadcast()
+			s.mu.Unlock()
+			return
+		}
+		e := s.waiting[0]
+		s.waiting = s.waiting[1:]
+		s.mu.Unlock()
+		memory := e.memory
+		_ = s.submitted(e, s.in.Committer.Submit(ctx, &e.sub)) // the entry has the error
+		s.in.Release(memory)
+		s.mu.Lock()
+		s.held -= memory
+		s.changed.Broadcast()
+		s.mu.Unlock()
+	}
+}

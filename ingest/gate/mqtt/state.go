@@ -1,0 +1,233 @@
+package mqtt
+
+import (
+	"container/list"
+	"sync"
+	"time"
+)
+
+const (
+	// maxExpiry is how long a session is kept after its connection; MQTT 5 is told when that is less than it asked for.
+	maxExpiry = 24 * time.Hour
+	// maxLeft is how many sessions without a connection are kept; beyond that the one that was left first is forgotten.
+	maxLeft = 20_000
+	// maxUnreleased is how many messages of QoS 2 a client of 3.1.1 may have received and not released.
+	maxUnreleased = 4096
+	// maxSubscriptions is how many topic filters a session may have.
+	maxSubscriptions = 16
+	// takeOverWait is how long a new connection waits for the one before it to end.
+	takeOverWait = 5 * time.Second
+)
+
+// state is what is known of a client beyond its connection: its Session State [MQTT-4.1.0-1].
+type state struct {
+	key string // of sessions
+
+	// Guarded by sessions.mu.
+	current *session      // whose connection it is; nil: it has none
+	left    *list.Element // in sessions.left, while it has none
+	expires time.Time     // when it has none
+	will    *time.Timer   // publishes the will of the connection before
+
+	mu            sync.Mutex      // guards what follows
+	received      map[uint16]bool // messages of QoS 2 that are not released; whether they are in the log
+	pending       int             // those that are not in the log yet
+	settled       chan struct{}   // closed when pending is 0 again; nil while it is
+	subscriptions map[string]byte // the QoS granted, by filter
+}
+
+// receive notes a message of QoS 2, and reports whether it had been received before [MQTT-4.3.3-2]; full: there are more
+// than may be.
+func (st *state) receive(id uint16) (again, full bool) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if _, again = st.received[id]; again {
+		return true, false
+	}
+	if len(st.received) >= maxUnreleased {
+		return false, true
+	}
+	if st.received == nil {
+		st.received = make(map[uint16]bool)
+	}
+	st.received[id] = false
+	if st.pending++; st.pending == 1 {
+		st.settled = make(chan struct{})
+	}
+	return false, false
+}
+
+// settle notes that messages are in the log, or that they are not and may be received again.
+func (st *state) settle(ids []uint16, inLog bool) {
+	if len(ids) == 0 {
+		return
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	for _, id := range ids {
+		if inLog {
+			st.received[id] = true
+		} else {
+			delete(st.received, id)
+		}
+	}
+	if st.pending -= len(ids); st.pending == 0 {
+		close(st.settled)
+		st.settled = nil
+	}
+}
+
+// forget forgets a message whose exchange ends with a refusal.
+func (st *state) forget(id uint16) { st.settle([]uint16{id}, false) }
+
+// release ends the exchange of a message [MQTT-4.3.3-2]. early: its PUBREC cannot have been sent yet.
+func (st *state) release(id uint16) (known, early bool) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	inLog, known := st.received[id]
+	if known && inLog {
+		delete(st.received, id)
+	}
+	return known, known && !inLog
+}
+
+// await waits until the log has what an earlier connection received, and reports whether it has.
+func (st *state) await(d time.Duration) bool {
+	st.mu.Lock()
+	settled := st.settled
+	st.mu.Unlock()
+	if settled == nil {
+		return true
+	}
+	return wait(settled, d)
+}
+
+// wait waits for done, but not longer than d.
+func wait(done <-chan struct{}, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// sessions are the states of the clients.
+type sessions struct {
+	mu      sync.Mutex // guards what follows, and of each state what it says
+	all     map[string]*state
+	left    list.List // of *state, those without a connection, in the order in which they were left
+	stopped bool
+	telling sync.WaitGroup // wills that are being published
+}
+
+func (t *sessions) begin() { t.all = make(map[string]*state) }
+
+// enter makes s the connection of the client with this key, and returns its state. One that has a connection already loses
+// it [MQTT-3.1.4-2] (MQTT 5 -3). present says that the state was there before; it is not when clean is set [MQTT-3.1.2-6].
+func (t *sessions) enter(s *session, key string, clean bool) (st *state, present bool) {
+	t.mu.Lock()
+	st = t.all[key]
+	if st != nil && st.current == nil && !time.Now().Before(st.expires) {
+		t.forget(st)
+		st = nil
+	}
+	var before *session
+	if st != nil {
+		before = st.current
+		st.will = stopTimer(st.will) // [MQTT-3.1.2-8]: a new connection comes before it is due
+	}
+	if present = st != nil && !clean; !present {
+		if st != nil {
+			t.forget(st)
+		}
+		st = &state{key: key}
+		t.all[key] = st
+	}
+	if st.left != nil {
+		t.left.Remove(st.left)
+		st.left = nil
+	}
+	st.current = s
+	t.mu.Unlock()
+	if before != nil {
+		before.Drop(errTakenOver)
+		wait(before.gone, takeOverWait) // what it has in hand is settled beside it
+	}
+	return st, present
+}
+
+func stopTimer(timer *time.Timer) *time.Timer {
+	if timer != nil {
+		timer.Stop()
+	}
+	return nil
+}
+
+// forget forgets a state. mu is held.
+func (t *sessions) forget(st *state) {
+	if st.left != nil {
+		t.left.Remove(st.left)
+		st.left = nil
+	}
+	if t.all[st.key] == st {
+		delete(t.all, st.key)
+	}
+}
+
+// leave ends the connection s of a state, which is kept for expiry [MQTT-3.1.2-23]. It returns false when another
+// connection has it.
+func (t *sessions) leave(s *session, st *state, expiry time.Duration) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if st.current != s || t.all[st.key] != st {
+		return false
+	}
+	st.current = nil
+	if expiry <= 0 {
+		t.forget(st)
+		return true
+	}
+	st.expires = time.Now().Add(expiry)
+	st.left = t.left.PushBack(st)
+	for t.left.Len() > maxLeft {
+		if oldest, ok := t.left.Front().Value.(*state); ok {
+			t.forget(oldest)
+		}
+	}
+	return true
+}
+
+// later publishes a will after a delay, unless the client comes back before.
+func (t *sessions) later(st *state, delay time.Duration, publish func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.stopped || st.current != nil {
+		return
+	}
+	st.will = time.AfterFunc(delay, func() {
+		t.mu.Lock()
+		due := !t.stopped && st.current == nil
+		if due {
+			t.telling.Add(1)
+		}
+		t.mu.Unlock()
+		if due {
+			defer t.telling.Done()
+			publish()
+		}
+	})
+}
+
+// stop forgets the wills that are not due, and waits for those that are.
+func (t *sessions) stop() {
+	t.mu.Lock()
+	t.stopped = true
+	for _, st := range t.all {
+		st.will = stopTimer(st.will)
+	}
+	t.mu.Unlock()
+	t.telling.Wait()
+}

@@ -1,0 +1,88 @@
+package mqtt
+
+import (
+	"strings"
+
+	"berth/ingest/gate/mqtt/packet"
+)
+
+// commandsTopic begins the topics under which a gateway will be sent commands: commands/<gateway>/#.
+const commandsTopic = "commands/"
+
+// subscribe answers a SUBSCRIBE: a client may hear the commands of a gateway that it may speak for.
+func (s *session) subscribe(body []byte) error {
+	request, err := packet.ReadSubscribe(s.version, body)
+	if err != nil {
+		return err
+	}
+	codes := make([]packet.Code, len(request.Filters)) // [MQTT-3.8.4-5]; MQTT 5 -6
+	for i, f := range request.Filters {
+		if codes[i] = s.grants(f.Name); codes[i] == packet.Success {
+			qos := min(f.QoS, 1) // what is to be delivered is delivered at QoS 1 at most
+			if codes[i] = packet.Code(qos); !s.state.subscribe(f.Name, qos) {
+				codes[i] = packet.QuotaExceeded
+			}
+		}
+	}
+	s.say(func(out []byte) []byte { return packet.AppendSuback(out, s.version, request.ID, codes) }) // [MQTT-3.8.4-1], [MQTT-3.8.4-2]
+	return nil
+}
+
+// unsubscribe answers an UNSUBSCRIBE.
+func (s *session) unsubscribe(body []byte) error {
+	request, err := packet.ReadUnsubscribe(s.version, body)
+	if err != nil {
+		return err
+	}
+	codes := make([]packet.Code, len(request.Filters)) // MQTT 5 [MQTT-3.11.3-1]
+	for i, f := range request.Filters {
+		if !s.state.unsubscribe(f) {
+			codes[i] = packet.NoSubscription
+		}
+	}
+	s.say(func(out []byte) []byte { return packet.AppendUnsuback(out, s.version, request.ID, codes) }) // [MQTT-3.10.4-4], [MQTT-3.10.4-5]
+	return nil
+}
+
+// grants returns Success when the client may subscribe to the filter, else why not: it may to what begins with
+// commands/<gateway>/ of a gateway that it may speak for.
+func (s *session) grants(filter string) packet.Code {
+	if strings.HasPrefix(filter, "$share/") {
+		return packet.SharedNotSupported
+	}
+	if !packet.ValidFilter(filter) {
+		return packet.TopicFilterInvalid
+	}
+	rest, ok := strings.CutPrefix(filter, commandsTopic)
+	if !ok {
+		return packet.NotAuthorized
+	}
+	gateway, _, below := s.split(rest)
+	if _, err := s.keys.As(s.id, gateway); err != nil || !below || strings.ContainsAny(gateway, "+#") {
+		return packet.NotAuthorized
+	}
+	return packet.Success
+}
+
+// subscribe notes a subscription, in place of one with the same filter [MQTT-3.8.4-3]; false: there are too many.
+func (st *state) subscribe(filter string, qos byte) bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if _, there := st.subscriptions[filter]; !there && len(st.subscriptions) >= maxSubscriptions || len(filter) > maxTopic {
+		return false
+	}
+	if st.subscriptions == nil {
+		st.subscriptions = make(map[string]byte)
+	}
+	st.subscriptions[filter] = qos
+	return true
+}
+
+// unsubscribe forgets a subscription [MQTT-3.10.4-1]; false: there is none.
+func (st *state) unsubscribe(filter string) bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	_, there := st.subscriptions[filter]
+	delete(st.subscriptions, filter)
+	return there
+}

@@ -1,0 +1,125 @@
+package mqtt
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"berth/ingest/commit"
+	"berth/ingest/gate/intake"
+	"berth/ingest/gate/mqtt/packet"
+	"berth/schema"
+	"berth/schema/batch"
+)
+
+// The gateway's state, of a client that leaves a will, as JSON.
+const (
+	connected = `{"mqtt.connected":true}`
+	away      = `{"mqtt.connected":false}`
+)
+
+// greet has it stored that the gateway is connected, if the client leaves a will.
+func (s *session) greet() error {
+	if !s.willed || s.id.Gateway == "" {
+		return nil
+	}
+	var b burst
+	if _, err := s.open(&b); err != nil {
+		return err
+	}
+	p := packet.Publish{Payload: []byte(connected)}
+	if err := s.take(&b, &p, route{id: s.id, format: "json"}); err != nil {
+		return err
+	}
+	return s.handOver(&b)
+}
+
+// farewell is what is to be stored when a connection has ended.
+type farewell struct {
+	rows    *batch.Rows // nil: nothing
+	counts  commit.Counts
+	will    *packet.Will // decoded when it is published
+	delayed bool         // will is for later
+}
+
+// farewell returns what is to be stored when the connection ends for a reason. When the service is stopped, or the key does
+// not hold any more, that is nothing.
+func (s *session) farewell(why error) (f farewell) {
+	if !s.willed || s.in.Context().Err() != nil || schema.Is(why, schema.Unavailable) || schema.Is(why, schema.Unauthorized) {
+		return f
+	}
+	if s.id.Gateway != "" {
+		s.decode(&f, route{id: s.id, format: "json"}, []byte(away))
+	}
+	if s.will == nil {
+		return f
+	}
+	if delay := s.delay(); delay > 0 && !errors.Is(why, errTakenOver) {
+		f.will, f.delayed = s.will, true
+		return f
+	}
+	s.decodeWill(&f, s.will) // [MQTT-3.1.2-8]
+	return f
+}
+
+// delay returns how long the will is to wait: as the client says, but not longer than its session lasts; §3.1.3.2.2.
+func (s *session) delay() time.Duration { return min(seconds(s.will.DelaySecs), s.expiry) }
+
+// decodeWill decodes the will, if its topic takes readings.
+func (s *session) decodeWill(f *farewell, will *packet.Will) {
+	if r, err := s.route(will.Topic, will.ContentType, will.Payload); err == nil {
+		s.decode(f, r, will.Payload)
+	}
+}
+
+// decode decodes a message of the farewell, which arrives now.
+func (s *session) decode(f *farewell, r route, payload []byte) {
+	if f.rows == nil {
+		f.rows = commit.TakeRows()
+	}
+	load := intake.Payload{Format: r.format, Sensor: r.sensor, Data: payload}
+	report, err := s.in.Decode(s.keys, r.id, &load, f.rows)
+	if report.Rejected > 0 || err != nil {
+		s.in.Reject(s.rejectOf(&packet.Publish{Payload: payload}, r, &report, len(payload)))
+	}
+	if err != nil || report.Accepted == 0 {
+		s.in.Committer.Count(commit.Counts{FramesRejected: 1, Reasons: report.Reasons})
+		return
+	}
+	f.counts.Frames++
+	f.counts.Rejected += uint64(report.Rejected)
+	if report.Rejected > 0 {
+		f.counts.Reasons = report.Reasons
+	}
+}
+
+// publish stores a farewell, and has a will that is delayed stored later.
+func (s *session) publish(f farewell) {
+	s.put(&f)
+	if f.delayed {
+		s.l.sessions.later(s.state, s.delay(), func() {
+			if s.keys = s.in.Keys(); s.keys.Check(s.id) != nil {
+				return // its key was revoked meanwhile
+			}
+			var late farewell
+			s.decodeWill(&late, f.will)
+			s.put(&late)
+		})
+	}
+}
+
+// put stores the rows of a farewell.
+func (s *session) put(f *farewell) {
+	if f.rows == nil {
+		return
+	}
+	if f.counts.Frames == 0 {
+		commit.GiveRows(f.rows)
+		return
+	}
+	ctx, cancel := context.WithTimeout(s.in.Context(), s.in.Limits.Commit)
+	defer cancel()
+	if err := s.in.Committer.Put(ctx, f.rows, f.counts); err != nil {
+		s.in.Log.Warn("a gateway's state was not stored", "gateway", s.id.Gateway, "error", err)
+	}
+}
