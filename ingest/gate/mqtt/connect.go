@@ -15,7 +15,7 @@ const (
 	// maxClientID is the longest client identifier, in bytes; [MQTT-3.1.3-5] asks for 23.
 	maxClientID = 256
 	// receiveMaximum is how many messages of QoS 1 and 2 a client of MQTT 5 may have unanswered.
-	receiveMaximum = 1024
+	receiveMaximum = 512
 	// aliasMaximum is how many topic aliases a client of MQTT 5 may use.
 	aliasMaximum = 10
 )

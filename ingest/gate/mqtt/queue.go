@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	// maxQueue is how many bursts may wait for their answers before a connection is read no more.
-	maxQueue = 128
+	// maxQueue is how many bursts, of a message at least, may wait for their answers before a connection is read no more.
+	maxQueue = receiveMaximum
 	// maxHeld is how many bytes of bursts may wait for room in the committer's queue before a connection is read no more: a
 	// client has room in it for what it sends before it waits for answers, and its pings are read.
 	maxHeld = 256 << 10

@@ -54,8 +54,8 @@ func (s *session) farewell(why error) (f farewell) {
 	if s.will == nil {
 		return f
 	}
-	if delay := s.delay(); delay > 0 && !errors.Is(why, errTakenOver) {
-		f.will, f.delayed = s.will, true
+	if s.delay() > 0 {
+		f.will, f.delayed = s.will, !errors.Is(why, errTakenOver) // [MQTT-3.1.3-9]
 		return f
 	}
 	s.decodeWill(&f, s.will) // [MQTT-3.1.2-8]

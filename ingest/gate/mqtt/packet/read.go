@@ -116,8 +116,11 @@ func ReadPublish(v Version, h Header, body []byte, out *Publish) error {
 		if properties, err = checkProperties(body[n:], ofPublish); err != nil {
 			return err
 		}
-		n += properties
-		err = publish5(h, body[:n], out)
+		if n += properties; properties > 1 {
+			err = publish5(h, body[:n], out)
+		} else { // without properties it is one of 3.1.1 and a zero, and that codec costs less
+			err = publish3(h, body[:n-1], out)
+		}
 	} else {
 		err = publish3(h, body[:n], out)
 	}
