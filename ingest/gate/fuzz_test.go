@@ -13,6 +13,9 @@ import (
 	"testing"
 	"time"
 
+	packets5 "github.com/eclipse/paho.golang/packets"
+	packets3 "github.com/eclipse/paho.mqtt.golang/packets"
+
 	"berth/ingest/gate/intake"
 )
 
@@ -110,6 +113,49 @@ func FuzzHTTP(f *testing.F) {
 			}
 			_, _ = io.Copy(io.Discard, answer.Body) // it may be cut off with the connection
 			_ = answer.Body.Close()
+		}
+		fix.stop(t)
+		if _, inHand := fix.committer.Totals(); inHand != 0 {
+			t.Errorf("%d frames in hand", inHand)
+		}
+		fix.books(t)
+	})
+}
+
+// FuzzMQTT: whatever a client with a valid key says, the session ends in order, the books balance, and what is answered is
+// made of packets.
+func FuzzMQTT(f *testing.F) {
+	for _, seed := range []string{
+		"\x32\x0f\x00\x0creadings/g/a\x00\x011", "\x34\x0f\x00\x0creadings/g/a\x00\x011\x62\x02\x00\x01", "\x82\x11\x00\x01\x00\x0ccommands/g/#\x01\xc0\x00",
+		"\xa2\x10\x00\x01\x00\x0ccommands/g/#\xe0\x00", "\x30\xff\xff\x7f\x00\x01a", "\x32\x08\x00\x01a\x00\x01\x00{}", "\x10\x00", "\xf0\x00",
+		"\x32\x15\x00\x0creadings/g/a\x00\x01\x03\x23\x00\x0121\x32\x08\x00\x00\x00\x02\x03\x23\x00\x01", "\xe0\x02\x04\x00",
+	} {
+		f.Add([]byte(seed), 70, false)
+		f.Add([]byte(seed), 75, true)
+	}
+	f.Fuzz(func(t *testing.T, said []byte, cut int, five bool) {
+		if len(said) > 20_000 {
+			return
+		}
+		fix := start(t, func(_ *fixture, o *Options) { o.Limits = intake.Limits{Linger: 1} })
+		connect := "\x10\x1e\x00\x04MQTT\x04\xc2\x00\x3c\x00\x01c\x00\x01g\x00\x0cbk_enrolment"
+		if five {
+			connect = "\x10\x1f\x00\x04MQTT\x05\xc2\x00\x3c\x00\x00\x01c\x00\x01g\x00\x0cbk_enrolment"
+		}
+		answers := fix.talkLoosely(t, connect+string(said), cut)
+		for in := strings.NewReader(answers); in.Len() > 0; {
+			var err error
+			if five {
+				_, err = packets5.ReadPacket(in)
+			} else {
+				_, err = packets3.ReadPacket(in)
+			}
+			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) { // we closed before all of it had come
+				break
+			}
+			if err != nil {
+				t.Fatalf("%q is answered %x: %v", said, answers, err)
+			}
 		}
 		fix.stop(t)
 		if _, inHand := fix.committer.Totals(); inHand != 0 {

@@ -161,7 +161,7 @@ var mqttClauses = []struct {
 		c, _ := f.connect5(t, "g", enrolmentKey, keep)
 		c.write(&packets5.Disconnect{Properties: &packets5.Properties{}})
 		c.expectEnd()
-		time.Sleep(1100 * time.Millisecond) // what is tested is that time passes
+		<-time.After(1100 * time.Millisecond) // what is tested is that time passes
 		if _, ack := f.connect5(t, "g", enrolmentKey, keep); ack.SessionPresent {
 			t.Error("the session is still there")
 		}
@@ -391,7 +391,7 @@ var mqttClauses = []struct {
 		c, _ := f.connect5(t, "g", enrolmentKey, will)
 		_ = c.Close()
 		c, _ = f.connect5(t, "g", enrolmentKey, will)
-		time.Sleep(1200 * time.Millisecond) // what is tested is that nothing comes
+		<-time.After(1200 * time.Millisecond) // what is tested is that nothing comes
 		if states() > 0 {
 			t.Error("the will of a client that is back was published")
 		}

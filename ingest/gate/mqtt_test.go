@@ -300,7 +300,6 @@ func TestMQTTQoS2IsStoredOnce(t *testing.T) {
 	_ = c.Close()
 
 	c = &client3{f.dial(t)}
-	c.TCPConn.SetDeadline(time.Now().Add(time.Minute))
 	c.connect("g", enrolmentKey, keep)
 	if ack := c.connack(); !ack.SessionPresent {
 		t.Error("the session is not there any more")

@@ -137,7 +137,7 @@ func (t *sessions) enter(s *session, key string, clean bool) (st *state, present
 	var before *session
 	if st != nil {
 		before = st.current
-		st.will = stopTimer(st.will) // [MQTT-3.1.2-8]: a new connection comes before it is due
+		st.stopWill() // [MQTT-3.1.2-8]: a new connection comes before it is due
 	}
 	if present = st != nil && !clean; !present {
 		if st != nil {
@@ -159,11 +159,12 @@ func (t *sessions) enter(s *session, key string, clean bool) (st *state, present
 	return st, present
 }
 
-func stopTimer(timer *time.Timer) *time.Timer {
-	if timer != nil {
-		timer.Stop()
+// stopWill sees to it that the will of the connection before is not published any more. sessions.mu is held.
+func (st *state) stopWill() {
+	if st.will != nil {
+		st.will.Stop()
+		st.will = nil
 	}
-	return nil
 }
 
 // forget forgets a state. mu is held.
@@ -226,7 +227,7 @@ func (t *sessions) stop() {
 	t.mu.Lock()
 	t.stopped = true
 	for _, st := range t.all {
-		st.will = stopTimer(st.will)
+		st.stopWill()
 	}
 	t.mu.Unlock()
 	t.telling.Wait()

@@ -49,7 +49,7 @@ func (s *session) farewell(why error) (f farewell) {
 		return f
 	}
 	if s.id.Gateway != "" {
-		s.decode(&f, route{id: s.id, format: "json"}, []byte(away))
+		s.add(&f, route{id: s.id, format: "json"}, []byte(away))
 	}
 	if s.will == nil {
 		return f
@@ -58,22 +58,22 @@ func (s *session) farewell(why error) (f farewell) {
 		f.will, f.delayed = s.will, !errors.Is(why, errTakenOver) // [MQTT-3.1.3-9]
 		return f
 	}
-	s.decodeWill(&f, s.will) // [MQTT-3.1.2-8]
+	s.addWill(&f, s.will) // [MQTT-3.1.2-8]
 	return f
 }
 
 // delay returns how long the will is to wait: as the client says, but not longer than its session lasts; §3.1.3.2.2.
 func (s *session) delay() time.Duration { return min(seconds(s.will.DelaySecs), s.expiry) }
 
-// decodeWill decodes the will, if its topic takes readings.
-func (s *session) decodeWill(f *farewell, will *packet.Will) {
+// addWill decodes the will, if its topic takes readings.
+func (s *session) addWill(f *farewell, will *packet.Will) {
 	if r, err := s.route(will.Topic, will.ContentType, will.Payload); err == nil {
-		s.decode(f, r, will.Payload)
+		s.add(f, r, will.Payload)
 	}
 }
 
-// decode decodes a message of the farewell, which arrives now.
-func (s *session) decode(f *farewell, r route, payload []byte) {
+// add decodes a message of the farewell, which arrives now.
+func (s *session) add(f *farewell, r route, payload []byte) {
 	if f.rows == nil {
 		f.rows = commit.TakeRows()
 	}
@@ -102,7 +102,7 @@ func (s *session) publish(f farewell) {
 				return // its key was revoked meanwhile
 			}
 			var late farewell
-			s.decodeWill(&late, f.will)
+			s.addWill(&late, f.will)
 			s.put(&late)
 		})
 	}
