@@ -27,7 +27,10 @@ require (
 	pgregory.net/rapid v1.3.0
 )
 
-require github.com/x448/float16 v0.8.4 // indirect
+require (
+	github.com/docker/docker v28.5.2+incompatible // indirect
+	github.com/x448/float16 v0.8.4 // indirect
+)
 
 require (
 	github.com/gorilla/websocket v1.5.3 // indirect

@@ -7,7 +7,10 @@ package runtime
 import (
 	"context"
 	"io"
+	"net/netip"
 	"time"
+
+	"berth/schema"
 )
 
 // Spec is an instance as it should run. Two specs of equal Hash are the same wish.
@@ -15,6 +18,7 @@ type Spec struct {
 	Name     string // unique within the installation: <provider>-<role>, or <role> for the house's own
 	Provider string // empty: the house's own
 	Role     string
+	Slot     schema.Slot
 	ID       string // of this start: a new one each time
 	Hash     string // of everything that makes an instance need a new start
 	Version  string // of the program
@@ -22,8 +26,27 @@ type Spec struct {
 
 	Resources Resources // what it may use; changed in place, so no part of Hash
 
-	Env   map[string]string // BERTH_...: what the program is told
-	Files map[string][]byte // secret files by the name of the variable that carries their path
+	Env     map[string]string // BERTH_...: what the program is told
+	Files   map[string][]byte // secret files by the name of the variable that carries their path
+	Ports   []Port            // where it is reached from outside
+	Folders map[string]string // folders of this machine that it reads and writes, by the path that it knows them under
+}
+
+// Port is a port of this machine that an instance serves, by TCP at least. Processes take theirs themselves; other runtimes
+// pass on what comes there, to the same number within.
+type Port struct {
+	Host   string
+	Number int
+	UDP    bool // by UDP too
+}
+
+// Inside is how instances see what lies outside of them. The zero Inside is that of processes, which see what the
+// provisioner sees.
+type Inside struct {
+	Listen  string       // the address that they listen on; empty: that at which they are reached
+	Network netip.Prefix // the network in which they, and this machine, reach each other
+	Gateway netip.Addr   // this machine in that network
+	Folders string       // the folder below which folders of this machine are; empty: they are where they are
 }
 
 // Resources bound what an instance may use. Zero values stand for the runtime's own defaults. A runtime that cannot
@@ -43,7 +66,7 @@ type Usage struct {
 // State is what an instance does.
 type State string
 
-// The states of an instance.
+// The states of an instance. One that its runtime is about to start again runs.
 const (
 	Running State = "running"
 	Ended   State = "ended"
@@ -66,9 +89,10 @@ type Instance struct {
 	Error     string    `json:"error,omitempty"`    // what it said last, when it ended by itself since it could not go on
 	Host      string    `json:"host,omitempty"`     // the machine or engine it runs on; empty: the provisioner's own
 	Image     string    `json:"image,omitempty"`
-	Restarts  int       `json:"restarts"`         // by the runtime itself, since it was started
-	Failures  int       `json:"failures"`         // ends in a row that came soon after the start, this one included
-	Failing   time.Time `json:"failing,omitzero"` // when the first of them was
+	Restarts  int       `json:"restarts"`            // by the runtime itself, since it was started
+	Failures  int       `json:"failures"`            // ends in a row that came soon after the start, this one included
+	Failing   time.Time `json:"failing,omitzero"`    // when the first of them was
+	Unhealthy string    `json:"unhealthy,omitempty"` // what a running one's own health check says, after it has failed for a while
 }
 
 // LogOptions say which part of an instance's output is asked for.
