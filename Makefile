@@ -45,7 +45,7 @@ test: build ## every test on the real parts, the promises in short form
 .PHONY: test-engines
 test-engines: build ## what production runs on: tests on a real Cassandra node (Java 17, Maven) and a Docker engine (root)
 	docker/cassandra/node fetch
-	$(GO) test -count=1 -timeout=30m -v ./internal/dockertest -docker=start
+	$(GO) test -count=1 -timeout=30m -v ./internal/dockertest ./provisioner/runtime/docker -p 1 -docker=start
 	$(GO) test -count=1 -timeout=30m -v ./internal/keyspace/cassandra -cassandra=start
 	$(GO) test -count=1 -timeout=30m -v -run Cassandra ./promises -cassandra=start -node-kills=$(NODE_KILLS)
 

@@ -21,6 +21,7 @@ import (
 
 	"berth/internal/lifecycle"
 	"berth/provisioner/runtime"
+	"berth/provisioner/runtime/runtimetest"
 	"berth/schema"
 )
 
@@ -28,7 +29,13 @@ import (
 func TestMain(m *testing.M) {
 	switch variable("BERTH_TEST_CHILD") {
 	case "":
-		goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("os/signal.loop"))
+		code := m.Run()
+		runtimetest.RemoveProgram()
+		if err := goleak.Find(goleak.IgnoreAnyFunction("os/signal.loop")); err != nil && code == 0 {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+		os.Exit(code)
 	case "obedient":
 		secret, _ := os.ReadFile(variable("BERTH_CREDENTIALS"))
 		fd, _ := strconv.Atoi(variable("BERTH_PARENT_FD"))
@@ -42,10 +49,6 @@ func TestMain(m *testing.M) {
 		<-time.After(time.Hour)
 	case "crash":
 		os.Exit(3)
-	case "failing":
-		fmt.Fprintln(os.Stderr, `{"level":"INFO","msg":"starting"}`)
-		fmt.Fprintln(os.Stderr, `{"level":"ERROR","msg":"the program ends","error":"catalog.db is damaged"}`)
-		os.Exit(1)
 	case "chatty":
 		for i := range 20_000 {
 			fmt.Fprintf(os.Stdout, "line %d\n", i)
@@ -74,6 +77,28 @@ func parent() {
 	all, _ := r.Instances(context.Background())
 	fmt.Fprintln(os.Stdout, all[0].PID)
 	select {}
+}
+
+func TestContract(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Symlink(runtimetest.Program(t), filepath.Join(dir, "ingest")); err != nil {
+		t.Fatal(err)
+	}
+	runtimetest.Run(t, runtimetest.Subject{
+		Open: func(t *testing.T, install string) runtime.Runtime {
+			r, err := New(Options{
+				Programs: dir, Secrets: filepath.Join(dir, install, "secrets"), Logs: filepath.Join(dir, install, "logs"),
+				Logger: slog.New(slog.DiscardHandler),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r
+		},
+		Secrets: func(t *testing.T, install string) []string {
+			return strings.Fields(files(t, filepath.Join(dir, install, "secrets")))
+		},
+	})
 }
 
 func newRuntime(t *testing.T, change func(*Options)) *Runtime {
@@ -140,42 +165,6 @@ func logText(t *testing.T, r *Runtime, o runtime.LogOptions) string {
 		t.Fatal(err)
 	}
 	return b.String()
-}
-
-func TestStartIsSafeToRepeatAndStopIsGraceful(t *testing.T) {
-	r := newRuntime(t, nil)
-	for range 2 {
-		if err := r.Start(t.Context(), spec("obedient")); err != nil {
-			t.Fatal(err)
-		}
-	}
-	i := only(t, r)
-	if i.State != runtime.Running || i.ID != "one" || i.Hash != "h1" || i.PID == 0 {
-		t.Errorf("instance %+v", i)
-	}
-	other := spec("obedient")
-	other.Hash = "h2"
-	if err := r.Start(t.Context(), other); !schema.Is(err, schema.Conflict) {
-		t.Errorf("Start of another spec = %v, want Conflict", err)
-	}
-	until(t, "the child says that it is here", func() bool {
-		return strings.Contains(logText(t, r, runtime.LogOptions{}), "here with the secret\n")
-	})
-	info, err := os.Stat(filepath.Join(r.o.Secrets, "provider1-ingest.BERTH_CREDENTIALS"))
-	if err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("secret file: %v, %v, want mode 0600", info, err)
-	}
-	for range 2 {
-		if err := r.Stop(t.Context(), i.Name, runtime.StopOptions{}); err != nil {
-			t.Errorf("Stop = %v", err)
-		}
-	}
-	if !strings.Contains(logText(t, r, runtime.LogOptions{}), "ending: signal terminated") {
-		t.Errorf("the child was not asked to end:\n%s", logText(t, r, runtime.LogOptions{}))
-	}
-	if all, _ := r.Instances(t.Context()); len(all) != 0 {
-		t.Errorf("after Stop: %v", all)
-	}
 }
 
 func TestAStubbornChildIsForced(t *testing.T) {
@@ -281,21 +270,6 @@ func TestSecretsThatAKilledOneLeftGoAtTheNextStart(t *testing.T) {
 	}
 	if got := files(t, o.Secrets); got != "" {
 		t.Errorf("secrets at the start: %s", got)
-	}
-}
-
-func TestWhyAProgramEndedIsKnown(t *testing.T) {
-	r := newRuntime(t, nil)
-	for mode, want := range map[string]string{"failing": "catalog.db is damaged", "crash": ""} {
-		if err := r.Start(t.Context(), spec(mode)); err != nil {
-			t.Fatal(err)
-		}
-		<-r.Changes()
-		if i := only(t, r); i.Error != want {
-			t.Errorf("%s said %q last, want %q", mode, i.Error, want)
-		} else if i.Failures == 1 && !i.Failing.Equal(i.Ended) {
-			t.Errorf("it fails since %v, and ended %v", i.Failing, i.Ended)
-		}
 	}
 }
 

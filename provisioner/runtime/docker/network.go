@@ -1,0 +1,115 @@
+package docker
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	dockernet "github.com/docker/docker/api/types/network"
+
+	"berth/schema"
+)
+
+// network is a network of the engine.
+type network struct {
+	id      string
+	subnet  netip.Prefix
+	gateway netip.Addr // its machine's address in it
+}
+
+// controlName returns the name of the network that connects all instances with NATS, the keyspaces and this machine. No
+// way leads out of it.
+func (r *Runtime) controlName() string { return "berth-" + r.o.Install + "-control" }
+
+// networkName returns the name of a provider's own network, by which the outside reaches it. The house's own instances have
+// one too: no provider has the underscore in its name.
+func (r *Runtime) networkName(provider string) string {
+	if provider == "" {
+		provider = "_house"
+	}
+	return "berth-" + r.o.Install + "-net-" + provider
+}
+
+// ensureNetwork finds the named network, or makes it.
+func (r *Runtime) ensureNetwork(ctx context.Context, name, provider string, internal bool) (network, error) {
+	ctx, cancel := context.WithTimeout(ctx, callLimit)
+	defer cancel()
+	n, err := r.inspectNetwork(ctx, name)
+	if !errdefs.IsNotFound(err) {
+		return n, err
+	}
+	_, err = r.cli.NetworkCreate(ctx, name, dockernet.CreateOptions{
+		Driver: "bridge", Internal: internal,
+		Labels: map[string]string{labelInstall: r.o.Install, labelProvider: provider},
+	})
+	switch {
+	case err == nil, errdefs.IsConflict(err): // made, perhaps by a call that was cut off
+	case strings.Contains(err.Error(), "non-overlapping"), strings.Contains(err.Error(), "predefined address pools"):
+		return network{}, schema.Errorf(schema.Limited, "the Docker engine has no addresses left for another network").
+			WithNext(`give it more in /etc/docker/daemon.json, such as "default-address-pools": [{"base": "10.200.0.0/16", "size": 27}], and start it again`).
+			WithCause(err)
+	default:
+		return network{}, r.failed("make the network "+name, err)
+	}
+	return r.inspectNetwork(ctx, name)
+}
+
+func (r *Runtime) inspectNetwork(ctx context.Context, name string) (network, error) {
+	found, err := r.cli.NetworkInspect(ctx, name, dockernet.InspectOptions{})
+	if errdefs.IsNotFound(err) {
+		return network{}, err
+	}
+	if err != nil {
+		return network{}, r.failed("look at the network "+name, err)
+	}
+	if found.Labels[labelInstall] != r.o.Install {
+		return network{}, schema.Errorf(schema.Conflict, "the network %s exists and is not of this installation", name).
+			WithNext("remove it: docker network rm %s", name)
+	}
+	n := network{id: found.ID}
+	for _, c := range found.IPAM.Config {
+		subnet, err := netip.ParsePrefix(c.Subnet)
+		if err != nil || !subnet.Addr().Is4() {
+			continue
+		}
+		gateway, err := netip.ParseAddr(strings.Split(c.Gateway, "/")[0])
+		if err == nil {
+			n.subnet, n.gateway = subnet, gateway
+		}
+	}
+	return n, nil
+}
+
+// sweep removes the networks of providers of which nothing is left. What it cannot remove it leaves to the next time.
+func (r *Runtime) sweep(ctx context.Context) {
+	within, cancel := context.WithTimeout(ctx, callLimit)
+	defer cancel()
+	all, err := r.cli.NetworkList(within, dockernet.ListOptions{Filters: r.ours()})
+	if err != nil {
+		r.o.Logger.Warn("networks that nothing uses stay", "error", r.failed("list networks", err))
+		return
+	}
+	for _, n := range all {
+		if n.ID == r.control.id || n.Name == r.controlName() {
+			continue
+		}
+		if err := r.drop(within, n); err != nil {
+			r.o.Logger.Warn("a network that nothing uses stays", "network", n.Name, "error", err)
+		}
+	}
+}
+
+// drop removes a provider's network when nothing of the provider is left.
+func (r *Runtime) drop(ctx context.Context, n dockernet.Summary) error {
+	provider := n.Labels[labelProvider]
+	defer r.locked(provider)()
+	left, err := r.list(ctx, labelProvider, provider)
+	if err != nil || len(left) > 0 {
+		return err
+	}
+	if err := r.cli.NetworkRemove(ctx, n.ID); err != nil && !errdefs.IsNotFound(err) {
+		return r.failed("remove it", err)
+	}
+	return nil
+}
