@@ -63,9 +63,7 @@ func (a *app) update() *cobra.Command {
 	f.StringVar(&req.Role, "role", "", "ingest or reports alone")
 	f.BoolVar(&req.DryRun, "dry-run", false, "show the steps, and do nothing")
 	f.BoolVar(&yes, "yes", false, "do not ask")
-	waiting(cmd, &limit, "until all is done")
-	f.Lookup("wait").DefValue = "2m0s"
-	limit = 2 * time.Minute
+	f.DurationVar(&limit, "wait", 2*time.Minute, "how long to wait until it is done, or a new image is taken back; 0: not at all")
 	return cmd
 }
 

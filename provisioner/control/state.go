@@ -2,6 +2,7 @@ package control
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"berth/internal/headapi"
@@ -24,12 +25,15 @@ func StateOf(p *record.Provider, steps []plan.Step, actual plan.World) (word, de
 
 // stateOf returns a provider's state in one word, and what it waits for.
 func stateOf(p *record.Provider, state plan.State, own []plan.Step) (word, detail string) {
-	var waits []string
+	var waits, beside []string
 	acts := false
 	for _, step := range own {
-		if step.Kind == plan.Wait {
+		switch {
+		case step.Kind == plan.Wait && step.Role != "":
+			beside = append(beside, step.Role+" waits "+step.Why)
+		case step.Kind == plan.Wait:
 			waits = append(waits, step.Why)
-		} else {
+		default:
 			acts = true
 		}
 	}
@@ -51,8 +55,9 @@ func stateOf(p *record.Provider, state plan.State, own []plan.Step) (word, detai
 	case p.Wanted == record.Stopped:
 		return Stopped, detail
 	// A fresh record that the loop has not been told of yet has no steps and no instances.
-	case len(own) == 0 && state.Announced && running(state):
-		return atWork(p, state)
+	case len(own) == len(beside) && state.Announced && running(state):
+		word, detail = atWork(p, state)
+		return word, strings.Join(slices.DeleteFunc(append(beside, detail), func(s string) bool { return s == "" }), "; ")
 	case state.CrashLooping() != "":
 		return Looping, detail
 	case state.Announced:

@@ -31,6 +31,9 @@ const (
 	LoopPause = time.Minute
 	// TrialMost is how long a new image may take to get healthy, before the one before it comes back.
 	TrialMost = time.Minute
+	// TrialLeast is how long a new image's instance must have run healthily to be kept: as long as an end counts as one soon
+	// after the start.
+	TrialLeast = 5 * time.Second
 	// TrialFailures is how many ends in a row, or failed starts, show before that time that it will not.
 	TrialFailures = 3
 	// OrphanGrace is how long an orphan is left alone at least, if nothing else is asked for.
@@ -152,11 +155,9 @@ func planActive(p *record.Provider, state State, site Site, now time.Time) []Ste
 	missing, until := "", time.Time{}
 	for _, role := range Roles() {
 		unit := providerUnit(p, role, site)
-		verdict, decided := planTrial(p, unit, state, now)
-		if decided {
-			steps = append(steps, verdict)
-		}
-		if verdict.Kind != Revert { // else the record will want another unit
+		verdict := planTrial(p, unit, state, now)
+		steps = append(steps, verdict...)
+		if len(verdict) == 0 || verdict[0].Kind != Revert { // else the record will want another unit
 			steps = append(steps, planUnit(unit, state, *p, now)...)
 		}
 		updates = append(updates, planResources(p, unit, state)...)

@@ -76,6 +76,18 @@ func TestPlan(t *testing.T) {
 			}
 		}
 	}
+	tried := func(ago time.Duration, silence *plan.Silence) func(*model) {
+		return func(m *model) {
+			m.now = now.Add(-ago)
+			m.try("provider1", "good:2")
+			for _, s := range plan.Plan(m.desired(), m.observe(), m.now) {
+				m.apply(s, good)
+			}
+			if m.now = now; silence != nil {
+				m.hang("provider1", "ingest", *silence)
+			}
+		}
+	}
 	resources := func(m *model, memory int64) {
 		m.change("provider1", func(p *record.Provider) {
 			p.SetRole("ingest", record.Wish{Resources: record.Resources{Memory: memory}})
@@ -140,6 +152,11 @@ func TestPlan(t *testing.T) {
 		}, "create keyspace, create log, write settings"},
 		{"other resources", func(m *model) { resources(m, 64<<20) }, "update ingest"},
 		{"another image", func(m *model) { m.try("provider1", "good:2") }, "stop ingest, start ingest, wait"},
+		{"a new image is healthy, but not for long enough", tried(plan.TrialLeast-1, nil), "wait ingest"},
+		{"a new image has been healthy for a moment", tried(plan.TrialLeast, nil), "keep image ingest"},
+		{"a new image says nothing, and has time", tried(plan.TrialMost-1, &plan.Silence{Since: now.Add(1 - plan.TrialMost), Never: true}), "wait"},
+		{"a new image says nothing in time", tried(plan.TrialMost, &plan.Silence{Since: now.Add(-plan.TrialMost), Never: true}), "bring back image ingest, wait"},
+		{"a new image runs since long, and its provisioner has just begun to listen", tried(time.Hour, &plan.Silence{Since: now, Never: true}), "wait"},
 		{"ingest ended for the tenth time", ended(plan.LoopAfter, plan.LoopPause-1), "wait, wait"},
 		{"ingest ended for the tenth time, and waited", ended(plan.LoopAfter, plan.LoopPause), "start ingest, wait"},
 		{"its runtime starts ingest again and again", again(plan.LoopAfter, plan.LoopAfter), "halt ingest, wait"},

@@ -117,7 +117,10 @@ func drawWish(t *rapid.T, now time.Time) func(*model) {
 	}
 }
 
-// TestEveryStepMayBeCutOff kills the provisioner after every single step of what an operator asks for, and has every single
+// beforeAll is in the place of the number of a step: before the first.
+const beforeAll = -2
+
+// TestEveryStepMayBeCutOff kills the provisioner before and after every single step of what an operator asks for, and has every single
 // step fail although it took effect, with instances that end with the provisioner and with ones that go on. The world is
 // the same in the end: the same port, the same image, nothing left over.
 func TestEveryStepMayBeCutOff(t *testing.T) {
@@ -158,12 +161,18 @@ func TestEveryStepMayBeCutOff(t *testing.T) {
 						t.Fatal("the plan never ends")
 					}
 					c.wish(m)
+					if at == beforeAll {
+						m.kill()
+					}
 					if !m.run(at, func(s plan.Step) { then(m, s) }) {
 						t.Fatalf("cut off at step %d the plan never ends: %v", at, plan.Plan(m.desired(), m.observe(), m.now))
 					}
 					return m.truth()
 				}
 				calm, steps := run(-1, nil), 0
+				if d := cmp.Diff(calm, run(beforeAll, nil)); d != "" {
+					t.Errorf("outlives %v: killed before the first step, another world (-calm +killed):\n%s", outlives, d)
+				}
 				for at := 0; ; at++ {
 					reached := false
 					killed := run(at, func(m *model, s plan.Step) { reached = true; m.apply(s, good); m.kill() })

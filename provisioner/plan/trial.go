@@ -8,28 +8,33 @@ import (
 	"berth/schema/record"
 )
 
-// planTrial decides about an image that is on trial: it stays once its instance is healthy, and the one before it comes
-// back when that takes too long. Until it is known which, nothing is decided.
-func planTrial(p *record.Provider, u Unit, state State, now time.Time) (Step, bool) {
+// planTrial decides about an image that is on trial: it stays once its instance has been healthy for long enough, and the
+// one before it comes back when that takes too long. Until it is known which, nothing is decided.
+func planTrial(p *record.Provider, u Unit, state State, now time.Time) []Step {
 	trial := p.Roles[u.Role].Trial
 	if trial == nil {
-		return Step{}, false
+		return nil
 	}
 	i, ok := state.Instances[u.Role]
 	runs := ok && i.Hash == u.Hash()
-	if runs && i.State == runtime.Running && Healthy(state.Services[u.Role]) {
-		return Step{Provider: p.Name, Kind: Keep, Role: u.Role, Why: "its image " + ImageName(u.Image) + " is healthy", Record: *p}, true
+	s := Step{Provider: p.Name, Role: u.Role, Record: *p}
+	if runs && i.State == runtime.Running && i.Failures == 0 && Healthy(state.Services[u.Role]) {
+		s.Kind, s.Why = Keep, "its image "+ImageName(u.Image)+" is healthy"
+		if until := i.Started.Add(TrialLeast); now.Before(until) {
+			s.Kind, s.Until, s.Why = Wait, until, "to keep its image "+ImageName(u.Image)+": it has to stay healthy for a moment"
+		}
+		return []Step{s}
 	}
-	why := ""
 	if t := state.Trouble; t.Step == (Step{Provider: p.Name, Kind: Start, Role: u.Role}).Key() && t.At.After(trial.Begun) && t.Times >= TrialFailures {
-		why = "it cannot be started: " + t.Text
+		s.Why = "it cannot be started: " + t.Text
 	} else if runs {
-		why = unwell(i, state, u.Role, !now.Before(trialEnd(p, u, state)))
+		s.Why = unwell(i, state, u.Role, trialEnd(p, u, state), now)
 	}
-	if why == "" {
-		return Step{}, false
+	if s.Why == "" {
+		return nil
 	}
-	return Step{Provider: p.Name, Kind: Revert, Role: u.Role, Why: why, Record: *p}, true
+	s.Kind = Revert
+	return []Step{s}
 }
 
 // trialEnd returns when an image must have got healthy; the zero time when there is none on trial. The time of an instance
@@ -45,18 +50,20 @@ func trialEnd(p *record.Provider, u Unit, state State) time.Time {
 	return trial.Begun.Add(TrialMost)
 }
 
-// unwell returns why an instance fails its trial, or nothing. One that runs and of which nothing is known (a provisioner
-// that was just started has not heard of it yet) fails nothing.
-func unwell(i runtime.Instance, state State, role string, over bool) string {
-	_, silent := state.Silent[role]
+// unwell returns why an instance fails its trial, or nothing. One that runs and of which nothing is known fails nothing: a
+// provisioner that was just started, or a registry that was, has not heard of it for a moment.
+func unwell(i runtime.Instance, state State, role string, end, now time.Time) string {
+	silence, silent := state.Silent[role]
 	switch {
 	case i.Failures >= TrialFailures:
 		return fmt.Sprintf("it ended %d times soon after its start%s", i.Failures, lastly(i))
-	case !over:
+	case now.Before(end):
 		return ""
 	case i.State != runtime.Running:
 		return "it ended" + lastly(i)
-	case silent, state.Services[role].State != "":
+	case silent && now.Before(silence.Since.Add(SilenceMost)):
+		return ""
+	case silent, state.Services[role].State != "" && !Healthy(state.Services[role]):
 		return "it " + says(i, state, role)
 	default:
 		return ""

@@ -150,7 +150,7 @@ func (w *World) Doubt() {
 func (p *provider) state(instances map[string]runtime.Instance) plan.State {
 	for _, i := range instances {
 		// What keeps ending may stand on something that is gone: make sure of it again, once for each instance.
-		if i.State == runtime.Ended && i.Failures > 1 && p.doubted != i.ID {
+		if (i.State == runtime.Ended || i.Restarts > 0) && i.Failures > 1 && p.doubted != i.ID {
 			p.doubted = i.ID
 			p.keyspace, p.log, p.pipeline = plan.Unknown, plan.Unknown, ""
 		}
