@@ -83,6 +83,14 @@ func garbages() []garbage {
 		{name: "a hundred thousand keys", format: "json", body: keys(90_000), answer: "NAK 2 too_large element 1: it has more than"},
 		{name: "huge numbers", format: "json", body: text(`{"a":1` + strings.Repeat("0", 100_000) + `,"b":1e999999999}`), answer: "NAK 2 invalid"},
 		{name: "huge numbers in a line", format: "line", body: text("m a=1" + strings.Repeat("0", 100_000) + "i"), answer: "NAK 2 invalid"},
+		{name: "noise as SenML", format: "senml+json", body: func() []byte { return noise }, answer: "NAK 2 invalid"},
+		{name: "noise as CBOR", format: "senml+cbor", body: func() []byte { return noise }, answer: "NAK 2 invalid"},
+		{name: "deep CBOR", format: "senml+cbor", body: repeat("\x81", 1<<20), answer: "NAK 2 invalid CBOR: exceeded max nested level"},
+		{name: "an array of all sizes", format: "senml+cbor", body: text("\x9b\x7f\xff\xff\xff\xff\xff\xff\xff\x00"), answer: "NAK 2 invalid CBOR"},
+		{name: "a million records that are none", format: "senml+cbor", body: func() []byte {
+			return append([]byte("\x9a\x00\x0f\xff\xf0"), make([]byte, 0xffff0)...)
+		}, answer: "NAK 2 invalid record 1: it is no map"},
+		{name: "a name without end", format: "senml+json", body: text(`[{"bn":"` + strings.Repeat("b", 500_000) + `"}` + strings.Repeat(`,{"v":1}`, 60_000) + `]`), answer: "NAK 2 invalid record 2: a name and unit of 500000 bytes"},
 		{name: "a format that nobody knows", format: "morse", body: text("..."), answer: "NAK 2 invalid"},
 		{name: "a frame too large", format: "line", body: repeat("m a=1 1\n", 300_000), answer: "NAK 2 too_large"},
 		{name: "a frame far too large", head: "HELLO garbage KEY\nPUT 1 line 99999999999999\n", body: repeat("a", 100<<10), answer: "ERR too_large", ends: true},
@@ -97,6 +105,10 @@ func garbages() []garbage {
 		{name: "another packing", head: postHead, body: sized("Content-Encoding: deflate\r\n", []byte("m a=1")), answer: "400 "},
 		{name: "deep JSON by HTTP", head: json, body: sized("", []byte(deep)), answer: "400 "},
 		{name: "a million keys", head: json, body: sized("", keys(1_000_000)()), answer: "400 "},
+		{name: "ten million tiny records", head: strings.Replace(json, "Host: a\r\n", "Host: a\r\nContent-Type: application/senml+cbor\r\n", 1), body: func() []byte {
+			tiny := append([]byte("\x9a\x00\x98\x96\x80\xa2\x21\x61a\x02\x00"), bytes.Repeat([]byte("\xa1\x02\x00"), 9_999_999)...)
+			return sized("", tiny)()
+		}, answer: "400 "},
 		{name: "chunks without end", head: postHead + "Transfer-Encoding: chunked\r\n\r\n", body: repeat("8000\r\n"+strings.Repeat("a", 32<<10)+"\r\n", 1200), answer: "413 "},
 		{name: "a chunk of no size", head: postHead + "Transfer-Encoding: chunked\r\n\r\n", body: text("zz\r\nm a=1\r\n"), answer: "400 "},
 		{name: "a chunk of all sizes", head: postHead + "Transfer-Encoding: chunked\r\n\r\n", body: text("ffffffffffffffff\r\nm a=1\r\n"), answer: "400 "},
