@@ -157,6 +157,9 @@ func printInstance(w io.Writer, i *control.Instance) {
 			say(w, ", %s", more)
 		}
 	}
+	if i.Unhealthy != "" {
+		say(w, ", not healthy: %s", oneLine(i.Unhealthy))
+	}
 	if i.Memory != nil {
 		say(w, ", %s", mebibytes(*i.Memory))
 	}

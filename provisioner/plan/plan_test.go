@@ -156,6 +156,12 @@ func TestPlan(t *testing.T) {
 		{"a new image has been healthy for a moment", tried(plan.TrialLeast, nil), "keep image ingest"},
 		{"a new image says nothing, and has time", tried(plan.TrialMost-1, &plan.Silence{Since: now.Add(1 - plan.TrialMost), Never: true}), "wait"},
 		{"a new image says nothing in time", tried(plan.TrialMost, &plan.Silence{Since: now.Add(-plan.TrialMost), Never: true}), "bring back image ingest, wait"},
+		{"a new image's own health check fails", func(m *model) {
+			tried(time.Second, &plan.Silence{Since: now, Never: true})(m)
+			i := m.instances["provider1"]["ingest"]
+			i.Unhealthy = "it does not answer"
+			m.instances["provider1"]["ingest"] = i
+		}, "bring back image ingest, wait"},
 		{"a new image runs since long, and its provisioner has just begun to listen", tried(time.Hour, &plan.Silence{Since: now, Never: true}), "wait"},
 		{"ingest ended for the tenth time", ended(plan.LoopAfter, plan.LoopPause-1), "wait, wait"},
 		{"ingest ended for the tenth time, and waited", ended(plan.LoopAfter, plan.LoopPause), "start ingest, wait"},

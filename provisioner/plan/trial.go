@@ -18,7 +18,7 @@ func planTrial(p *record.Provider, u Unit, state State, now time.Time) []Step {
 	i, ok := state.Instances[u.Role]
 	runs := ok && i.Hash == u.Hash()
 	s := Step{Provider: p.Name, Role: u.Role, Record: *p}
-	if runs && i.State == runtime.Running && i.Failures == 0 && Healthy(state.Services[u.Role]) {
+	if runs && i.State == runtime.Running && i.Failures == 0 && i.Unhealthy == "" && Healthy(state.Services[u.Role]) {
 		s.Kind, s.Why = Keep, "its image "+ImageName(u.Image)+" is healthy"
 		if until := i.Started.Add(TrialLeast); now.Before(until) {
 			s.Kind, s.Until, s.Why = Wait, until, "to keep its image "+ImageName(u.Image)+": it has to stay healthy for a moment"
@@ -57,6 +57,8 @@ func unwell(i runtime.Instance, state State, role string, end, now time.Time) st
 	switch {
 	case i.Failures >= TrialFailures:
 		return fmt.Sprintf("it ended %d times soon after its start%s", i.Failures, lastly(i))
+	case i.Unhealthy != "": // its check has failed for a while
+		return "it is not healthy: " + i.Unhealthy
 	case now.Before(end):
 		return ""
 	case i.State != runtime.Running:

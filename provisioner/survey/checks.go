@@ -214,6 +214,8 @@ func (c *checks) instance(v *Survey, at *Instance) {
 		c.bad(at.Provider, doctor.Fail, "instances", "it is tried again by itself; the cause: "+logs, "%s was started again after it ended %d times%s", at.Role, r.Failures, why)
 	case isSilent:
 		c.bad(at.Provider, doctor.Fail, "instances", "it is replaced by itself; the cause: "+logs, "%s runs and %s", at.Role, silent)
+	case r.State == runtime.Running && r.Unhealthy != "":
+		c.bad(at.Provider, doctor.Fail, "instances", "it is replaced by itself; the cause: "+logs, "%s runs and is not healthy: %s", at.Role, r.Unhealthy)
 	case r.State == runtime.Running && !at.Up:
 		c.bad(at.Provider, doctor.Warn, "instances", "look again in a few seconds; the cause, if it stays: "+logs, "%s runs and did not answer within a second", at.Role)
 	case r.State != runtime.Running:
