@@ -67,7 +67,7 @@ var (
 // What the provisioner knows.
 var (
 	Up              = gauge(ofInstance, "berth_up", "1 if the instance answered the scrape within a second, else 0.")
-	InstanceStarts  = counter(ofInstance, "berth_instance_starts_total", "Starts of the instance since the provisioner's start, the first included.")
+	InstanceStarts  = counter(ofInstance, "berth_instance_starts_total", "Starts of the instance since the provisioner's start, the first included, and those by its runtime.")
 	InstanceFailed  = gauge(ofInstance, "berth_instance_failures", "Ends of the instance in a row that came soon after its start.")
 	ProviderState   = gauge(with(ofProvider, "state"), "berth_provider_state", "1 for the state that the provider is in, 0 for the others.")
 	Orphans         = gauge(nil, "berth_orphans", "Instances that no record wants; nothing stops them but provisioner gc --apply.")

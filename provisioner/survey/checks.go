@@ -202,12 +202,12 @@ func (c *checks) instance(v *Survey, at *Instance) {
 		r = &halted.Instance
 	}
 	switch {
-	case (isHalted || r.Failures >= plan.LoopAfter) && !at.Up:
-		c.bad(at.Provider, doctor.Fail, "instances", loopNext(at.Provider, logs),
-			"%s is crash-looping since %s, it ended %d times soon after its start (%s)%s", at.Role, moment(r.Failing), r.Failures, r.Reason, why)
 	case strings.HasSuffix(r.Reason, fmt.Sprint("status ", exitTakenOver)) && r.State == runtime.Ended:
 		c.bad(at.Provider, doctor.Fail, "instances", "look for a second provisioner, or an ingest that somebody started, on the same NATS: of a provider one instance writes",
 			"%s was taken over by another instance", at.Role)
+	case (isHalted || r.Failures >= plan.LoopAfter) && !at.Up:
+		c.bad(at.Provider, doctor.Fail, "instances", loopNext(at.Provider, logs),
+			"%s is crash-looping since %s, it ended %d times soon after its start (%s)%s", at.Role, moment(r.Failing), r.Failures, r.Reason, why)
 	case r.Failures >= loopsAfter && r.State == runtime.Ended:
 		c.bad(at.Provider, doctor.Fail, "instances", "it is tried again by itself; the cause: "+logs, "%s ends again and again, %d times (%s)%s", at.Role, r.Failures, r.Reason, why)
 	case r.Failures >= loopsAfter && !at.Up:

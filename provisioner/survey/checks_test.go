@@ -165,6 +165,38 @@ func TestTheDoctorFindsEachState(t *testing.T) {
 			"ports", doctor.Fail, "java(812)", "stop who holds it",
 		},
 		"crash-looping": {
+			func(v *Survey) { v.ends(plan.LoopAfter, "exit status 1") },
+			"instances", doctor.Fail, "ingest is crash-looping since", "provisioner restart north",
+		},
+		"halted": {
+			func(v *Survey) {
+				r := v.Instances[0].Runtime
+				r.Failures, r.Reason = 12, "exit status 1"
+				v.Instances[0].Runtime, v.Instances[0].Up = runtime.Instance{}, false
+				s := v.World.Providers["north"]
+				s.Halted = map[string]plan.Halted{record.RoleIngest: {Instance: r}}
+				v.World.Providers["north"] = s
+			},
+			"instances", doctor.Fail, "it ended 12 times soon after its start (exit status 1)", "provisioner restart north",
+		},
+		"its own health check fails": {
+			func(v *Survey) { v.Instances[0].Runtime.Unhealthy = "it does not answer" },
+			"instances", doctor.Fail, "ingest runs and is not healthy: it does not answer", "replaced by itself",
+		},
+		"an image that came back": {
+			func(v *Survey) {
+				w := record.Wish{Image: "i:1"}.Try("i:2", time.Time{}).Revert("it ended", time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
+				v.Providers[0].SetRole(record.RoleIngest, w)
+			},
+			"instances", doctor.Warn, "i:2, tried until 2026-01-02 03:04:05 UTC, did not get healthy: it ended", "provisioner update north --role ingest --image i:1",
+		},
+		"an orphan": {
+			func(v *Survey) {
+				v.Orphans = []plan.Orphan{{Instance: runtime.Instance{Name: "north-oracle", Provider: "north", State: runtime.Running}, Why: "a pipeline has no such role"}}
+			},
+			"orphans", doctor.Warn, "north-oracle is running and no record wants it: a pipeline has no such role", "provisioner gc --apply",
+		},
+		"ends again and again": {
 			func(v *Survey) {
 				v.ends(4, "exit status 1")
 				v.Instances[0].LastError = "open keyspace north: the file is damaged"
