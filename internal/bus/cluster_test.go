@@ -65,3 +65,104 @@ func newServers(t *testing.T, count int, byTLS bool) *house {
 	t.Cleanup(h.remote.Stop)
 	return h
 }
+
+// leader returns which server leads the log, and how many others are level with it.
+func (h *house) leader(l *Log) (node, current int) {
+	info, err := l.stream.Info(h.t.Context())
+	if err != nil || info.Cluster == nil || info.Cluster.Leader == "" {
+		return -1, 0
+	}
+	for _, r := range info.Cluster.Replicas {
+		if r.Current && !r.Offline && r.Lag == 0 {
+			current++
+		}
+	}
+	for i := range h.nodes {
+		if info.Cluster.Leader == fmt.Sprint("n", i+1) {
+			return i, current
+		}
+	}
+	return -1, current
+}
+
+// whole waits until all replicas of the log are level, and returns which server leads.
+func (h *house) whole(l *Log) (node int) {
+	h.t.Helper()
+	within(h.t, time.Minute, "all replicas of the log are level", func() bool {
+		var current int
+		node, current = h.leader(l)
+		return node >= 0 && current == len(h.nodes)-1
+	})
+	return node
+}
+
+// TestAClusterIsKilledUnderLoad kills one server of three at a time by SIGKILL, leaders and others, while batches are
+// appended and trimmed: what was confirmed is in the log once, and all replicas hold the same.
+func TestAClusterIsKilledUnderLoad(t *testing.T) {
+	h := newServers(t, 3, true)
+	_, pipeline := h.provider("acme", LogOptions{})
+	log := must(pipeline.OpenLog(t.Context()))(t)
+	h.whole(log)
+	l := startLoad(t, log, 20_000)
+	kills := 4
+	if testing.Short() {
+		kills = 2
+	}
+	for n := range kills {
+		l.more(100)
+		leader := h.whole(log)
+		victim, what := leader, "the leader"
+		if n%2 == 1 {
+			victim, what = (leader+1)%3, "a follower"
+		}
+		_ = l.pause()
+		h.nodes[victim].Kill()
+		l.more(100)
+		state := must(log.State(t.Context()))(t)
+		if err := log.Trim(t.Context(), state.Last-50); err != nil {
+			t.Logf("trim: %v", err)
+		}
+		l.more(100)
+		t.Logf("kill %d, of %s: the longest without a confirmation was %v", n+1, what, l.pause().Round(time.Millisecond))
+		h.nodes[victim].Run()
+	}
+	l.more(100)
+	h.whole(log)
+	l.check()
+	h.replicasAreAlike(log)
+}
+
+// replicasAreAlike has each server lead the log in turn, and compares what it gives.
+func (h *house) replicasAreAlike(l *Log) {
+	h.t.Helper()
+	var want string
+	for i := range h.nodes {
+		h.lead(l, i)
+		first, data := contents(h.t, l)
+		got := fmt.Sprint(first, len(data), data)
+		if want == "" {
+			want = got
+		}
+		if got != want {
+			h.t.Errorf("server %d holds %d messages from %d on, not what the first holds", i+1, len(data), first)
+		}
+	}
+}
+
+// lead has a server lead the log.
+func (h *house) lead(l *Log, node int) {
+	h.t.Helper()
+	full, _, _, err := h.authority.Provider("acme")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	conn := h.connect(full)
+	within(h.t, time.Minute, fmt.Sprintf("server %d leads the log", node+1), func() bool {
+		if at, current := h.leader(l); at == node && current == len(h.nodes)-1 {
+			return true
+		}
+		_, _ = conn.nc.Request("$JS.API.STREAM.LEADER.STEPDOWN."+logStream,
+			fmt.Appendf(nil, `{"placement":{"preferred":"n%d"}}`, node+1), time.Second)
+		return false
+	})
+}

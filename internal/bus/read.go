@@ -32,11 +32,7 @@ type readMessage struct {
 // have rotted, fn is called with nil. One that is missing because the log was trimmed meanwhile is a Conflict, as is a log
 // that ends before upTo. Read returns fn's error as it is.
 func (l *Log) Read(ctx context.Context, from, upTo uint64, fn func(sequence uint64, data []byte) error) error {
-	state, err := l.State(ctx)
-	if err != nil {
-		return err
-	}
-	mark, err := l.mark(ctx)
+	state, mark, err := l.extent(ctx)
 	if err != nil {
 		return fmt.Errorf("find where the log begins: %w", err)
 	}
@@ -78,6 +74,23 @@ func (l *Log) Read(ctx context.Context, from, upTo uint64, fn func(sequence uint
 		return fmt.Errorf("read the log from %d: %w", next, fetchErr)
 	}
 	return nil
+}
+
+// extent returns what the log holds, and its mark. It has patience: in a cluster a stream has no leader for some seconds
+// after a server has gone.
+func (l *Log) extent(ctx context.Context) (state LogState, mark uint64, err error) {
+	limit := time.Now().Add(readPatience)
+	for attempt := 1; ; attempt++ {
+		if state, err = l.State(ctx); err == nil {
+			mark, err = l.mark(ctx)
+		}
+		if err == nil || !schema.Is(err, schema.Unavailable) || time.Now().After(limit) {
+			return state, mark, err
+		}
+		if waitErr := wait(ctx, reconnectDelay(attempt)); waitErr != nil {
+			return state, mark, err
+		}
+	}
 }
 
 // missing returns the data of a message that was not given, from the log's leader: nil if the log has lost it.

@@ -113,7 +113,7 @@ func (r *load) check() {
 		next = seq + 1
 		return nil
 	}); err != nil {
-		r.t.Error(err)
+		r.t.Fatal(err)
 	}
 	for seq, text := range r.confirmed {
 		if seq >= state.First {
