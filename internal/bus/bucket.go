@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -79,6 +80,12 @@ func (o BucketOptions) config(replicas int) jetstream.KeyValueConfig {
 // Get returns a key's value and revision, or NotFound.
 func (b *Bucket) Get(ctx context.Context, key string) (value []byte, revision uint64, err error) {
 	e, err := b.kv.Get(ctx, key)
+	if errors.Is(err, nats.ErrNoResponders) { // who is asked changes with the number of replicas
+		kv, again := b.conn.js.KeyValue(ctx, b.name)
+		if again == nil {
+			e, err = kv.Get(ctx, key)
+		}
+	}
 	if err != nil {
 		return nil, 0, failed("get "+b.name+"/"+key, err)
 	}

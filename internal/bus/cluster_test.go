@@ -166,3 +166,53 @@ func (h *house) lead(l *Log, node int) {
 		return false
 	})
 }
+
+// TestTheChainInACluster takes a log over while its leader changes, and raises and lowers its replicas under load. By the
+// ids of messages, as on a single server, the replicas would come apart: one that is given messages which it has missed
+// does not learn the last id, and refuses what the others take.
+func TestTheChainInACluster(t *testing.T) {
+	h := newServers(t, 3, false)
+	full, limited, _, err := h.authority.Provider("acme")
+	if err != nil {
+		t.Fatal(err)
+	}
+	prepare := func(replicas int) {
+		t.Helper()
+		o := h.options(full)
+		o.Replicas = replicas
+		conn := must(Connect(t.Context(), o))(t)
+		defer conn.Close()
+		h.prepare(func(ctx context.Context) error { return conn.Prepare(ctx, LogOptions{}) })
+	}
+	prepare(1)
+	log := must(h.connect(limited).OpenLog(t.Context()))(t)
+	within(t, time.Minute, "the log has a leader", func() bool { _, err := log.State(t.Context()); return err == nil })
+	l := startLoad(t, log, 20_000)
+	l.more(100)
+	prepare(3)
+	l.more(100)
+	h.whole(log)
+	for node := range h.nodes {
+		h.lead(log, node)
+		l.more(50)
+	}
+	prepare(1)
+	l.more(100)
+	prepare(3)
+	l.more(100)
+	h.whole(log)
+	l.check()
+	h.replicasAreAlike(log)
+
+	rounds := 12
+	if testing.Short() {
+		rounds = 4
+	}
+	takeOvers(t, log, rounds, func(round int) {
+		if round%2 == 0 {
+			_, _ = h.connect(full).nc.Request("$JS.API.STREAM.LEADER.STEPDOWN."+logStream, nil, time.Second)
+		}
+	})
+	h.whole(log)
+	h.replicasAreAlike(log)
+}

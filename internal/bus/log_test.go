@@ -313,9 +313,14 @@ func TestClaimGetsTheLastMessage(t *testing.T) {
 // claim, nothing of the old writer behind it, and the old writer learns of it.
 func TestTakeOver(t *testing.T) {
 	h := newHouse(t)
-	l := openLog(h, LogOptions{})
+	takeOvers(t, openLog(h, LogOptions{}), 40, func(int) {})
+}
+
+// takeOvers has a log taken over again and again; disturb is called while the old writer writes, before each claim.
+func takeOvers(t *testing.T, l *Log, rounds int, disturb func(round int)) {
+	t.Helper()
 	w, _ := claim(t, l, "c0", 0)
-	for round := 1; round <= 40; round++ {
+	for round := 1; round <= rounds; round++ {
 		old, confirmed := w, make(chan uint64, 1)
 		started := make(chan struct{})
 		go func() {
@@ -345,13 +350,18 @@ func TestTakeOver(t *testing.T) {
 			}
 		}()
 		<-started
+		disturb(round)
 		var end uint64
 		w, end = claim(t, l, fmt.Sprint("c", round), 0)
 		if last := <-confirmed; last >= end {
 			t.Fatalf("round %d: batch %d was confirmed behind the claim %d", round, last, end)
 		}
 		old.Close()
-		if s := must(l.State(t.Context()))(t); s.Last != end {
+		s, _, err := l.extent(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Last != end {
 			t.Fatalf("round %d: the log ends at %d, behind the claim %d", round, s.Last, end)
 		}
 	}
