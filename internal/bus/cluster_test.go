@@ -66,6 +66,14 @@ func newServers(t *testing.T, count int, byTLS bool) *house {
 	return h
 }
 
+// notInShort leaves a cluster's elections, some seconds each, out of the short form: the race detector sees nothing of them.
+func notInShort(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("a cluster elects for some seconds each time")
+	}
+}
+
 // leader returns which server leads the log, and how many others are level with it.
 func (h *house) leader(l *Log) (node, current int) {
 	info, err := l.stream.Info(h.t.Context())
@@ -99,16 +107,13 @@ func (h *house) whole(l *Log) (node int) {
 // TestAClusterIsKilledUnderLoad kills one server of three at a time by SIGKILL, leaders and others, while batches are
 // appended and trimmed: what was confirmed is in the log once, and all replicas hold the same.
 func TestAClusterIsKilledUnderLoad(t *testing.T) {
+	notInShort(t)
 	h := newServers(t, 3, true)
 	_, pipeline := h.provider("acme", LogOptions{})
 	log := must(pipeline.OpenLog(t.Context()))(t)
 	h.whole(log)
 	l := startLoad(t, log, 20_000)
-	kills := 4
-	if testing.Short() {
-		kills = 2
-	}
-	for n := range kills {
+	for n := range 2 {
 		l.more(100)
 		leader := h.whole(log)
 		victim, what := leader, "the leader"
@@ -171,6 +176,7 @@ func (h *house) lead(l *Log, node int) {
 // ids of messages, as on a single server, the replicas would come apart: one that is given messages which it has missed
 // does not learn the last id, and refuses what the others take.
 func TestTheChainInACluster(t *testing.T) {
+	notInShort(t)
 	h := newServers(t, 3, false)
 	full, limited, _, err := h.authority.Provider("acme")
 	if err != nil {
@@ -204,11 +210,7 @@ func TestTheChainInACluster(t *testing.T) {
 	l.check()
 	h.replicasAreAlike(log)
 
-	rounds := 12
-	if testing.Short() {
-		rounds = 4
-	}
-	takeOvers(t, log, rounds, func(round int) {
+	takeOvers(t, log, 6, func(round int) {
 		if round%2 == 0 {
 			_, _ = h.connect(full).nc.Request("$JS.API.STREAM.LEADER.STEPDOWN."+logStream, nil, time.Second)
 		}
