@@ -2,9 +2,11 @@ package promises
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,6 +24,9 @@ type sending struct {
 	api      gateways.API
 	gateways int
 }
+
+// spoken is what the gateways speak, in turn.
+var spoken = flag.String("protocols", strings.Join(gateways.Protocols(), ","), "what gateways speak that remember what was acknowledged, in turn")
 
 // recovery bounds how long an installation may take to answer again after a kill.
 const recovery = time.Minute
@@ -49,7 +54,7 @@ func newSending(t *testing.T, in *install.Install, dir string, count int) *sendi
 	}
 	s.api = gateways.API{Base: "http://" + in.Web, Provider: "provider1", Token: token}
 	s.fleet, err = gateways.New(gateways.Options{
-		Address: provider.Address(), Key: provider.EnrolmentKey, Gateways: s.gateways, Sensors: 4, Window: 16,
+		Address: provider.Address(), Key: provider.EnrolmentKey, Gateways: s.gateways, Sensors: 4, Window: 16, Protocol: *spoken,
 		Start: time.Now().Add(-30 * time.Hour).Truncate(time.Second), Step: 50 * time.Millisecond,
 	})
 	if err != nil {

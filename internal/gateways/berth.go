@@ -25,6 +25,49 @@ type window struct {
 // speakBerth sends Berth frames on one connection: HELLO, then PUTs without waiting, up to the window; sequence numbers
 // count from 1 on each connection. It returns nil when all frames are acknowledged.
 func (f *Fleet) speakBerth(ctx context.Context, g *gateway) error {
+	return f.converse(ctx, g, dialect{
+		hello: func(ctx context.Context, conn net.Conn, in *bufio.Reader) error {
+			if _, err := fmt.Fprintf(conn, "HELLO %s %s\n", g.name, f.options.Key); err != nil {
+				return fmt.Errorf("say hello: %w", err)
+			}
+			answer, err := f.readLine(ctx, conn, in)
+			if err != nil {
+				return fmt.Errorf("wait for the answer to hello: %w", err)
+			}
+			if string(answer) != "OK" {
+				return fmt.Errorf("hello was answered %q", answer)
+			}
+			return nil
+		},
+		put: func(out *bufio.Writer, number int64, payload []byte) {
+			_, _ = fmt.Fprintf(out, "PUT %d line %d\n", number, len(payload)) // an error stays with the writer
+			_, _ = out.Write(payload)
+		},
+		acked: func(ctx context.Context, conn net.Conn, in *bufio.Reader, _ int64) (int64, error) {
+			line, err := f.readLine(ctx, conn, in)
+			if err != nil {
+				return 0, err
+			}
+			number, ok := bytes.CutPrefix(line, []byte("ACK "))
+			if !ok {
+				return 0, schema.Errorf(schema.Invalid, "a frame was answered %q", line)
+			}
+			return strconv.ParseInt(string(number), 10, 64)
+		},
+	})
+}
+
+// dialect is what differs between protocols in which frames are sent without waiting and acknowledged in order. Frames are
+// numbered from 1 on each connection.
+type dialect struct {
+	hello func(ctx context.Context, conn net.Conn, in *bufio.Reader) error
+	put   func(out *bufio.Writer, number int64, payload []byte) // an error stays with the writer
+	// acked reads an answer and returns the number of the last frame that is acknowledged, when those before were.
+	acked func(ctx context.Context, conn net.Conn, in *bufio.Reader, before int64) (int64, error)
+}
+
+// converse sends frames on one connection until all are acknowledged, and then returns nil.
+func (f *Fleet) converse(ctx context.Context, g *gateway, d dialect) error {
 	dialer := net.Dialer{Timeout: dialLimit}
 	conn, err := dialer.DialContext(ctx, "tcp", f.options.Address)
 	if err != nil {
@@ -35,25 +78,17 @@ func (f *Fleet) speakBerth(ctx context.Context, g *gateway) error {
 	defer stop()
 
 	in := bufio.NewReaderSize(conn, 512)
-	if _, err := fmt.Fprintf(conn, "HELLO %s %s\n", g.name, f.options.Key); err != nil {
-		return fmt.Errorf("say hello: %w", err)
+	if err := d.hello(ctx, conn, in); err != nil {
+		return err
 	}
-	answer, err := f.readLine(ctx, conn, in)
-	if err != nil {
-		return fmt.Errorf("wait for the answer to hello: %w", err)
-	}
-	if string(answer) != "OK" {
-		return fmt.Errorf("hello was answered %q", answer)
-	}
-
 	first := g.acked.Load()
 	w := window{sentAt: make(chan time.Time, f.options.Window)}
 	failed := make(chan error, 1)
 	sendCtx, cancel := context.WithCancel(ctx)
 	go func() {
-		failed <- f.sendFrames(sendCtx, conn, g, first, w)
+		failed <- f.sendFrames(sendCtx, conn, g, first, w, d)
 	}()
-	err = f.receiveAcks(ctx, conn, in, g, first, w)
+	err = f.receiveAcks(ctx, conn, in, g, first, w, d)
 	cancel()
 	_ = conn.SetDeadline(time.Unix(1, 0)) // ends a write that hangs
 	if sendErr := <-failed; err == nil {
@@ -64,7 +99,7 @@ func (f *Fleet) speakBerth(ctx context.Context, g *gateway) error {
 
 // sendFrames sends frames from the given one on until the fleet is done or ctx ends. Frames that are ready go out in
 // one write.
-func (f *Fleet) sendFrames(ctx context.Context, conn net.Conn, g *gateway, frame int64, w window) error {
+func (f *Fleet) sendFrames(ctx context.Context, conn net.Conn, g *gateway, frame int64, w window, d dialect) error {
 	var pace *time.Ticker
 	if f.options.Rate > 0 {
 		pace = time.NewTicker(time.Duration(float64(time.Second) / f.options.Rate))
@@ -99,10 +134,7 @@ func (f *Fleet) sendFrames(ctx context.Context, conn net.Conn, g *gateway, frame
 			g.sent.Store(frame + 1)
 		}
 		payload = f.appendFrame(payload[:0], g, frame)
-		_, _ = fmt.Fprintf(out, "PUT %d line %d\n", frame-first+1, len(payload))
-		if _, err := out.Write(payload); err != nil {
-			return fmt.Errorf("send frame %d: %w", frame, err)
-		}
+		d.put(out, frame-first+1, payload)
 		if pace != nil {
 			if err := out.Flush(); err != nil {
 				return fmt.Errorf("send: %w", err)
@@ -115,23 +147,15 @@ func (f *Fleet) sendFrames(ctx context.Context, conn net.Conn, g *gateway, frame
 	return nil
 }
 
-// receiveAcks reads answers until the fleet is done (nil) or the connection fails. ACK n answers every frame up to n.
-func (f *Fleet) receiveAcks(ctx context.Context, conn net.Conn, in *bufio.Reader, g *gateway, first int64, w window) error {
+// receiveAcks reads answers until the fleet is done (nil) or the connection fails.
+func (f *Fleet) receiveAcks(ctx context.Context, conn net.Conn, in *bufio.Reader, g *gateway, first int64, w window, d dialect) error {
 	for !f.done(g.acked.Load()) {
-		line, err := f.readLine(ctx, conn, in)
+		upTo, err := d.acked(ctx, conn, in, g.acked.Load()-first)
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil //nolint:nilerr // the fleet was told to stop
 			}
 			return fmt.Errorf("wait for an acknowledgement: %w", err)
-		}
-		number, ok := bytes.CutPrefix(line, []byte("ACK "))
-		if !ok {
-			return schema.Errorf(schema.Invalid, "a frame was answered %q", line)
-		}
-		upTo, err := strconv.ParseInt(string(number), 10, 64)
-		if err != nil {
-			return fmt.Errorf("read acknowledgement %q: %w", line, err)
 		}
 		now := time.Now()
 		for acked := g.acked.Load(); acked < first+upTo; acked++ {
@@ -139,7 +163,7 @@ func (f *Fleet) receiveAcks(ctx context.Context, conn net.Conn, in *bufio.Reader
 			case sent := <-w.sentAt:
 				f.latency.add(now.Sub(sent))
 			default:
-				return schema.Errorf(schema.Invalid, "%q acknowledges a frame that was not sent", line)
+				return schema.Errorf(schema.Invalid, "frame %d is acknowledged and was not sent", upTo)
 			}
 			g.acked.Store(acked + 1)
 		}
@@ -147,16 +171,22 @@ func (f *Fleet) receiveAcks(ctx context.Context, conn net.Conn, in *bufio.Reader
 	return nil
 }
 
-// readLine reads one answer without its line end. It ends when ctx ends: what ends ctx has set a deadline in the past,
-// which must not be lifted.
+// patience gives an answer its time. It ends when ctx ends: what ends ctx has set a deadline in the past, which must not be
+// lifted.
+func patience(ctx context.Context, conn net.Conn, in *bufio.Reader) error {
+	if in.Buffered() > 0 {
+		return nil
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(answerLimit)); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// readLine reads one answer without its line end.
 func (f *Fleet) readLine(ctx context.Context, conn net.Conn, in *bufio.Reader) ([]byte, error) {
-	if in.Buffered() == 0 {
-		if err := conn.SetReadDeadline(time.Now().Add(answerLimit)); err != nil {
-			return nil, err
-		}
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
+	if err := patience(ctx, conn, in); err != nil {
+		return nil, err
 	}
 	line, err := in.ReadSlice('\n')
 	if err != nil {

@@ -10,7 +10,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,7 +32,7 @@ type Options struct {
 	Rate     float64       // frames a second of each gateway; 0: as fast as they are acknowledged
 	Window   int           // frames of one gateway that may be unacknowledged; default 64
 	Frames   int           // each gateway stops after so many; 0: when the context ends
-	Protocol string        // "berth" (default) or "http"
+	Protocol string        // one of Protocols, or several with commas between, which the gateways take in turn; default "berth"
 	Start    time.Time     // of the first timestamp; default an hour ago, whole seconds
 	Step     time.Duration // between timestamps; default 10 ms
 	Logger   *slog.Logger
@@ -74,12 +77,13 @@ type Fleet struct {
 // gateway is one simulated gateway. Frame n holds the timestamps n·PerFrame … (n+1)·PerFrame−1; frames are sent in
 // order, so what was acknowledged is a prefix.
 type gateway struct {
-	name  string
-	index int
-	acked atomic.Int64 // frames 0 … acked−1 are acknowledged
-	sent  atomic.Int64 // frames 0 … sent−1 have been sent at least once
-	again atomic.Int64 // frames sent more than once
-	cuts  atomic.Int64 // connections that ended before the fleet did
+	name     string
+	index    int
+	protocol string
+	acked    atomic.Int64 // frames 0 … acked−1 are acknowledged
+	sent     atomic.Int64 // frames 0 … sent−1 have been sent at least once
+	again    atomic.Int64 // frames sent more than once
+	cuts     atomic.Int64 // connections that ended before the fleet did
 }
 
 // protocols maps a protocol's name to how a gateway speaks it until its frames are all acknowledged or the context ends.
@@ -87,17 +91,25 @@ type gateway struct {
 var protocols = map[string]func(f *Fleet, ctx context.Context, g *gateway) error{
 	"berth": (*Fleet).speakBerth,
 	"http":  (*Fleet).speakHTTP,
+	"mqtt":  (*Fleet).speakMQTT3,
+	"mqtt5": (*Fleet).speakMQTT5,
 }
+
+// Protocols returns the names of the protocols that gateways here speak, sorted. mqtt is 3.1.1; both publish at QoS 1.
+func Protocols() []string { return slices.Sorted(maps.Keys(protocols)) }
 
 // New returns a fleet; Run makes it send. Invalid for a protocol that gateways here do not speak.
 func New(o Options) (*Fleet, error) {
 	o = o.withDefaults(time.Now())
-	if protocols[o.Protocol] == nil {
-		return nil, schema.Errorf(schema.Invalid, "the protocol %q is not simulated", o.Protocol).WithNext("use berth or http")
-	}
 	f := &Fleet{options: o}
+	spoken := strings.Split(o.Protocol, ",")
+	for _, name := range spoken {
+		if protocols[name] == nil {
+			return nil, schema.Errorf(schema.Invalid, "the protocol %q is not simulated", name).WithNext("use %s", strings.Join(Protocols(), ", "))
+		}
+	}
 	for i := range o.Gateways {
-		f.gateways = append(f.gateways, &gateway{name: fmt.Sprintf("%s%04d", o.Prefix, i), index: i})
+		f.gateways = append(f.gateways, &gateway{name: fmt.Sprintf("%s%04d", o.Prefix, i), index: i, protocol: spoken[i%len(spoken)]})
 	}
 	return f, nil
 }
@@ -117,7 +129,7 @@ func (f *Fleet) keepSending(ctx context.Context, g *gateway) {
 	wait := 50 * time.Millisecond
 	for ctx.Err() == nil && !f.done(g.acked.Load()) {
 		before := g.acked.Load()
-		err := protocols[f.options.Protocol](f, ctx, g)
+		err := protocols[g.protocol](f, ctx, g)
 		if err == nil || ctx.Err() != nil {
 			return
 		}
