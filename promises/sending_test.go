@@ -20,6 +20,7 @@ import (
 type sending struct {
 	t        *testing.T
 	install  *install.Install
+	provider install.Provider
 	fleet    *gateways.Fleet
 	api      gateways.API
 	gateways int
@@ -52,6 +53,7 @@ func newSending(t *testing.T, in *install.Install, dir string, count int) *sendi
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.provider = provider
 	s.api = gateways.API{Base: "http://" + in.Web, Provider: "provider1", Token: token}
 	s.fleet, err = gateways.New(gateways.Options{
 		Address: provider.Address(), Key: provider.EnrolmentKey, Gateways: s.gateways, Sensors: 4, Window: 16, Protocol: *spoken,

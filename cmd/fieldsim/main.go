@@ -90,6 +90,7 @@ func command(out, log io.Writer) *cobra.Command {
 	flag.StringVar(&f.fleet.Address, "address", "", "the provider's host:port")
 	flag.StringVar(&f.fleet.Key, "key", "", "its enrolment key")
 	flag.StringVar(&f.fleet.Protocol, "protocol", "berth", strings.Join(gateways.Protocols(), ", ")+"; or several with commas between, in turn")
+	flag.StringVar(&f.fleet.Format, "format", "line", "line, senml+json or senml+cbor")
 	flag.StringVar(&f.fleet.Prefix, "prefix", "sim", "of the gateways' names")
 	flag.IntVar(&f.fleet.Gateways, "gateways", 1, "how many gateways")
 	flag.IntVar(&f.fleet.Sensors, "sensors", 8, "sensors of each gateway")

@@ -40,7 +40,7 @@ func (f *Fleet) speakBerth(ctx context.Context, g *gateway) error {
 			return nil
 		},
 		put: func(out *bufio.Writer, number int64, payload []byte) {
-			_, _ = fmt.Fprintf(out, "PUT %d line %d\n", number, len(payload)) // an error stays with the writer
+			_, _ = fmt.Fprintf(out, "PUT %d %s %d\n", number, f.options.Format, len(payload)) // an error stays with the writer
 			_, _ = out.Write(payload)
 		},
 		acked: func(ctx context.Context, conn net.Conn, in *bufio.Reader, _ int64) (int64, error) {

@@ -85,7 +85,7 @@ func (f *Fleet) CheckGateway(ctx context.Context, api API, number int, r *Result
 	c := comparison{fleet: f, gateway: g, result: r, acked: int(acked) * f.options.PerFrame, seen: make([]bool, f.options.Sensors)}
 	c.sensors = make(map[string]int, f.options.Sensors)
 	for s := range f.options.Sensors {
-		c.sensors[sensorName(s)] = s
+		c.sensors[f.sensorName(s)] = s
 	}
 	return c.readAll(answer.Body)
 }
@@ -202,7 +202,7 @@ func (c *comparison) compare(sensor, nanos, kind, value string) {
 	if n >= c.acked {
 		c.result.Doubt++
 	}
-	if want := valueAt(c.gateway.index, s, n); kind != want.Kind().String() || value != want.String() {
+	if want := c.fleet.valueAt(c.gateway.index, s, n); kind != want.Kind().String() || value != want.String() {
 		c.result.Wrong++
 		c.result.example("%s %s at %s is %s %q, sent was %s %q", name, sensor, nanos, kind, value, want.Kind(), want)
 	}
@@ -214,7 +214,7 @@ func (c *comparison) moveTo(n int) {
 		for s, seen := range c.seen {
 			if !seen && c.at < c.acked {
 				c.result.Lost++
-				c.result.example("%s %s at timestamp %d is lost", c.gateway.name, sensorName(s), c.at)
+				c.result.example("%s %s at timestamp %d is lost", c.gateway.name, c.fleet.sensorName(s), c.at)
 			}
 			c.seen[s] = false
 		}

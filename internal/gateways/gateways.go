@@ -33,6 +33,7 @@ type Options struct {
 	Window   int           // frames of one gateway that may be unacknowledged; default 64
 	Frames   int           // each gateway stops after so many; 0: when the context ends
 	Protocol string        // one of Protocols, or several with commas between, which the gateways take in turn; default "berth"
+	Format   string        // "line" (default), "senml+json" or "senml+cbor"
 	Start    time.Time     // of the first timestamp; default an hour ago, whole seconds
 	Step     time.Duration // between timestamps; default 10 ms
 	Logger   *slog.Logger
@@ -54,6 +55,9 @@ func (o Options) withDefaults(now time.Time) Options {
 	}
 	if o.Protocol == "" {
 		o.Protocol = "berth"
+	}
+	if o.Format == "" {
+		o.Format = "line"
 	}
 	if o.Start.IsZero() {
 		o.Start = now.Add(-time.Hour).Truncate(time.Second)
@@ -101,11 +105,17 @@ func Protocols() []string { return slices.Sorted(maps.Keys(protocols)) }
 // New returns a fleet; Run makes it send. Invalid for a protocol that gateways here do not speak.
 func New(o Options) (*Fleet, error) {
 	o = o.withDefaults(time.Now())
+	if formats[o.Format] == nil {
+		return nil, schema.Errorf(schema.Invalid, "the format %q is not simulated", o.Format).WithNext("use line, senml+json or senml+cbor")
+	}
 	f := &Fleet{options: o}
 	spoken := strings.Split(o.Protocol, ",")
 	for _, name := range spoken {
 		if protocols[name] == nil {
 			return nil, schema.Errorf(schema.Invalid, "the protocol %q is not simulated", name).WithNext("use %s", strings.Join(Protocols(), ", "))
+		}
+		if f.senml() && name != "berth" && name != "http" {
+			return nil, schema.Errorf(schema.Invalid, "SenML by %s is not simulated", name).WithNext("use berth or http")
 		}
 	}
 	for i := range o.Gateways {

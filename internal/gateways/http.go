@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// speakHTTP posts frames to the Influx write endpoint, one at a time on a kept connection; 204 is the acknowledgement.
+// speakHTTP posts frames, lines to the Influx write endpoint, one at a time on a kept connection; 204 is the acknowledgement.
 func (f *Fleet) speakHTTP(ctx context.Context, g *gateway) error {
 	transport := &http.Transport{MaxIdleConnsPerHost: 1, IdleConnTimeout: time.Minute}
 	defer transport.CloseIdleConnections()
@@ -49,10 +49,15 @@ func (f *Fleet) speakHTTP(ctx context.Context, g *gateway) error {
 
 // post sends one payload and expects 204.
 func (f *Fleet) post(ctx context.Context, client *http.Client, name string, payload []byte) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+f.options.Address+"/write", bytes.NewReader(payload))
+	path, contentType := "/write", "text/plain; charset=utf-8"
+	if f.senml() {
+		path, contentType = "/api/v1/readings", "application/"+f.options.Format
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+f.options.Address+path, bytes.NewReader(payload))
 	if err != nil {
 		return err
 	}
+	request.Header.Set("Content-Type", contentType)
 	request.SetBasicAuth(name, f.options.Key)
 	answer, err := client.Do(request)
 	if err != nil {

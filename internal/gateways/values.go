@@ -6,7 +6,7 @@ import (
 	"berth/schema"
 )
 
-// sensorName returns the name that the API gives to sensor s.
+// sensorName returns the name that the API gives to sensor s of lines.
 func sensorName(s int) string { return "unit." + fieldName(s) }
 
 // fieldName returns the field of sensor s in a line; its kind follows from s.
@@ -61,8 +61,13 @@ func (f *Fleet) timeAt(n int) int64 {
 	return f.options.Start.UnixNano() + int64(n)*int64(f.options.Step)
 }
 
-// appendFrame appends frame n of a gateway as line protocol: a line for each timestamp.
+// appendFrame appends frame n of a gateway in the fleet's format.
 func (f *Fleet) appendFrame(dst []byte, g *gateway, frame int64) []byte {
+	return formats[f.options.Format](f, dst, g, frame)
+}
+
+// appendLines appends frame n of a gateway as line protocol: a line for each timestamp.
+func (f *Fleet) appendLines(dst []byte, g *gateway, frame int64) []byte {
 	first := int(frame) * f.options.PerFrame
 	for n := first; n < first+f.options.PerFrame; n++ {
 		dst = append(dst, "unit,gateway="...)
