@@ -47,7 +47,7 @@ test-engines: build ## what production runs on: tests on a real Cassandra node (
 	docker/cassandra/node fetch
 	$(GO) test -count=1 -timeout=30m -v ./internal/dockertest ./provisioner/runtime/docker -p 1 -docker=start
 	$(GO) test -count=1 -timeout=30m -v ./internal/keyspace/cassandra -cassandra=start
-	$(GO) test -count=1 -timeout=60m -v -run Cassandra ./promises -cassandra=start -node-kills=$(NODE_KILLS)
+	$(GO) test -count=1 -timeout=60m -v -run 'Cassandra|Containers' ./promises -cassandra=start -docker=start -node-kills=$(NODE_KILLS)
 
 .PHONY: test-cassandra-short
 test-cassandra-short: build ## the contract suite and three faults on a real Cassandra node: killed, taken over, away

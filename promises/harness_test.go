@@ -9,12 +9,14 @@ import (
 
 	"go.uber.org/goleak"
 
+	"berth/internal/dockertest"
 	"berth/promises/install"
 )
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		_ = os.RemoveAll(programs.dir)
+		dockertest.Stop()
 		os.Exit(code)
 	}))
 }
@@ -53,8 +55,8 @@ func newInstallAt(t *testing.T, dir, data string) *install.Install {
 	return newInstallOn(t, dir, data, "")
 }
 
-// newInstallOn is newInstallAt with its keyspaces at a URL.
-func newInstallOn(t *testing.T, dir, data, keyspaces string) *install.Install {
+// newInstallOn is newInstallAt with its keyspaces at a URL, and more flags of serve.
+func newInstallOn(t *testing.T, dir, data, keyspaces string, flags ...string) *install.Install {
 	t.Helper()
 	if _, err := os.Stat("../web/assets/dist"); err != nil {
 		t.Fatal("the pages are not built: run `make build` first")
@@ -69,7 +71,7 @@ func newInstallOn(t *testing.T, dir, data, keyspaces string) *install.Install {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in.Keyspaces = keyspaces
+	in.Keyspaces, in.Flags = keyspaces, flags
 	ctx, cancel := context.WithTimeout(t.Context(), recovery)
 	defer cancel()
 	if _, err := in.Start(ctx); err != nil {

@@ -87,7 +87,7 @@ func (p *Provisioner) claimWeb(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		by := ports.HolderTCP(ctx, host, port)
-		if by == "" {
+		if by == "" || p.webRuns(ctx) {
 			return nil
 		}
 		select {

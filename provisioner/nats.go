@@ -31,14 +31,6 @@ var _, _ natsServer = (*bus.Server)(nil), (*bus.Remote)(nil)
 // ownNATS reports whether NATS is not the daemon's.
 func (o *Options) ownNATS() bool { return o.NATS != "" && o.NATS != embedded }
 
-// natsOfInstances returns what of NATS makes instances need a new start when it changes.
-func (o *Options) natsOfInstances() string {
-	if !o.ownNATS() {
-		return ""
-	}
-	return fmt.Sprintf("%s %d", o.NATS, o.Replicas)
-}
-
 // validateNATS returns an Invalid error if NATS cannot be as it is said.
 func (o *Options) validateNATS() error {
 	switch {

@@ -1,5 +1,5 @@
 // Package provisioner assembles the daemon: NATS, embedded or of its own, the house's records, the loop that makes what is
-// wanted so, the processes it runs, and the API of its command line.
+// wanted so, the runtime of the instances, and the API of its command line.
 //
 // Its one invariant: everything that it keeps is in one data directory, which one daemon holds at a time:
 //
@@ -10,7 +10,8 @@
 //	authority/          keys of the NATS accounts
 //	nats/               the logs and the records, of the embedded NATS server
 //	keyspaces/          the readings
-//	run/                credentials of running instances
+//	run/                credentials of running instances that are processes
+//	gateway-port        where containers reach the embedded NATS server
 //	logs/               what the instances write
 package provisioner
 
@@ -40,7 +41,6 @@ import (
 	"berth/provisioner/loop"
 	"berth/provisioner/plan"
 	"berth/provisioner/runtime"
-	"berth/provisioner/runtime/process"
 	"berth/provisioner/survey"
 	"berth/provisioner/world"
 	"berth/schema"
@@ -59,6 +59,10 @@ type Options struct {
 	NATS      string       // URL of NATS servers of their own; empty or "embedded": one within the daemon
 	Trust     bus.Trust    // of those by TLS
 	Replicas  int          // of streams and buckets, in a cluster of those; 0: one
+	Instances string       // what runs them: process or docker; empty: process
+	Docker    string       // address of the Docker engine; empty: the client's default
+	Network   string       // a network of the engine that all instances are in, with what they stand on; empty: one of the installation's own
+	Images    string       // what the images' names begin with; empty: berth/
 	Reserve   string       // what is kept free on the disks of the data, as disk.ParseReserve reads it
 	Programs  string       // the folder of the programs that are run
 	Env       []string     // the instances' environment, beside what they are told
@@ -83,7 +87,7 @@ func (o *Options) Validate() error {
 	if _, err := disk.ParseReserve(o.Reserve); err != nil {
 		return err
 	}
-	if err := o.validateNATS(); err != nil {
+	if err := errors.Join(o.validateNATS(), o.validateInstances()); err != nil {
 		return err
 	}
 	if _, port, err := net.SplitHostPort(o.Metrics); o.Metrics != "" && (err != nil || !isPort(port)) {
@@ -118,6 +122,9 @@ type Provisioner struct {
 	world     *world.World
 	loop      *loop.Loop
 	runtime   runtime.Runtime
+	inside    runtime.Inside
+	reached   string // URL by which instances reach NATS
+	ca        []byte // whom they trust of the embedded one
 	site      plan.Site
 	healer    *healer
 	disk      *disk.Watch
@@ -175,6 +182,9 @@ func (p *Provisioner) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := p.startRuntime(ctx, install); err != nil {
+		return err
+	}
 	if err := p.claimWeb(ctx); err != nil {
 		return err
 	}
@@ -182,8 +192,7 @@ func (p *Provisioner) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.site = plan.Site{Version: p.o.Version, Host: p.o.Host, PortBase: p.o.PortBase, Web: p.o.Web, NATS: p.o.natsOfInstances()}
-	if err := p.startWorld(authority, secretPath); err != nil {
+	if err := p.startWorld(ctx, authority, secret); err != nil {
 		return err
 	}
 	p.status = control.Status{
@@ -210,7 +219,8 @@ func (p *Provisioner) startBus(ctx context.Context, secret []byte) (*bus.Authori
 		var server *bus.Server
 		//nolint:contextcheck // it has a limit of its own
 		server, err = bus.StartServer(bus.ServerOptions{
-			Dir: filepath.Join(p.o.Data, "nats"), Host: "127.0.0.1", Port: p.o.NATSPort, Authority: authority, Logger: p.o.Logger,
+			Dir: filepath.Join(p.o.Data, "nats"), Host: "127.0.0.1", Port: p.o.NATSPort, Authority: authority, TLS: p.inside.Gateway.IsValid(),
+			Logger: p.o.Logger,
 		})
 		if err == nil {
 			p.server, revive = server, server.Revive
@@ -220,6 +230,9 @@ func (p *Provisioner) startBus(ctx context.Context, secret []byte) (*bus.Authori
 		return nil, err
 	}
 	p.stack.Push("nats", 30*time.Second, func(context.Context) error { p.server.Stop(); return nil })
+	if err := p.reachNATS(ctx, authority); err != nil {
+		return nil, err
+	}
 	conn, err := bus.Connect(ctx, p.natsOptions(p.server.URL(), authority.House()))
 	if err != nil {
 		return nil, err
@@ -244,7 +257,7 @@ func (p *Provisioner) startBus(ctx context.Context, secret []byte) (*bus.Authori
 
 // startWorld opens what the world is observed and changed with. Instances are stopped before it goes: first web, then
 // those that answer, then those that write.
-func (p *Provisioner) startWorld(authority *bus.Authority, secretPath string) error {
+func (p *Provisioner) startWorld(ctx context.Context, authority *bus.Authority, secret []byte) error {
 	if p.backend = p.o.Keyspaces; p.backend == "" || p.backend == "sqlite" {
 		p.backend = sqliteScheme + filepath.Join(p.o.Data, "keyspaces")
 	}
@@ -254,20 +267,24 @@ func (p *Provisioner) startWorld(authority *bus.Authority, secretPath string) er
 	}
 	p.keyspaces = backend
 	p.stack.Push("keyspaces", 10*time.Second, func(context.Context) error { return backend.Close() })
-	if p.runtime = p.o.Runtime; p.runtime == nil {
-		p.runtime, err = process.New(process.Options{
-			Programs: p.o.Programs, Secrets: filepath.Join(p.o.Data, "run"), Logs: filepath.Join(p.o.Data, "logs"), Env: p.o.Env, Logger: p.o.Logger,
-		})
-		if err != nil {
-			return err
-		}
+	seen, folder, err := p.reachKeyspaces(ctx)
+	if err != nil {
+		return err
 	}
+	trust := p.o.Trust
+	if len(p.ca) > 0 {
+		trust = bus.Trust{CA: p.ca}
+	}
+	p.site = plan.Site{Version: p.o.Version, Host: p.o.Host, PortBase: p.o.PortBase, Web: p.o.Web, Told: p.told(seen)}
 	p.world = world.New(world.Options{
-		Site: p.site, NATS: p.server.URL(), Authority: authority, House: p.house, Backend: backend, Keyspaces: p.backend,
-		Trust: p.o.Trust, Replicas: p.o.Replicas, Secret: secretPath, Runtime: p.runtime, Disk: p.disk.Look, Logger: p.o.Logger,
+		Site: p.site, NATS: p.server.URL(), Reached: p.reached, Authority: authority, House: p.house, Backend: backend, Keyspaces: p.backend,
+		Trust: trust, Replicas: p.o.Replicas, Secret: secret, Runtime: p.runtime, Inside: p.inside, Seen: seen, Folder: folder,
+		Disk: p.disk.Look, Logger: p.o.Logger,
 	})
 	p.stack.Push("accounts' connections", 10*time.Second, func(context.Context) error { p.world.Close(); return nil })
-	p.stack.Push("runtime", 30*time.Second, p.runtime.Close)
+	if p.runtime.Outlives() {
+		return nil
+	}
 	for _, role := range []string{record.RoleIngest, record.RoleReports, record.RoleWeb} {
 		p.stack.Push(role, 30*time.Second, func(ctx context.Context) error { return p.stopRole(ctx, role) })
 	}

@@ -38,6 +38,7 @@ type Options struct {
 	Trust       bus.Trust // of NATS by TLS
 	Keyspaces   string    // URL of the keyspaces' backend
 	Listen      string    // host:port of the API; port 0: any
+	Announce    string    // network, such as 172.18.0.0/16, in which others reach the API; empty: at Listen
 	Instance    string    // the instance's name in the registry
 	Spec        string    // hash of what it was started with
 	Logger      *slog.Logger
@@ -123,8 +124,12 @@ func (r *Reports) Start(ctx context.Context) (err error) {
 	if err := r.watched(); err != nil {
 		return err
 	}
-	r.announce(ctx)
-	r.options.Logger.Info("reports is ready", "address", r.Addr())
+	address, err := reachedAt(r.Addr(), r.options.Announce)
+	if err != nil {
+		return err
+	}
+	r.announce(ctx, address)
+	r.options.Logger.Info("reports is ready", "address", address)
 	return nil
 }
 
@@ -258,10 +263,10 @@ func (r *Reports) openKeyspace(ctx context.Context) error {
 const announceEvery = 2 * time.Second
 
 // announce tells the registry that the instance answers.
-func (r *Reports) announce(ctx context.Context) {
+func (r *Reports) announce(ctx context.Context, address string) {
 	service := record.Service{
 		Version: record.Version, Provider: r.options.Provider, Role: record.RoleReports, Instance: r.options.Instance,
-		Address: r.Addr(), Program: version.Version, Spec: r.options.Spec, Started: time.Now().UTC(), State: "ready", PID: os.Getpid(),
+		Address: address, Program: version.Version, Spec: r.options.Spec, Started: time.Now().UTC(), State: "ready", PID: os.Getpid(),
 	}
 	r.background(ctx, "registry", func(ctx context.Context) error {
 		return r.bus.Announce(ctx, func() record.Service {

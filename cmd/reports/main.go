@@ -42,5 +42,6 @@ func main() {
 	cmd.Flags().StringVar(&options.Provider, "provider", "", "the provider's name")
 	cmd.Flags().StringVar(&options.Keyspaces, "keyspaces", "", "URL of the keyspaces, such as sqlite:var/keyspaces")
 	cmd.Flags().StringVar(&options.Listen, "listen", "127.0.0.1:0", "host:port of the API; port 0 is any")
+	cmd.Flags().StringVar(&options.Announce, "announce", "", "network, such as 172.18.0.0/16, in which others reach the API; empty: where it listens")
 	os.Exit(service.Main(cmd))
 }

@@ -25,7 +25,7 @@ import (
 
 // Build builds the programs into dir.
 func Build(ctx context.Context, dir string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", dir+string(filepath.Separator), "berth/cmd/...")
+	cmd := exec.CommandContext(ctx, "go", "build", "-ldflags", "-s -w", "-o", dir+string(filepath.Separator), "berth/cmd/...")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the programs: %w\n%s", err, out)
@@ -41,8 +41,9 @@ type Install struct {
 	Base int       // the port base
 	Log  io.Writer // what serve prints
 
-	Metrics   string // host:port of the metrics
-	Keyspaces string // URL of the keyspaces; empty: files in Data
+	Metrics   string   // host:port of the metrics
+	Keyspaces string   // URL of the keyspaces; empty: files in Data
+	Flags     []string // more flags of serve
 
 	serve *exec.Cmd
 	ended chan struct{} // closed when serve has ended
@@ -92,6 +93,7 @@ func (i *Install) Start(ctx context.Context) (link string, err error) {
 	if i.Keyspaces != "" {
 		cmd.Args = append(cmd.Args, "--keyspaces", i.Keyspaces)
 	}
+	cmd.Args = append(cmd.Args, i.Flags...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Stderr = i.Log
 	out, err := cmd.StdoutPipe()

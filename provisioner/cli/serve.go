@@ -35,7 +35,8 @@ func (a *app) serve() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "serve", Short: "Run the daemon until it is interrupted", Args: args(0),
 		Long: "Run the daemon: NATS within it (or of its own, by --nats), web, and the pipelines of all providers. Everything it keeps is in\n" +
-			"the data directory. Ctrl-C stops all in order; the next serve finds everything again.",
+			"the data directory. Ctrl-C stops all in order, but for instances in containers (--runtime docker), which go on; the next\n" +
+			"serve finds everything again.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := logging.CheckForm(form); err != nil {
 				return err
@@ -46,6 +47,9 @@ func (a *app) serve() *cobra.Command {
 			}
 			o.Data, o.Logger = a.data, logging.New(a.Err, logging.Options{Service: "provisioner", Form: form, Debug: debug})
 			for _, pair := range a.Environ {
+				if host, ok := strings.CutPrefix(pair, "DOCKER_HOST="); ok && o.Instances == provisioner.Containers {
+					o.Docker = cmp.Or(o.Docker, host)
+				}
 				if !strings.HasPrefix(pair, "BERTH_") {
 					o.Env = append(o.Env, pair)
 				}
@@ -66,6 +70,10 @@ func (a *app) serve() *cobra.Command {
 	f.IntVar(&o.Replicas, "nats-replicas", 1, "how many servers of a NATS cluster keep each stream (BERTH_NATS_REPLICAS)")
 	trust.add(f)
 	f.IntVar(&o.NATSPort, "nats-port", 0, "port of the embedded NATS server; 0 is any (BERTH_NATS_PORT)")
+	f.StringVar(&o.Instances, "runtime", provisioner.Processes, "what runs instances: process, or docker: containers of a Docker engine (BERTH_RUNTIME)")
+	f.StringVar(&o.Docker, "docker-host", "", "address of the Docker engine; empty: DOCKER_HOST, or unix:///var/run/docker.sock (BERTH_DOCKER_HOST)")
+	f.StringVar(&o.Network, "docker-network", "", "network of the engine in which containers reach NATS and keyspaces; empty: one of the installation's own (BERTH_DOCKER_NETWORK)")
+	f.StringVar(&o.Images, "images", "", "what the images' names begin with; empty: berth/ (BERTH_IMAGES)")
 	f.StringVar(&o.Reserve, "disk-reserve", disk.DefaultReserve, "gateways wait while less is free: a share, a size, or the less of both (BERTH_DISK_RESERVE)")
 	f.StringVar(&o.Programs, "programs", a.Programs, "folder of the programs that are run (BERTH_PROGRAMS)")
 	f.StringVar(&answerAt, "health", "", health.Usage+" (BERTH_HEALTH)")
@@ -149,7 +157,11 @@ func (a *app) welcome(ctx context.Context, p *provisioner.Provisioner) error {
 	if waited != nil {
 		say(a.Out, "  note      %s\n", schema.Show(waited))
 	}
-	say(a.Out, "Next, in another terminal: %s add provider1%s\nCtrl-C stops everything.\n", cmp.Or(a.Invoked, "provisioner"), a.dataFlag())
+	end := "Ctrl-C stops everything."
+	if p.Outlived() {
+		end = "Ctrl-C stops this daemon; web and pipelines go on."
+	}
+	say(a.Out, "Next, in another terminal: %s add provider1%s\n%s\n", cmp.Or(a.Invoked, "provisioner"), a.dataFlag(), end)
 	return nil
 }
 

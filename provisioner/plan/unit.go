@@ -18,7 +18,7 @@ type Unit struct {
 	Host     string      `json:"host"`
 	PortBase int         `json:"port_base"`
 	Listen   string      `json:"listen,omitempty"` // of web
-	NATS     string      `json:"nats,omitempty"`   // of its own, and how it is used
+	Told     string      `json:"told,omitempty"`   // see Site
 	Version  string      `json:"version"`
 	Restart  int         `json:"restart,omitempty"`
 	Access   string      `json:"access,omitempty"` // fingerprint of the sealed password of its keyspace's role
@@ -48,7 +48,7 @@ func providerUnit(p *record.Provider, role string, site Site) Unit {
 	wish := p.Roles[role]
 	return Unit{
 		Provider: p.Name, Role: role, Slot: p.Slot, Keyspace: p.Keyspace,
-		Host: site.Host, PortBase: site.PortBase, NATS: site.NATS, Version: site.Version, Restart: p.Restart, Access: Access(p),
+		Host: site.Host, PortBase: site.PortBase, Told: site.Told, Version: site.Version, Restart: p.Restart, Access: Access(p),
 		Image: wish.Image, Resources: wish.Resources,
 	}
 }
@@ -62,7 +62,7 @@ func Access(p *record.Provider) string {
 }
 
 func webUnit(site Site) Unit {
-	return Unit{Role: record.RoleWeb, Host: site.Host, PortBase: site.PortBase, Listen: site.Web, NATS: site.NATS, Version: site.Version}
+	return Unit{Role: record.RoleWeb, Host: site.Host, PortBase: site.PortBase, Listen: site.Web, Told: site.Told, Version: site.Version}
 }
 
 // Pipeline returns the record that tells a provider's instances all they may know.

@@ -14,7 +14,7 @@ type Site struct {
 	Host     string // where providers' ports listen
 	PortBase int
 	Web      string // where web listens; empty: none is run
-	NATS     string // URL and replicas of NATS servers of their own; empty: it is embedded, and lasts as long as the instances
+	Told     string // where instances are told that NATS and keyspaces are; empty: what they are told lasts as long as they do
 }
 
 // World is what is, as last observed.

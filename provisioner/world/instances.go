@@ -3,8 +3,13 @@ package world
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"net"
+	"path"
+	"path/filepath"
+	"strconv"
 	"time"
 
 	"berth/internal/bus"
@@ -20,7 +25,7 @@ func (w *World) start(ctx context.Context, s plan.Step) error {
 	u := s.Unit
 	spec := runtime.Spec{
 		Name: u.Name(), Provider: u.Provider, Role: u.Role, ID: credentials.NewKey("")[:10], Hash: u.Hash(), Version: u.Version,
-		Image: u.Image, Resources: runtime.Resources(u.Resources),
+		Slot: u.Slot, Image: u.Image, Resources: runtime.Resources(u.Resources),
 	}
 	spec.Env = map[string]string{
 		"BERTH_NATS": cmp.Or(w.o.Reached, w.o.NATS), "BERTH_HOST": u.Host, "BERTH_PORT_BASE": fmt.Sprint(u.PortBase),
@@ -28,8 +33,7 @@ func (w *World) start(ctx context.Context, s plan.Step) error {
 	}
 	creds := w.o.Authority.Web()
 	if u.Provider == "" {
-		spec.Env["BERTH_WEB"], spec.Env["BERTH_LISTEN"] = u.Listen, u.Listen
-		spec.Env["BERTH_HOUSE_SECRET"] = w.o.Secret
+		spec.Files = map[string][]byte{"BERTH_HOUSE_SECRET": w.o.Secret}
 	} else {
 		var err error
 		if _, creds, _, err = w.o.Authority.Provider(u.Provider); err != nil { //nolint:contextcheck // it has a limit of its own
@@ -45,6 +49,9 @@ func (w *World) start(ctx context.Context, s plan.Step) error {
 	}
 	spec.Files["BERTH_CREDENTIALS"] = creds
 	maps.Copy(spec.Files, trustFiles(w.o.Trust))
+	if err := w.place(&spec, u); err != nil {
+		return err
+	}
 	if err := w.o.Runtime.Start(ctx, spec); err != nil {
 		return err
 	}
@@ -55,6 +62,30 @@ func (w *World) start(ctx context.Context, s plan.Step) error {
 		}
 		k.id, k.told = spec.ID, u.Resources
 	})
+	return nil
+}
+
+// place says where an instance listens, where it is reached, and which folders it has.
+func (w *World) place(spec *runtime.Spec, u *plan.Unit) error {
+	in := w.o.Inside
+	switch {
+	case u.Role == record.RoleIngest:
+		spec.Ports = []runtime.Port{{Host: u.Host, Number: u.Slot.Port(u.PortBase), UDP: true}}
+		spec.Env["BERTH_HOST"] = cmp.Or(in.Listen, u.Host)
+	case u.Role == record.RoleReports && in.Listen != "":
+		spec.Env["BERTH_LISTEN"], spec.Env["BERTH_ANNOUNCE"] = net.JoinHostPort(in.Listen, "0"), in.Network.String()
+	case u.Role == record.RoleWeb:
+		host, text, err := net.SplitHostPort(u.Listen)
+		port, e := strconv.Atoi(text)
+		if err := errors.Join(err, e); err != nil {
+			return fmt.Errorf("read web's address: %w", err)
+		}
+		spec.Ports = []runtime.Port{{Host: host, Number: port}}
+		spec.Env["BERTH_LISTEN"] = net.JoinHostPort(cmp.Or(in.Listen, host), text)
+	}
+	if w.o.Folder != "" && u.Keyspace != "" {
+		spec.Folders = map[string]string{path.Join(in.Folders, u.Keyspace): filepath.Join(w.o.Folder, u.Keyspace)}
+	}
 	return nil
 }
 

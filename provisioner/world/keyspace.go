@@ -27,11 +27,20 @@ func (w *World) createKeyspace(ctx context.Context, p *record.Provider) error {
 func (w *World) access(p *record.Provider) (url string, files map[string][]byte, err error) {
 	isolating, ok := w.o.Backend.(keyspace.Isolating)
 	if !ok || len(p.KeyspaceSealed) == 0 {
-		return w.o.Keyspaces, nil, nil
+		return w.seen(w.o.Keyspaces), nil, nil
 	}
 	password, err := w.o.House.Password(p)
 	if err != nil {
 		return "", nil, err
 	}
-	return isolating.Access(p.Keyspace, password)
+	url, files, err = isolating.Access(p.Keyspace, password)
+	return w.seen(url), files, err
+}
+
+// seen returns what a URL of keyspaces is for instances.
+func (w *World) seen(url string) string {
+	if w.o.Seen == nil {
+		return url
+	}
+	return w.o.Seen(url)
 }

@@ -55,7 +55,7 @@ func newWorld(t *testing.T) (*World, *bustest.House, *runtimetest.Fake) {
 	for _, s := range []plan.Step{
 		{Provider: "acme", Kind: plan.CreateLog, Record: added.Provider},
 		{Provider: "acme", Kind: plan.Start, Unit: &plan.Unit{Provider: "acme", Role: record.RoleIngest}},
-		{Kind: plan.Start, Unit: &plan.Unit{Role: record.RoleWeb}},
+		{Kind: plan.Start, Unit: &plan.Unit{Role: record.RoleWeb, Listen: "127.0.0.1:8080"}},
 	} {
 		if err := w.Apply(t.Context(), s); err != nil {
 			t.Fatal(err)

@@ -37,9 +37,12 @@ type Options struct {
 	House     *house.House
 	Backend   keyspace.Backend
 	Keyspaces string // the backend's URL, for the instances
-	Secret    string // path of the house's secret, for web
+	Secret    []byte // of the house, for web
 	Runtime   runtime.Runtime
-	Disk      func() houseapi.Disk // whether there is room on the disks; nil: nobody knows
+	Inside    runtime.Inside          // how its instances see what lies outside
+	Seen      func(url string) string // what a URL of keyspaces is for them; nil: the same
+	Folder    string                  // in which keyspaces are that are folders; empty: they are none, or are seen where they are
+	Disk      func() houseapi.Disk    // whether there is room on the disks; nil: nobody knows
 	Logger    *slog.Logger
 }
 

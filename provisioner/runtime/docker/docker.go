@@ -20,9 +20,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/docker/client"
 
 	"berth/provisioner/runtime"
+	"berth/schema"
 )
 
 // Times.
@@ -41,6 +43,7 @@ type Options struct {
 	Host    string            // of the engine: unix:///var/run/docker.sock, tcp://…; empty: the client's default
 	Install string            // the installation's id
 	Logs    string            // a folder for what instances wrote that are no more
+	Network string            // the network that all instances are in; empty: one of the installation's own is made
 	Env     map[string]string // every instance's environment, beside what its spec says
 	User    string            // uid:gid that instances run as; empty: this process's own, and 65532 for root
 	Image   func(role, version string) string
@@ -84,7 +87,16 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		return nil, err
 	}
 	var err error
-	if r.control, err = r.ensureNetwork(ctx, r.controlName(), "", true); err != nil {
+	if r.o.Network != "" {
+		r.control, err = r.inspectNetwork(ctx, r.o.Network)
+	} else {
+		r.control, err = r.ensureNetwork(ctx, r.controlName(), "", true)
+	}
+	if errdefs.IsNotFound(err) {
+		err = schema.Errorf(schema.NotFound, "the Docker engine has no network %s", r.o.Network).WithNext("make it: docker network create --internal %s", r.o.Network)
+	}
+	if err != nil {
+		_ = r.cli.Close() // closes idle connections, and never fails
 		return nil, err
 	}
 	r.sweep(ctx)

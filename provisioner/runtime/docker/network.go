@@ -63,7 +63,7 @@ func (r *Runtime) inspectNetwork(ctx context.Context, name string) (network, err
 	if err != nil {
 		return network{}, r.failed("look at the network "+name, err)
 	}
-	if found.Labels[labelInstall] != r.o.Install {
+	if found.Labels[labelInstall] != r.o.Install && name != r.o.Network {
 		return network{}, schema.Errorf(schema.Conflict, "the network %s exists and is not of this installation", name).
 			WithNext("remove it: docker network rm %s", name)
 	}
