@@ -93,6 +93,13 @@ func TestPlan(t *testing.T) {
 			p.SetRole("ingest", record.Wish{Resources: record.Resources{Memory: memory}})
 		})
 	}
+	ill := func(role string) func(m *model) {
+		return func(m *model) {
+			i := m.instances["provider1"][role]
+			i.Unhealthy = "it does not answer"
+			m.instances["provider1"][role] = i
+		}
+	}
 	for _, c := range []struct {
 		name   string
 		change func(m *model)
@@ -108,6 +115,7 @@ func TestPlan(t *testing.T) {
 		{"ingest is silent for too long", silent("ingest", plan.SilenceMost, false), "stop ingest, start ingest, wait"},
 		{"reports has said nothing yet", silent("reports", plan.StartMost-1, true), "wait"},
 		{"reports never says anything", silent("reports", plan.StartMost, true), "stop reports, start reports, wait"},
+		{"ingest's own health check has failed for a while", ill("ingest"), "stop ingest, start ingest"},
 		{"a restart is asked for of one that is silent", func(m *model) {
 			silent("ingest", time.Hour, false)(m)
 			p := m.records["provider1"]
