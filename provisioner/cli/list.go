@@ -48,7 +48,7 @@ func printProviders(w io.Writer, providers []control.Provider) {
 	for i := range providers {
 		p := &providers[i]
 		say(w, "%s\t%d\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", p.Name, p.Slot, p.Port, p.Keyspace,
-			each(p, hostOf), each(p, func(i *control.Instance) string { return i.Version }), p.State, restarts(p), memory(p), p.Detail)
+			each(p, hostOf), each(p, versionOf), p.State, restarts(p), memory(p), p.Detail)
 	}
 }
 
@@ -62,6 +62,8 @@ func each(p *control.Provider, what func(*control.Instance) string) string {
 	}
 	return or(strings.Join(all, ","))
 }
+
+func versionOf(i *control.Instance) string { return cmp.Or(i.Program, i.Version) }
 
 func hostOf(i *control.Instance) string { return cmp.Or(i.Host, "local") }
 
@@ -166,7 +168,7 @@ func printInstance(w io.Writer, i *control.Instance) {
 	if i.Restarts > 0 {
 		say(w, ", %d restarts", i.Restarts)
 	}
-	say(w, ", spec %s, version %s, since %s\n", i.Hash, i.Version, i.Started.Format(time.RFC3339))
+	say(w, ", spec %s, version %s, since %s\n", i.Hash, versionOf(i), i.Started.Format(time.RFC3339))
 }
 
 func printSettings(w io.Writer, s control.Settings) {

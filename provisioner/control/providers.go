@@ -68,7 +68,7 @@ func (s *Server) view(p *record.Provider, steps []plan.Step, actual plan.World) 
 		says := state.Services[role]
 		_, again := s.o.World.Starts(p.Name, role)
 		i.Restarts += again
-		shown := Instance{Instance: i, Address: says.Address, Says: says.State, Detail: says.Detail}
+		shown := Instance{Instance: i, Program: says.Program, Address: says.Address, Says: says.State, Detail: says.Detail}
 		if !says.Since.IsZero() {
 			shown.Since = &says.Since
 		} else if len(says.Episodes) > 0 { // it does its work, and has something to say

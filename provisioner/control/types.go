@@ -103,6 +103,7 @@ func States() []string {
 type Instance struct {
 	runtime.Instance
 	Memory  *int64     `json:"memory,omitempty"` // that it uses, in bytes; absent: unknown, or not asked for
+	Program string     `json:"program,omitempty"` // the version of the program, as it says itself: an image may hold another than the daemon's
 	Address string     `json:"address,omitempty"`
 	Says    string     `json:"says,omitempty"` // ready, replaying, slow, full, disk, quota, stalled, aside
 	Detail  string     `json:"detail,omitempty"`
