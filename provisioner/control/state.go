@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -26,23 +27,20 @@ func StateOf(p *record.Provider, steps []plan.Step, actual plan.World) (word, de
 // stateOf returns a provider's state in one word, and what it waits for.
 func stateOf(p *record.Provider, state plan.State, own []plan.Step) (word, detail string) {
 	var waits, beside []string
-	acts := false
+	acts := ""
 	for _, step := range own {
 		switch {
 		case step.Kind == plan.Wait && step.Role != "":
 			beside = append(beside, step.Role+" waits "+step.Why)
 		case step.Kind == plan.Wait:
 			waits = append(waits, step.Why)
-		default:
-			acts = true
+		case acts == "":
+			acts = "to " + string(step.Kind)
 		}
 	}
-	detail = strings.Join(waits, "; ")
-	if detail == "" && acts {
-		detail = "to " + string(own[0].Kind)
-	}
+	detail = cmp.Or(strings.Join(waits, "; "), acts)
 	switch {
-	case p.Wanted == record.Removed && acts:
+	case p.Wanted == record.Removed && acts != "":
 		return Removing, detail
 	case p.Wanted == record.Removed && p.Purge && state.Log == plan.Absent && state.Keyspace == plan.Absent:
 		return Resting, detail
@@ -50,7 +48,7 @@ func stateOf(p *record.Provider, state plan.State, own []plan.Step) (word, detai
 		return Removing, detail
 	case p.Wanted == record.Removed:
 		return Removed, detail
-	case p.Wanted == record.Stopped && (len(state.Instances) > 0 || state.Announced):
+	case p.Wanted == record.Stopped && (instances(state) > 0 || state.Announced):
 		return Stopping, detail
 	case p.Wanted == record.Stopped:
 		return Stopped, detail
@@ -78,6 +76,16 @@ func atWork(p *record.Provider, state plan.State) (word, detail string) {
 		return Ready, detail
 	}
 	return Degraded, detail
+}
+
+// instances returns how many of a pipeline's instances are there.
+func instances(state plan.State) (n int) {
+	for _, role := range plan.Roles() {
+		if _, ok := state.Instances[role]; ok {
+			n++
+		}
+	}
+	return n
 }
 
 func running(state plan.State) bool {

@@ -102,7 +102,7 @@ func States() []string {
 // runtime and by the loop.
 type Instance struct {
 	runtime.Instance
-	Memory  *int64     `json:"memory,omitempty"` // that it uses, in bytes; absent: unknown, or not asked for
+	Memory  *int64     `json:"memory,omitempty"`  // that it uses, in bytes; absent: unknown, or not asked for
 	Program string     `json:"program,omitempty"` // the version of the program, as it says itself: an image may hold another than the daemon's
 	Address string     `json:"address,omitempty"`
 	Says    string     `json:"says,omitempty"` // ready, replaying, slow, full, disk, quota, stalled, aside
