@@ -16,8 +16,8 @@ import (
 	"berth/schema/record"
 )
 
-// usageLimit bounds how long an answer waits for what instances use.
-const usageLimit = time.Second
+// usageLimit bounds how long an answer waits for what instances use. A Docker engine samples once a second.
+const usageLimit = 2 * time.Second
 
 // Changed is a provider after a change, and whether there was something to change.
 type Changed struct {
