@@ -110,6 +110,6 @@ func reverted(p *record.Provider) string {
 
 // Reverted says that a role's image was tried and did not get healthy.
 func Reverted(role string, w record.Wish) string {
-	return fmt.Sprintf("%s has its image %s back: %s, tried until %s, did not get healthy: %s",
+	return fmt.Sprintf("%s has image %s back: %s, tried until %s, did not get healthy: %s",
 		role, plan.ImageName(w.Image), plan.ImageName(w.Reverted.Image), w.Reverted.At.UTC().Format("2006-01-02 15:04:05 MST"), w.Reverted.Why)
 }

@@ -19,9 +19,9 @@ func planTrial(p *record.Provider, u Unit, state State, now time.Time) []Step {
 	runs := ok && i.Hash == u.Hash()
 	s := Step{Provider: p.Name, Role: u.Role, Record: *p}
 	if runs && i.State == runtime.Running && i.Failures == 0 && i.Unhealthy == "" && Healthy(state.Services[u.Role]) {
-		s.Kind, s.Why = Keep, "its image "+ImageName(u.Image)+" is healthy"
+		s.Kind, s.Why = Keep, "image "+ImageName(u.Image)+" is healthy"
 		if until := i.Started.Add(TrialLeast); now.Before(until) {
-			s.Kind, s.Until, s.Why = Wait, until, "to keep its image "+ImageName(u.Image)+": it has to stay healthy for a moment"
+			s.Kind, s.Until, s.Why = Wait, until, "to keep image "+ImageName(u.Image)+": it has to stay healthy for a moment"
 		}
 		return []Step{s}
 	}
@@ -77,13 +77,13 @@ func tried(w record.Wish) string {
 	if w.Trial == nil {
 		return ""
 	}
-	return fmt.Sprintf(" (its image %s is on trial; unless it gets healthy %s comes back)", ImageName(w.Image), ImageName(w.Trial.Before))
+	return fmt.Sprintf(" (image %s is on trial; unless it gets healthy, image %s comes back)", ImageName(w.Image), ImageName(w.Trial.Before))
 }
 
-// ImageName returns an image's name as it is shown.
+// ImageName returns an image's name as it is shown; default is the runtime's own.
 func ImageName(image string) string {
 	if image == "" {
-		return "of the runtime's own"
+		return "default"
 	}
 	return image
 }
