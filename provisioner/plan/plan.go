@@ -203,11 +203,11 @@ func planUnit(u Unit, state State, p record.Provider, now time.Time) []Step {
 	case i.State == runtime.Running && silent && !now.Before(silence.Until()):
 		start.Again = true
 		return replace(fmt.Sprintf("it runs, but %s", silence), "stopped since it did not answer")
+	case i.State == runtime.Running && startedAgain(i, halted.Hash == u.Hash()):
+		return []Step{{Provider: u.Provider, Kind: Halt, Role: u.Role, Why: looping(u, i), Record: p}}
 	case i.State == runtime.Running && i.Unhealthy != "": // its check waits some rounds before it says so: that is the pause
 		start.Again = true
 		return replace("it runs, but is not healthy: "+i.Unhealthy, "stopped since it was not healthy")
-	case i.State == runtime.Running && startedAgain(i, halted.Hash == u.Hash()):
-		return []Step{{Provider: u.Provider, Kind: Halt, Role: u.Role, Why: looping(u, i), Record: p}}
 	case i.State == runtime.Running:
 		return nil
 	default:

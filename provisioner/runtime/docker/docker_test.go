@@ -280,7 +280,13 @@ func TestTheEngineStartsAgainWhatEnds(t *testing.T) {
 		if err := syscall.Kill(i.PID, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
-		runtimetest.Until(t, "its end is counted", func() bool { return only(t, r).Failures == n })
+		runtimetest.Until(t, "its end is counted", func() bool {
+			i = only(t, r)
+			if i.Unhealthy != "" {
+				t.Errorf("one that ended is said to be ill: %s", i.Unhealthy)
+			}
+			return i.Failures == n
+		})
 	}
 	if i := only(t, r); i.Reason != "signal: killed" && i.Reason != "" || i.ID != "one" || i.Failing.IsZero() {
 		t.Errorf("it is %+v", i)

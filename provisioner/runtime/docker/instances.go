@@ -238,6 +238,7 @@ func (r *Runtime) instance(ctx context.Context, c container.InspectResponse) run
 		i.Reason = cmp.Or(c.State.Error, "it was never started")
 	case !runs(c):
 		i.State, i.PID, i.Ended = runtime.Ended, 0, moment(c.State.FinishedAt)
+	case c.State.Restarting: // the engine calls one unhealthy that waits to be started again
 	case c.State.Health != nil && c.State.Health.Status == container.Unhealthy:
 		i.Unhealthy = complaint(c.State.Health)
 	}
