@@ -98,11 +98,37 @@ func TestPipelinesInContainersOutliveTheProvisioner(t *testing.T) {
 			c.check(0)
 			t.Logf("the provisioner was %s: answering again %v after its start", what, took.Round(time.Millisecond))
 		}
+		c.update(before)
 		c.killContainers()
 	})
 	c.checkAll()
 	c.checkBooks()
 	c.purge()
+}
+
+// update gives ingest more memory in place, and asks for an image that is not there: what runs goes on.
+func (c *containers) update(before string) {
+	c.t.Helper()
+	cli := func(args ...string) error {
+		ctx, cancel := context.WithTimeout(c.t.Context(), recovery)
+		defer cancel()
+		_, err := c.install.CLI(ctx, append([]string{"update", "provider1", "--yes", "--role", "ingest"}, args...)...)
+		return err
+	}
+	if err := cli("--memory", "700MiB"); err != nil {
+		c.t.Error(err)
+	}
+	limit := c.engine.Must(c.t, "ps", "-q", "--filter", c.label, "--filter", "label=berth.role=ingest")
+	if limit = c.engine.Must(c.t, "inspect", "-f", "{{.HostConfig.Memory}}", limit); limit != "734003200" {
+		c.t.Errorf("after the update ingest may use %s bytes", limit)
+	}
+	if err := cli("--image", "berth/none:none"); err == nil || !strings.Contains(err.Error(), "has no image berth/none:none") {
+		c.t.Errorf("an update to an image that is not there: %v", err)
+	}
+	c.waitForAcks(1000)
+	if after := c.running(); after != before {
+		c.t.Errorf("after the updates there are\n%s\nbefore them\n%s", after, before)
+	}
 }
 
 // killContainers kills ingest and reports: the engine starts them again.

@@ -177,6 +177,9 @@ func (m *model) apply(s plan.Step, o outcome) bool {
 		m.instances[s.Provider][s.Role] = i
 		learn(func() { k.tell(s.Role, i.ID, s.Unit.Resources) })
 	case plan.Stop:
+		if failed = failed || s.Unit != nil && s.Unit.Image == imageMissing; s.Unit != nil && s.Unit.Image == imageMissing {
+			break
+		}
 		m.stop(s.Provider, s.Role)
 	case plan.Halt:
 		learn(func() {

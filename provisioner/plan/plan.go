@@ -189,7 +189,7 @@ func planUnit(u Unit, state State, p record.Provider, now time.Time) []Step {
 	silence, silent := state.Silent[u.Role]
 	replace := func(why, after string) []Step {
 		start.Why = after
-		return []Step{{Provider: u.Provider, Kind: Stop, Role: u.Role, Why: why, Record: p}, start}
+		return []Step{{Provider: u.Provider, Kind: Stop, Role: u.Role, Why: why, Unit: &u, Record: p}, start}
 	}
 	halted := state.Halted[u.Role]
 	switch {

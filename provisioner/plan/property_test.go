@@ -140,7 +140,7 @@ func TestEveryStepMayBeCutOff(t *testing.T) {
 			p.SetRole(record.RoleIngest, record.Wish{Resources: record.Resources{Memory: 128 << 20}})
 		}), 1},
 		{"update to a good image", ready, func(m *model) { m.try(name, "good:2") }, 3},
-		{"update to an image that is not there", ready, func(m *model) { m.try(name, imageMissing) }, 5},
+		{"update to an image that is not there", ready, func(m *model) { m.try(name, imageMissing) }, 4},
 		{"update to an image that crashes", ready, func(m *model) { m.try(name, imageCrashes) }, 6},
 		{"update to an image that says nothing", ready, func(m *model) { m.try(name, imageSilent) }, 5},
 		{"stop", ready, wish(func(p *record.Provider) { p.Wanted = record.Stopped }), 3},

@@ -25,7 +25,7 @@ func planTrial(p *record.Provider, u Unit, state State, now time.Time) []Step {
 		}
 		return []Step{s}
 	}
-	if t := state.Trouble; t.Step == (Step{Provider: p.Name, Kind: Start, Role: u.Role}).Key() && t.At.After(trial.Begun) && t.Times >= TrialFailures {
+	if t := state.Trouble; t.At.After(trial.Begun) && t.Times >= TrialFailures && ofStart(t.Step, p.Name, u.Role) {
 		s.Why = "it cannot be started: " + t.Text
 	} else if runs {
 		s.Why = unwell(i, state, u.Role, trialEnd(p, u, state), now)
@@ -35,6 +35,12 @@ func planTrial(p *record.Provider, u Unit, state State, now time.Time) []Step {
 	}
 	s.Kind = Revert
 	return []Step{s}
+}
+
+// ofStart reports whether a step is of an instance's start, or of the end of the one before it: that is not ended for
+// what cannot be started.
+func ofStart(key, provider, role string) bool {
+	return key == Step{Provider: provider, Kind: Start, Role: role}.Key() || key == Step{Provider: provider, Kind: Stop, Role: role}.Key()
 }
 
 // trialEnd returns when an image must have got healthy; the zero time when there is none on trial. The time of an instance

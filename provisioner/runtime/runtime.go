@@ -131,6 +131,9 @@ type Runner interface {
 	Instances(ctx context.Context) ([]Instance, error)
 	// Changes receives after an instance ended by itself. It never closes; several ends may be one message.
 	Changes() <-chan struct{}
+	// Check returns what would keep an instance of the spec from being started, as far as can be told before: NotFound
+	// when there is no such program or image. It looks at Role, Version and Image alone.
+	Check(ctx context.Context, s Spec) error
 	// Start starts an instance. One that runs under that name with that hash is left as it is; one with another hash
 	// is a Conflict. It returns when the instance runs, not when it is ready.
 	Start(ctx context.Context, s Spec) error

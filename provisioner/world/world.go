@@ -190,6 +190,11 @@ func (w *World) Apply(ctx context.Context, s plan.Step) error {
 	case plan.Start:
 		return w.start(ctx, s)
 	case plan.Stop:
+		if s.Unit != nil { // what comes after it: what cannot be started must not cost what runs
+			if err := w.o.Runtime.Check(ctx, runtime.Spec{Role: s.Unit.Role, Version: s.Unit.Version, Image: s.Unit.Image}); err != nil {
+				return err
+			}
+		}
 		return w.o.Runtime.Stop(ctx, plan.Unit{Provider: s.Provider, Role: s.Role}.Name(), runtime.StopOptions{})
 	case plan.Halt:
 		return w.halt(ctx, plan.Unit{Provider: s.Provider, Role: s.Role}.Name())

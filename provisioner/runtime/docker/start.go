@@ -78,6 +78,33 @@ func (r *Runtime) bringUp(ctx context.Context, s runtime.Spec) error {
 	return err
 }
 
+// image returns the image of a spec.
+func (r *Runtime) image(s runtime.Spec) string {
+	if s.Image != "" {
+		return s.Image
+	}
+	return r.o.Image(s.Role, s.Version)
+}
+
+// Check reports whether the engine has the image.
+func (r *Runtime) Check(ctx context.Context, s runtime.Spec) error {
+	ctx, cancel := context.WithTimeout(ctx, callLimit)
+	defer cancel()
+	_, err := r.cli.ImageInspect(ctx, r.image(s))
+	switch {
+	case errdefs.IsNotFound(err):
+		return noImage(r.image(s), err)
+	case err != nil:
+		return r.failed("look for the image "+r.image(s), err)
+	}
+	return nil
+}
+
+func noImage(name string, cause error) error {
+	return schema.Errorf(schema.NotFound, "the Docker engine has no image %s", name).
+		WithNext("make it: make images; or load it: docker load, docker pull").WithCause(cause)
+}
+
 // createStep is the pause before a container is created again under a name that is just being given up, or taken.
 const createStep = 100 * time.Millisecond
 
@@ -100,8 +127,7 @@ func (r *Runtime) create(ctx context.Context, s runtime.Spec) (id string, err er
 		case err == nil:
 			return made.ID, nil
 		case errdefs.IsNotFound(err) && strings.Contains(err.Error(), config.Image):
-			return "", schema.Errorf(schema.NotFound, "the Docker engine has no image %s", config.Image).
-				WithNext("make it: make images; or name one: provisioner update %s --image", s.Provider).WithCause(err)
+			return "", noImage(config.Image, err)
 		case !errdefs.IsConflict(err):
 			return "", r.failed("create "+name, err)
 		}
@@ -136,10 +162,6 @@ func (r *Runtime) vacate(ctx context.Context, name string) error {
 
 // configure returns what the engine is told of a container.
 func (r *Runtime) configure(s runtime.Spec, own network) (*container.Config, *container.HostConfig) {
-	image := s.Image
-	if image == "" {
-		image = r.o.Image(s.Role, s.Version)
-	}
 	env := maps.Clone(r.o.Env)
 	if env == nil {
 		env = map[string]string{}
@@ -148,7 +170,7 @@ func (r *Runtime) configure(s runtime.Spec, own network) (*container.Config, *co
 	for name := range s.Files {
 		env[name] = secretsWithin + "/" + name
 	}
-	config := &container.Config{Image: image, User: r.o.User, Labels: r.labels(s), ExposedPorts: nat.PortSet{}}
+	config := &container.Config{Image: r.image(s), User: r.o.User, Labels: r.labels(s), ExposedPorts: nat.PortSet{}}
 	for _, name := range slices.Sorted(maps.Keys(env)) {
 		config.Env = append(config.Env, name+"="+env[name])
 	}

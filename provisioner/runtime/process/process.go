@@ -95,6 +95,16 @@ func (r *Runtime) Instances(context.Context) ([]runtime.Instance, error) {
 // Changes receives after a process ended by itself.
 func (r *Runtime) Changes() <-chan struct{} { return r.changes }
 
+// Check reports whether there is the program.
+func (r *Runtime) Check(_ context.Context, s runtime.Spec) error {
+	program := filepath.Join(r.o.Programs, s.Role)
+	if _, err := os.Stat(program); err != nil {
+		return schema.Errorf(schema.NotFound, "there is no program %s", program).
+			WithNext("build all programs into one folder: make build").WithCause(err)
+	}
+	return nil
+}
+
 // Start starts a process, unless one of the same spec runs already.
 func (r *Runtime) Start(ctx context.Context, s runtime.Spec) error {
 	r.mu.Lock()

@@ -37,6 +37,7 @@ func Run(t *testing.T, s Subject) {
 		"a followed log goes on with the next instance":   follow,
 		"ends are seen and counted":                       crashes,
 		"why an instance ended is known":                  reasons,
+		"what cannot be started is told before":           check,
 		"secrets go with their instance":                  secrets,
 		"instances outlive the runtime, or end with it":   closing,
 		"what an instance may use is changed in place":    update,
@@ -352,6 +353,17 @@ func reasons(t *testing.T, s Subject) {
 	})
 	if i.Error != "catalog.db is damaged" || i.Reason != "exit status 1" {
 		t.Errorf("it ended by %q and said %q last", i.Reason, i.Error)
+	}
+}
+
+func check(t *testing.T, s Subject) {
+	r := s.subject(t, "one")
+	if err := r.Check(t.Context(), Child("")); err != nil {
+		t.Errorf("what can be started: %v", err)
+	}
+	missing := runtime.Spec{Role: "missing", Version: "v1", Image: "berth-test/missing:v1"}
+	if err := r.Check(t.Context(), missing); !schema.Is(err, schema.NotFound) {
+		t.Errorf("what cannot be started: %v, want NotFound", err)
 	}
 }
 

@@ -57,6 +57,17 @@ func (f *Fake) Instances(context.Context) ([]runtime.Instance, error) {
 	return all, nil
 }
 
+// Check implements runtime.Runtime: whatever there is no image of is called "missing".
+func (f *Fake) Check(_ context.Context, s runtime.Spec) error {
+	if s.Image == MissingImage {
+		return schema.Errorf(schema.NotFound, "there is no image %s", s.Image)
+	}
+	return nil
+}
+
+// MissingImage is the one image that the fake has not.
+const MissingImage = "missing"
+
 // Start implements runtime.Runtime.
 func (f *Fake) Start(ctx context.Context, s runtime.Spec) error {
 	if f.Fail != nil {
