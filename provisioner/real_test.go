@@ -196,6 +196,21 @@ func put(gateway, key, payload string) string {
 	return fmt.Sprintf("HELLO %s %s\nPUT 1 line %d\n%s", gateway, key, len(payload), payload)
 }
 
+// paste runs a line as who pastes it into a shell does, if what it calls is installed.
+func (i *installation) paste(t *testing.T, line string) {
+	t.Helper()
+	program, _, _ := strings.Cut(line, " ")
+	if _, err := exec.LookPath(program); err != nil {
+		t.Logf("%s is not installed: nobody pastes %q", program, line)
+		return
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if said, err := exec.CommandContext(ctx, "sh", "-c", line).CombinedOutput(); err != nil || len(said) > 0 {
+		t.Errorf("%s: %v, %s", line, err, said)
+	}
+}
+
 // TestTheRealProgramsFromServeToPurge takes a newcomer's path with the programs as they are built, kills the daemon on
 // the way, and stops it as Ctrl-C does.
 func TestTheRealProgramsFromServeToPurge(t *testing.T) {
@@ -209,7 +224,10 @@ func TestTheRealProgramsFromServeToPurge(t *testing.T) {
 		t.Errorf("the sign-in link opens %s", text)
 	}
 
-	var added control.Added
+	var added struct {
+		control.Added
+		FirstReadings struct{ MQTT string } `json:"first_readings"`
+	}
 	i.run(t, 0, &added, "add", "provider1")
 	if added.Port != i.base+1 || added.State != control.Ready || !added.Changed {
 		t.Errorf("added %+v", added)
@@ -218,6 +236,7 @@ func TestTheRealProgramsFromServeToPurge(t *testing.T) {
 	if got := i.send(t, put("gw1", added.EnrolmentKey, "boiler temperature=21.5")); fmt.Sprint(got) != "[OK ACK]" {
 		t.Errorf("the first reading was answered %v", got)
 	}
+	i.paste(t, added.FirstReadings.MQTT)
 	if got := i.send(t, put("gw1", "bk_wrong", "boiler temperature=21.5")); len(got) == 0 || got[0] != "ERR" {
 		t.Errorf("a wrong key was answered %v", got)
 	}

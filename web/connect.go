@@ -113,6 +113,7 @@ func snippets(host string, port int, key string) []snippet {
 		{"nc", fmt.Sprintf(`printf 'HELLO %s %s\nPUT 1 line %d\n%s' | nc -w 2 %s %d`, firstGateway, key, len(line), line, host, port)},
 		{"curl_line", fmt.Sprintf("curl -i -H 'Authorization: Token %s' \\\n  --data-binary 'boiler,gateway=%s temperature=21.5' \\\n  '%s/api/v2/write'", key, firstGateway, at)},
 		{"curl_json", fmt.Sprintf("curl -i -H 'Authorization: Bearer %s' \\\n  -H 'Content-Type: application/json' \\\n  --data-binary '{\"temperature\": 21.5}' \\\n  '%s/api/v1/readings?gateway=%s'", key, at, firstGateway)},
+		{"mqtt", fmt.Sprintf("mosquitto_pub -h %s -p %d -u %s -P %s \\\n  -q 1 -t readings/%s/boiler.temperature -m 21.5", host, port, firstGateway, key, firstGateway)},
 	}
 }
 

@@ -25,6 +25,7 @@ type added struct {
 type firstReadings struct {
 	NC   string `json:"nc"`
 	Curl string `json:"curl"`
+	MQTT string `json:"mqtt"`
 }
 
 // newFirstReadings returns lines that send a first reading of gateway gw1. With -w every netcat (OpenBSD's, the
@@ -38,6 +39,7 @@ func newFirstReadings(host string, port int, key string) firstReadings {
 		NC: fmt.Sprintf(`printf 'HELLO gw1 %s\nPUT 1 line %d\n%s' | nc -w 2 %s %d`, key, len(payload), payload, strings.Trim(host, "[]"), port),
 		Curl: fmt.Sprintf(`curl -i -H 'Authorization: Bearer %s' --data-binary 'boiler,gateway=gw1 temperature=21.5' http://%s:%d/api/v2/write`,
 			key, host, port),
+		MQTT: fmt.Sprintf(`mosquitto_pub -h %s -p %d -u gw1 -P %s -q 1 -t readings/gw1/boiler.temperature -m 21.5`, strings.Trim(host, "[]"), port, key),
 	}
 }
 
@@ -84,7 +86,7 @@ func printAdded(w io.Writer, p added) {
 	}
 	say(w, "  slot\t%d\n  port\t%d\n  keyspace\t%s\n  enrolment key\t%s\n  sign in\t%s   (once, within 24 hours)\n",
 		p.Slot, p.Port, p.Keyspace, p.EnrolmentKey, p.AdminURL)
-	say(w, "\nSend a first reading:\n  %s\nor\n  %s\n", p.FirstReadings.NC, p.FirstReadings.Curl)
+	say(w, "\nSend a first reading:\n  %s\nor\n  %s\nor\n  %s\n", p.FirstReadings.NC, p.FirstReadings.Curl, p.FirstReadings.MQTT)
 }
 
 func (a *app) remove() *cobra.Command {
