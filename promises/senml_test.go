@@ -50,7 +50,12 @@ func TestAckedSenMLIsStoredThroughKills(t *testing.T) {
 	s.run(func() {
 		for n := range count {
 			s.waitForAll(fleets, 20+random.Int64N(40))
-			victim := s.kill(random)
+			victim := "ingest"
+			if n%2 == 1 {
+				victim = s.kill(random)
+			} else if err := in.KillInstance(t.Context(), "provider1", victim); err != nil {
+				t.Fatal(err)
+			}
 			t.Logf("kill %d: %s; answering again after %v", n+1, victim, s.recover().Round(time.Millisecond))
 		}
 		s.waitForAll(fleets, 20)
