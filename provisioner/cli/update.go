@@ -96,9 +96,12 @@ func (a *app) updateOf(cmd *cobra.Command, c *control.Client, name string, req c
 	}
 	back := revertedOf(&answer)
 	if err := a.print(answer, func(w io.Writer) {
-		if back != "" {
+		switch {
+		case back != "":
 			say(w, "%s is %s, but not updated: %s.\n", name, answer.State, back)
-		} else {
+		case !answer.Settled():
+			say(w, "%s is being updated: provisioner show %s.\n", name, name)
+		default:
 			say(w, "%s is updated, and %s.\n", name, answer.State)
 		}
 	}); err != nil {
