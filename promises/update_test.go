@@ -24,11 +24,11 @@ func TestContainersAreUpdatedUnderLoad(t *testing.T) {
 	c.run(func() {
 		c.waitForAcks(1000)
 		c.bound()
-		c.pauses("a good image", 10*time.Second, func() { c.update(0, "--role", "ingest", "--image", next) })
+		c.pauses("a good image", 10*time.Second, func() { c.change(0, "--role", "ingest", "--image", next) })
 		c.runs(next)
-		c.pauses("an image that there is not", 15*time.Second, func() { c.update(8, "--role", "ingest", "--image", next+"-not") })
+		c.pauses("an image that there is not", 15*time.Second, func() { c.change(8, "--role", "ingest", "--image", next+"-not") })
 		c.runs(next)
-		c.pauses("an image that ends at once", 20*time.Second, func() { c.update(8, "--role", "ingest", "--image", ends) })
+		c.pauses("an image that ends at once", 20*time.Second, func() { c.change(8, "--role", "ingest", "--image", ends) })
 		c.runs(next)
 		c.pauses("an image that ends at once, and a killed provisioner", 30*time.Second, func() { c.killedOnTheWayBack(ends, next) })
 		c.stopAndStart()
@@ -53,8 +53,8 @@ func (c *containers) image(tag string, changes ...string) string {
 	return name
 }
 
-// update runs provisioner update, which must end with the given exit code.
-func (c *containers) update(code int, args ...string) {
+// change runs provisioner update, which must end with the given exit code.
+func (c *containers) change(code int, args ...string) {
 	c.t.Helper()
 	out, err := c.install.CLI(c.t.Context(), append([]string{"update", "provider1", "--yes"}, args...)...)
 	got := 0
@@ -70,7 +70,7 @@ func (c *containers) update(code int, args ...string) {
 func (c *containers) bound() {
 	c.t.Helper()
 	before := c.running()
-	c.update(0, "--memory", "256m", "--cpus", "1.5", "--pids", "300")
+	c.change(0, "--memory", "256m", "--cpus", "1.5", "--pids", "300")
 	if after := c.running(); after != before {
 		c.t.Errorf("other bounds made of\n%s\n\n%s", before, after)
 	}
@@ -133,7 +133,7 @@ func (c *containers) pauses(what string, most time.Duration, do func()) {
 // killedOnTheWayBack kills the provisioner once the new image runs; the next one brings the old one back.
 func (c *containers) killedOnTheWayBack(image, back string) {
 	c.t.Helper()
-	c.update(0, "--role", "ingest", "--image", image, "--wait", "0")
+	c.change(0, "--role", "ingest", "--image", image, "--wait", "0")
 	c.until("a container of the new image is there", func(ctx context.Context) error {
 		ids, err := c.engine.Do(ctx, "ps", "-aq", "--filter", c.label, "--filter", "ancestor="+image)
 		if err == nil && ids == "" {
