@@ -1,0 +1,140 @@
+package dockertest_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gocql/gocql"
+
+	"berth/internal/dockertest"
+)
+
+// stack is an installation of docker/compose.yaml in an engine of the test's own.
+type stack struct {
+	*dockertest.Engine
+	program, files, env []string
+	net                 string // the first three numbers of its network
+}
+
+// Ports and addresses of the stack. They lie below those that the system gives away.
+const (
+	stackNet  = "10.198.7"
+	stackBase = 24600
+)
+
+// newStack starts docker/compose.yaml, as its README says, with stand-ins for the public images.
+func newStack(t *testing.T) *stack {
+	t.Helper()
+	s := &stack{program: composeProgram(t), Engine: dockertest.Started(t), net: stackNet}
+	const version = "v0-stack"
+	s.Images(t, "", version)
+	_, c := readCompose(t)
+	standInNATS(t, s.Engine, c.Services["nats"].Image)
+	standInCassandra(t, s.Engine, c.Services["cassandra"].Image)
+	secrets := t.TempDir()
+	if err := os.Chmod(secrets, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(secrets, "cassandra_password"), []byte("password-of-the-test\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s.files = []string{filepath.Join(dockertest.Root(), "docker", "compose.yaml"), override(t, s.Dir)}
+	s.env = []string{
+		"COMPOSE_PROJECT_NAME=berthtest", "BERTH_VERSION=" + version, "DOCKER_GID=0", "BERTH_NET=" + s.net, "BERTH_SECRETS=" + secrets,
+		fmt.Sprint("BERTH_PORT_BASE=", stackBase), fmt.Sprint("BERTH_WEB=127.0.0.1:", stackBase), fmt.Sprint("BERTH_METRICS=127.0.0.1:", stackBase-1),
+	}
+	s.compose(t, "up", "-d", "cassandra")
+	s.makeRole(t)
+	s.compose(t, "up", "-d")
+	return s
+}
+
+func (s *stack) compose(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := compose(t, s.Engine, s.program, s.files, s.env, args...)
+	if err != nil {
+		t.Fatalf("compose %s: %v\n%s\n%s", strings.Join(args, " "), err, out, s.Must(t, "ps", "-a"))
+	}
+	return out
+}
+
+// makeRole does with the driver what README does with cqlsh.
+func (s *stack) makeRole(t *testing.T) {
+	t.Helper()
+	cluster := gocql.NewCluster(s.net + ".1:9042")
+	cluster.Authenticator = gocql.PasswordAuthenticator{Username: "cassandra", Password: "cassandra"}
+	cluster.Timeout, cluster.ConnectTimeout = 10*time.Second, 10*time.Second
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		session, err := cluster.CreateSession()
+		if err == nil {
+			err = session.Query("CREATE ROLE berth WITH LOGIN = true AND SUPERUSER = true AND PASSWORD = 'password-of-the-test'").WithContext(ctx).Exec()
+			session.Close()
+		}
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("the role cannot be made: %v\n%s", err, s.compose(t, "logs", "--tail", "30", "cassandra"))
+		}
+	}
+}
+
+// provisioner runs the command line in the provisioner's container.
+func (s *stack) provisioner(t *testing.T, args ...string) string {
+	t.Helper()
+	return s.Must(t, append([]string{"exec", s.id(t, "provisioner"), "/provisioner"}, args...)...)
+}
+
+// id returns the container of a service.
+func (s *stack) id(t *testing.T, service string) string {
+	t.Helper()
+	return s.Must(t, "ps", "-q", "--filter", "label=com.docker.compose.service="+service)
+}
+
+// TestTheStackTakesReadings: an installation of compose.yaml, of the images that make images builds, takes, keeps and shows a
+// reading; web and the pipelines run as containers that get healthy.
+func TestTheStackTakesReadings(t *testing.T) {
+	s := newStack(t)
+	var provider struct {
+		Port int    `json:"port"`
+		Key  string `json:"enrolment_key"`
+	}
+	until(t, s.Engine, s.id(t, "provisioner"), func() bool {
+		out, err := s.Do(t.Context(), "exec", s.id(t, "provisioner"), "/provisioner", "add", "provider1", "-o", "json")
+		return err == nil && json.Unmarshal([]byte(out), &provider) == nil
+	})
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", fmt.Sprint("127.0.0.1:", provider.Port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_, _ = fmt.Fprintf(conn, "HELLO gw1 %s\nPUT 1 line 23\nboiler temperature=21.5", provider.Key)
+	answers := bufio.NewScanner(conn)
+	for _, want := range []string{"OK", "ACK 1"} {
+		if !answers.Scan() || !strings.HasPrefix(answers.Text(), want) {
+			t.Fatalf("the gateway is answered %q (%v), not %s", answers.Text(), answers.Err(), want)
+		}
+	}
+	for _, name := range []string{"web", "provider1-ingest", "provider1-reports"} {
+		until(t, s.Engine, s.id(t, "provisioner"), func() bool {
+			return s.Must(t, "ps", "--filter", "label=berth.name="+name, "--filter", "health=healthy", "-q") != ""
+		})
+	}
+	t.Log(s.provisioner(t, "doctor"))
+	t.Log(s.Must(t, "ps", "-a", "--format", "table {{.Names}}\t{{.Image}}\t{{.Status}}\t{{.Ports}}"))
+}
