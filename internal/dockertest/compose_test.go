@@ -1,7 +1,6 @@
 package dockertest_test
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -59,7 +58,7 @@ func substitute(t *testing.T, text string, values map[string]string) string {
 		case given:
 			return value
 		case m[2] != "-":
-			t.Errorf("%s has no default, and README does not name it", m[1])
+			t.Errorf("%s has no default, and the test does not set it", m[1])
 			fallthrough
 		default:
 			return m[3]
@@ -156,6 +155,28 @@ func checkImage(t *testing.T, name string, s composeService) {
 	}
 }
 
+// TestComposeIsTold: README says what can be set, with what it is at first.
+func TestComposeIsTold(t *testing.T) {
+	path, _ := readCompose(t)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	readme, err := os.ReadFile(filepath.Join(filepath.Dir(path), "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range variable.FindAllStringSubmatch(string(text), -1) {
+		row := "   | `" + m[1] + "` | "
+		if m[2] == "-" {
+			row += "`" + m[3] + "` |"
+		}
+		if !strings.Contains(string(readme), row) && !strings.Contains(string(readme), "| `"+m[1]+"` | |") {
+			t.Errorf("README has no row that begins with %s", row)
+		}
+	}
+}
+
 // TestComposeIsGuarded: no service may more than it needs, none grows without bound, and none but NATS and Cassandra is
 // published, at the address that no other machine reaches.
 func TestComposeIsGuarded(t *testing.T) {
@@ -204,7 +225,6 @@ func TestComposeGivesFlagsThatExist(t *testing.T) {
 		}
 		program, _, _ = strings.Cut(program, ":")
 		command := slices.DeleteFunc(slices.Clone(s.Command), func(arg string) bool { return strings.HasPrefix(arg, "-") })
-		//nolint:gosec // our own file
 		help, err := exec.CommandContext(t.Context(), filepath.Join(bin, program), append(slices.Clone(command), "--help")...).CombinedOutput()
 		if err != nil || !strings.Contains(string(help), strings.Join(append([]string{program}, command...), " ")+" ") {
 			t.Errorf("%s: %s %v is no command: %v\n%s", name, program, command, err, help)
@@ -241,7 +261,9 @@ func TestComposeIsValid(t *testing.T) {
 		}
 	}
 	unset := exec.CommandContext(t.Context(), compose[0], append(compose[1:], "-f", path, "config")...)
-	unset.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}
+	unset.Env = slices.DeleteFunc(os.Environ(), func(pair string) bool {
+		return strings.HasPrefix(pair, "BERTH_") || strings.HasPrefix(pair, "DOCKER_GID=")
+	})
 	if out, err := unset.CombinedOutput(); err == nil || !regexp.MustCompile(`make images|/var/run/docker.sock`).Match(out) {
 		t.Errorf("without the settings that it needs: %v\n%s", err, out)
 	}
@@ -251,10 +273,10 @@ func TestComposeIsValid(t *testing.T) {
 func composeProgram(t *testing.T) []string {
 	t.Helper()
 	for _, program := range [][]string{{"docker", "compose"}, {"docker-compose"}} {
-		if exec.CommandContext(t.Context(), program[0], append(program[1:], "version")...).Run() == nil { //nolint:gosec // the names above
+		if exec.CommandContext(t.Context(), program[0], append(program[1:], "version")...).Run() == nil {
 			return program
 		}
 	}
-	t.Skip(fmt.Sprint("there is no compose that could read the file: install docker-compose (Debian), or Docker's plugin"))
+	t.Skip("there is no compose that could read the file: install docker-compose (Debian), or Docker's plugin")
 	return nil
 }

@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -93,16 +95,26 @@ func (s *stack) makeRole(t *testing.T) {
 	}
 }
 
-// provisioner runs the command line in the provisioner's container.
-func (s *stack) provisioner(t *testing.T, args ...string) string {
+// provisioner runs the command line in the provisioner's container and reads what it prints. The daemon may still be
+// starting.
+func (s *stack) provisioner(t *testing.T, answer any, args ...string) {
 	t.Helper()
-	return s.Must(t, append([]string{"exec", s.id(t, "provisioner"), "/provisioner"}, args...)...)
+	id := s.id(t)
+	var last error
+	until(t, s.Engine, id, func() bool {
+		var out string
+		out, last = s.Do(t.Context(), append(append([]string{"exec", id, "/provisioner"}, args...), "-o", "json")...)
+		if last == nil {
+			last = json.Unmarshal([]byte(out), answer)
+		}
+		return last == nil
+	})
 }
 
-// id returns the container of a service.
-func (s *stack) id(t *testing.T, service string) string {
+// id returns the provisioner's container.
+func (s *stack) id(t *testing.T) string {
 	t.Helper()
-	return s.Must(t, "ps", "-q", "--filter", "label=com.docker.compose.service="+service)
+	return s.Must(t, "ps", "-q", "--filter", "label=com.docker.compose.service=provisioner")
 }
 
 // TestTheStackTakesReadings: an installation of compose.yaml, of the images that make images builds, takes, keeps and shows a
@@ -113,28 +125,74 @@ func TestTheStackTakesReadings(t *testing.T) {
 		Port int    `json:"port"`
 		Key  string `json:"enrolment_key"`
 	}
-	until(t, s.Engine, s.id(t, "provisioner"), func() bool {
-		out, err := s.Do(t.Context(), "exec", s.id(t, "provisioner"), "/provisioner", "add", "provider1", "-o", "json")
-		return err == nil && json.Unmarshal([]byte(out), &provider) == nil
-	})
-	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", fmt.Sprint("127.0.0.1:", provider.Port))
+	s.provisioner(t, &provider, "add", "provider1")
+	send(t, provider.Port, provider.Key, "boiler temperature=21.5")
+	for _, name := range []string{"web", "provider1-ingest", "provider1-reports"} {
+		until(t, s.Engine, s.id(t), func() bool {
+			return s.Must(t, "ps", "--filter", "label=berth.name="+name, "--filter", "health=healthy", "-q") != ""
+		})
+	}
+	var token struct {
+		Token string `json:"token"`
+	}
+	s.provisioner(t, &token, "token", "create", "provider1", "--name", "test")
+	latest := fmt.Sprintf("http://127.0.0.1:%d/api/v1/providers/provider1/gateways/gw1/latest", stackBase)
+	if said := get(t, latest, token.Token); !strings.Contains(said, "21.5") {
+		t.Errorf("web says %s", said)
+	}
+	for line := range strings.SplitSeq(s.Must(t, "exec", s.id(t), "/provisioner", "doctor"), "\n") {
+		if strings.HasPrefix(line, "warn") && !strings.HasPrefix(line, "warn  clock") || strings.HasPrefix(line, "fail") {
+			t.Errorf("the doctor says %s", line)
+		}
+	}
+	for container := range strings.FieldsSeq(s.Must(t, "ps", "-aq", "--filter", "label=berth.install")) {
+		isGuarded(t, s.Engine, container)
+	}
+}
+
+// isGuarded checks what a container that the provisioner made may do.
+func isGuarded(t *testing.T, e *dockertest.Engine, container string) {
+	t.Helper()
+	const format = "{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.SecurityOpt}} {{.HostConfig.Memory | lt 0}} {{.Config.User}}"
+	if said := e.Must(t, "inspect", "--format", format, container); said != "true [ALL] [no-new-privileges] true 65532:65532" {
+		t.Errorf("a container may do this: %s (%s)", said, e.Must(t, "inspect", "--format", "{{.Name}}", container))
+	}
+}
+
+// send sends a frame and waits for its acknowledgement.
+func send(t *testing.T, port int, key, line string) {
+	t.Helper()
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", fmt.Sprint("127.0.0.1:", port))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
-	_, _ = fmt.Fprintf(conn, "HELLO gw1 %s\nPUT 1 line 23\nboiler temperature=21.5", provider.Key)
+	_, _ = fmt.Fprintf(conn, "HELLO gw1 %s\nPUT 1 line %d\n%s", key, len(line), line)
 	answers := bufio.NewScanner(conn)
 	for _, want := range []string{"OK", "ACK 1"} {
 		if !answers.Scan() || !strings.HasPrefix(answers.Text(), want) {
 			t.Fatalf("the gateway is answered %q (%v), not %s", answers.Text(), answers.Err(), want)
 		}
 	}
-	for _, name := range []string{"web", "provider1-ingest", "provider1-reports"} {
-		until(t, s.Engine, s.id(t, "provisioner"), func() bool {
-			return s.Must(t, "ps", "--filter", "label=berth.name="+name, "--filter", "health=healthy", "-q") != ""
-		})
+}
+
+// get asks the API.
+func get(t *testing.T, url, token string) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Log(s.provisioner(t, "doctor"))
-	t.Log(s.Must(t, "ps", "-a", "--format", "table {{.Names}}\t{{.Image}}\t{{.Status}}\t{{.Ports}}"))
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.Status + " " + string(text)
 }
