@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -50,13 +51,23 @@ func newStack(t *testing.T) *stack {
 	}
 	s.files = []string{filepath.Join(dockertest.Root(), "docker", "compose.yaml"), override(t, s.Dir)}
 	s.env = []string{
-		"COMPOSE_PROJECT_NAME=berthtest", "BERTH_VERSION=" + version, "DOCKER_GID=0", "BERTH_NET=" + s.net, "BERTH_SECRETS=" + secrets,
+		"COMPOSE_PROJECT_NAME=berthtest", "BERTH_VERSION=" + version, "DOCKER_GID=" + groupOf(t, filepath.Join(s.Dir, "docker.sock")), "BERTH_NET=" + s.net, "BERTH_SECRETS=" + secrets,
 		fmt.Sprint("BERTH_PORT_BASE=", stackBase), fmt.Sprint("BERTH_WEB=127.0.0.1:", stackBase), fmt.Sprint("BERTH_METRICS=127.0.0.1:", stackBase-1),
 	}
 	s.compose(t, "up", "-d", "cassandra")
 	s.makeRole(t)
 	s.compose(t, "up", "-d")
 	return s
+}
+
+// groupOf returns the group of a file.
+func groupOf(t *testing.T, path string) string {
+	t.Helper()
+	var stat syscall.Stat_t
+	if err := syscall.Stat(path, &stat); err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprint(stat.Gid)
 }
 
 func (s *stack) compose(t *testing.T, args ...string) string {
