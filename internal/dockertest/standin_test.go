@@ -52,7 +52,7 @@ func standInCassandra(t *testing.T, e *dockertest.Engine, name string) {
 		t.Fatal(err)
 	}
 	java := "#!/bin/bash\nexec java $JVM_EXTRA_OPTS -Dcassandra.settings.rpc_address=0.0.0.0" +
-		" -Dcassandra.settings.broadcast_rpc_address=$CASSANDRA_BROADCAST_RPC_ADDRESS \"$@\"\n"
+		" -Dcassandra.superuser_setup_delay_ms=0 -Dcassandra.settings.broadcast_rpc_address=$CASSANDRA_BROADCAST_RPC_ADDRESS \"$@\"\n"
 	if err := os.WriteFile(filepath.Join(dir, "java17"), []byte(java), 0o755); err != nil {
 		t.Fatal(err)
 	}
