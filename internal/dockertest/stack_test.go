@@ -24,19 +24,18 @@ import (
 type stack struct {
 	*dockertest.Engine
 	program, files, env []string
-	net                 string // the first three numbers of its network
 }
 
 // Ports and addresses of the stack. They lie below those that the system gives away.
 const (
-	stackNet  = "10.198.7"
+	stackNet  = "10.198"
 	stackBase = 24600
 )
 
 // newStack starts docker/compose.yaml, as its README says, with stand-ins for the public images.
 func newStack(t *testing.T) *stack {
 	t.Helper()
-	s := &stack{program: composeProgram(t), Engine: dockertest.Started(t), net: stackNet}
+	s := &stack{program: composeProgram(t), Engine: dockertest.Started(t)}
 	const version = "v0-stack"
 	s.Images(t, "", version)
 	_, c := readCompose(t)
@@ -51,7 +50,7 @@ func newStack(t *testing.T) *stack {
 	}
 	s.files = []string{filepath.Join(dockertest.Root(), "docker", "compose.yaml"), override(t, s.Dir)}
 	s.env = []string{
-		"COMPOSE_PROJECT_NAME=berthtest", "BERTH_VERSION=" + version, "DOCKER_GID=" + groupOf(t, filepath.Join(s.Dir, "docker.sock")), "BERTH_NET=" + s.net, "BERTH_SECRETS=" + secrets,
+		"COMPOSE_PROJECT_NAME=berthtest", "BERTH_VERSION=" + version, "DOCKER_GID=" + groupOf(t, filepath.Join(s.Dir, "docker.sock")), "BERTH_NET=" + stackNet, "BERTH_SECRETS=" + secrets,
 		fmt.Sprint("BERTH_PORT_BASE=", stackBase), fmt.Sprint("BERTH_WEB=127.0.0.1:", stackBase), fmt.Sprint("BERTH_METRICS=127.0.0.1:", stackBase-1),
 	}
 	s.compose(t, "up", "-d", "cassandra")
@@ -82,7 +81,7 @@ func (s *stack) compose(t *testing.T, args ...string) string {
 // makeRole does with the driver what README does with cqlsh.
 func (s *stack) makeRole(t *testing.T) {
 	t.Helper()
-	cluster := gocql.NewCluster(s.net + ".1:9042")
+	cluster := gocql.NewCluster(stackNet + ".0.3")
 	cluster.Authenticator = gocql.PasswordAuthenticator{Username: "cassandra", Password: "cassandra"}
 	cluster.Timeout, cluster.ConnectTimeout = 10*time.Second, 10*time.Second
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)

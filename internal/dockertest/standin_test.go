@@ -73,7 +73,7 @@ func override(t *testing.T, engine string) string {
 	}
 	path := filepath.Join(t.TempDir(), "override.yaml")
 	// Not every machine that runs tests lets anybody raise its limits.
-	text := strings.NewReplacer("JARS", strings.TrimSpace(string(jars)), "ROOT", root, "ENGINE", engine,
+	text := strings.NewReplacer("JARS", strings.TrimSpace(string(jars)), "ROOT", root, "ENGINE", engine, "ADDRESS", stackNet+".0.3",
 		"FILES", limit(t, syscall.RLIMIT_NOFILE), "LOCKED", limit(t, rlimitMemlock)).Replace(`
 services:
   nats: {ulimits: {nofile: FILES}}
@@ -82,7 +82,7 @@ services:
     volumes: [ENGINE/docker.sock:/var/run/docker.sock]
   cassandra:
     ulimits: {nofile: FILES, memlock: LOCKED}
-    environment: {LISTEN: cassandra, CQL_PORT: "9042", STORAGE_PORT: "7000", HEAP: 512m, SYNC: 1000ms, JAVA: /java17, CASSANDRA_CACHE: /jars}
+    environment: {CASSANDRA_BROADCAST_RPC_ADDRESS: ADDRESS, LISTEN: cassandra, CQL_PORT: "9042", STORAGE_PORT: "7000", HEAP: 512m, SYNC: 1000ms, JAVA: /java17, CASSANDRA_CACHE: /jars}
     volumes:
       - /usr:/usr:ro
       - /etc/java-17-openjdk:/etc/java-17-openjdk:ro
