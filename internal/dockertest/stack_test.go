@@ -127,9 +127,9 @@ func (s *stack) id(t *testing.T) string {
 	return s.Must(t, "ps", "-q", "--filter", "label=com.docker.compose.service=provisioner")
 }
 
-// TestTheStackTakesReadings: an installation of compose.yaml, of the images that make images builds, takes, keeps and shows a
-// reading; web and the pipelines run as containers that get healthy.
-func TestTheStackTakesReadings(t *testing.T) {
+// TestStack: an installation of compose.yaml, of the images that make images builds, takes, keeps and shows readings; web and
+// the pipelines run as containers that get healthy; whatever is killed comes back, and what was acknowledged is there.
+func TestStack(t *testing.T) {
 	s := newStack(t)
 	var provider struct {
 		Port int    `json:"port"`
@@ -158,6 +158,7 @@ func TestTheStackTakesReadings(t *testing.T) {
 	for container := range strings.FieldsSeq(s.Must(t, "ps", "-aq", "--filter", "label=berth.install")) {
 		isGuarded(t, s.Engine, container)
 	}
+	keepsWhatItAcknowledged(t, s, fmt.Sprint("127.0.0.1:", provider.Port), provider.Key, token.Token)
 }
 
 // isGuarded checks what a container that the provisioner made may do.
