@@ -193,7 +193,7 @@ func TestComposeIsGuarded(t *testing.T) {
 			"runs as root":                 !ours && !regexp.MustCompile(`^[1-9]\d*:[1-9]\d*$`).MatchString(s.User) || ours && s.User != "",
 			"writes into its root":         !s.ReadOnly && name != "cassandra",
 			"has no health check":          !ours && len(s.Healthcheck.Test) == 0,
-			"does not start again":         s.Restart != "unless-stopped" && name != "prepare",
+			"does not start again":         s.Restart != "always" && name != "prepare",
 			"reaches the engine":           slices.Contains(s.Volumes, "/var/run/docker.sock:/var/run/docker.sock") && name != "provisioner",
 			"is in the host's own network": s.NetworkMode == "host" && name != "provisioner",
 		} {
