@@ -64,7 +64,7 @@ func TestCommentsShowWhatIsTaken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names, shown := map[string]string{"jsonDecoder": "json", "senmlJSONDecoder": "senml+json"}, map[string]int{}
+	names, shown := map[string]string{"jsonDecoder": "json", "senmlJSONDecoder": "senml+json", "thingsBoardDecoder": "thingsboard"}, map[string]int{}
 	for _, path := range files {
 		src, err := os.ReadFile(path)
 		if err != nil {

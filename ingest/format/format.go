@@ -31,11 +31,12 @@ type decoder interface {
 
 // formats is the table of the formats.
 var formats = map[string]decoder{
-	"json":       jsonDecoder{},
-	"line":       lineDecoder{},
-	"senml+cbor": senmlCBORDecoder{},
-	"senml+json": senmlJSONDecoder{},
-	bare:         valueDecoder{},
+	"json":        jsonDecoder{},
+	"line":        lineDecoder{},
+	"senml+cbor":  senmlCBORDecoder{},
+	"senml+json":  senmlJSONDecoder{},
+	"thingsboard": thingsBoardDecoder{},
+	bare:          valueDecoder{},
 }
 
 // bare is the format of a value whose sensor is named beside it.

@@ -77,13 +77,14 @@ type jsonReader struct {
 	listed  bool   // the elements are those of an array
 	refused int    // the number of the last element refused
 	proven  bool   // the rest of the payload is JSON
+	device  []byte // the gateway of elements that name none; nil: the sender
 	el      element
 }
 
 // element reads an element of the array.
 func (r *jsonReader) element(number int) {
 	start := r.i
-	r.el = element{at: r.arrived, arrival: true}
+	r.el = element{at: r.arrived, arrival: true, gateway: r.device}
 	r.begin()
 	r.names = r.names[:0]
 	if r.peek() != '{' {

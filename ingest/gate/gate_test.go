@@ -218,10 +218,18 @@ func smallQueue(f *fixture, o *Options) {
 }
 
 // rejectsWhen keeps a reject when it may, or says why not.
-func rejectsWhen(keeping chan<- struct{}, may <-chan error) func(*record.Reject, []byte) error {
+func rejectsWhen(t testing.TB, keeping chan<- struct{}, may <-chan error) func(*record.Reject, []byte) error {
 	return func(*record.Reject, []byte) error {
-		keeping <- struct{}{}
-		return <-may
+		select {
+		case keeping <- struct{}{}:
+		case <-t.Context().Done():
+		}
+		select {
+		case err := <-may:
+			return err
+		case <-t.Context().Done(): // the test has failed
+			return t.Context().Err()
+		}
 	}
 }
 

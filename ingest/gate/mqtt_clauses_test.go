@@ -418,6 +418,22 @@ var mqttClauses = []struct {
 			t.Errorf("got %q", got)
 		}
 	}},
+	{"a gateway of ThingsBoard speaks for its devices, with a relay's key", func(t *testing.T, f *fixture) {
+		relay := f.connect3(t, "", "", func(p *packets3.ConnectPacket) { p.Username, p.PasswordFlag, p.Password = "gk_relay", false, nil })
+		relay.publish("v1/gateway/telemetry", 1, 1, `{"a": [{"x": 1}], "gone": [{"x": 2}], "b": [{"x": 3}]}`)
+		relay.expectPubacks(1)
+		own, _ := f.connect5(t, "own", "gk_own", nil)
+		own.publish("v1/gateway/telemetry", 1, 1, `{"a": [{"x": 4}]}`, nil)
+		own.expectPuback(1, 0x87)
+		if got := f.readings(t); !slices.Equal(got, []string{"a x 1", "b x 3"}) {
+			t.Errorf("got %q", got)
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if got := string(f.rejects[0].Raw); got != `{"gone": [{"x": 2}]}` || !f.rejects[0].Part {
+			t.Errorf("kept is %s", got)
+		}
+	}},
 	{"a relay speaks for many, the enrolment key without a name for new ones", func(t *testing.T, f *fixture) {
 		relay := f.connect3(t, "relay", "gk_relay", nil)
 		relay.publish("readings/own/a", 1, 1, "1")

@@ -437,7 +437,7 @@ func TestMQTTRefusedMessages(t *testing.T) {
 // TestMQTT3IsNotAcknowledgedBeforeTheRejectIsKept: and not at all when it cannot be kept.
 func TestMQTT3IsNotAcknowledgedBeforeTheRejectIsKept(t *testing.T) {
 	keeping, may := make(chan struct{}), make(chan error)
-	f := start(t, func(_ *fixture, o *Options) { o.Rejects = rejectsWhen(keeping, may) })
+	f := start(t, func(_ *fixture, o *Options) { o.Rejects = rejectsWhen(t, keeping, may) })
 	c := f.connect3(t, "g", enrolmentKey, nil)
 	c.publish("nowhere", 1, 1, "a")
 	c.publish("readings/g/a", 1, 2, "1")

@@ -1,9 +1,10 @@
 // Package mqtt is the gate's listener for MQTT 3.1.1 and 5, for gateways that publish. It is no broker: what is published
 // becomes readings, and nobody receives it.
 //
-//	readings/<gateway>            JSON, or line protocol; in MQTT 5 a content type application/<format> says which
+//	readings/<gateway>            JSON, or line protocol; in MQTT 5 the content type says which, or that it is SenML
 //	readings/<gateway>/<sensor>   a bare number, true, false or text
 //	v1/devices/me/telemetry       JSON, as ThingsBoard's devices send it
+//	v1/gateway/telemetry          JSON of many devices, as ThingsBoard's gateways send it, with a relay's key
 //
 // The user name is the gateway, the password its key or the enrolment key; a user name without a password is taken for a
 // key. A client identifier belongs to its user: nobody can take over another gateway's session by its identifier.

@@ -14,6 +14,8 @@ const (
 	readingsTopic = "readings/"
 	// deviceTopic is where ThingsBoard's devices publish.
 	deviceTopic = "v1/devices/me/telemetry"
+	// gatewayTopic is where ThingsBoard's gateways publish, each for many devices, which are gateways here: it takes a relay.
+	gatewayTopic = "v1/gateway/telemetry"
 	// maxTopic is the longest topic that is looked at, in bytes: a gateway's and a sensor's name have room in it.
 	maxTopic = 1 << 10
 )
@@ -34,6 +36,9 @@ func (s *session) route(topic, contentType string, payload []byte) (route, error
 		return r, noTopic("a topic of %d bytes takes no readings", len(topic))
 	case topic == deviceTopic:
 		r.format = "json"
+		return r, nil
+	case topic == gatewayTopic:
+		r.format = "thingsboard"
 		return r, nil
 	case !strings.HasPrefix(topic, readingsTopic):
 		return r, noTopic("the topic %q takes no readings", topic)
@@ -70,9 +75,10 @@ func (s *session) split(rest string) (gateway, sensor string, named bool) {
 
 // formatOf returns the format of a payload: what the content type names, if that is a format, else what it looks like.
 func formatOf(contentType string, payload []byte) string {
-	media, _, _ := strings.Cut(contentType, ";")
-	if named, ok := strings.CutPrefix(strings.TrimSpace(media), "application/"); ok && format.Known(named) {
-		return named
+	if contentType != "" {
+		if named, ok := format.OfMediaType(contentType); ok {
+			return named
+		}
 	}
 	if start := bytes.TrimLeft(payload, " \t\r\n"); len(start) > 0 && (start[0] == '{' || start[0] == '[') {
 		return "json"
