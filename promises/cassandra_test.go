@@ -2,9 +2,11 @@ package promises
 
 import (
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -201,6 +203,77 @@ func TestAPipelineStartsWhileCassandraIsAway(t *testing.T) {
 	s.waitForEmptyLog()
 	s.checkAll()
 	s.checkBooks()
+}
+
+// TestProvidersShareAKeyspaceOfCassandra has two providers in one keyspace, whose gateways have the same names: each finds its
+// own readings, and one that is removed with its data takes nothing of the other, also when it is added again.
+func TestProvidersShareAKeyspaceOfCassandra(t *testing.T) {
+	node := cassandratest.Started(t, "SYNC=batch")
+	dir := t.TempDir()
+	in := newInstallOn(t, dir, filepath.Join(dir, "var"), "cassandra://"+node.Address)
+	share := func(name string) {
+		out, err := in.CLI(t.Context(), "add", name, "--placement", "shared")
+		if err != nil || !strings.Contains(string(out), "shared/"+name+"/") {
+			t.Fatalf("add %s: %v\n%s", name, err, out)
+		}
+	}
+	share("provider1")
+	share("provider2")
+	first := newSending(t, in, dir, 5)
+	second := newSendingOf(t, in, dir, "provider2", 5)
+	first.run(func() {
+		second.run(func() {
+			first.waitForAcks(5000)
+			second.waitForAcks(5000)
+		})
+	})
+	restart := func() {
+		in.Stop() // so that all is stored
+		ctx, cancel := context.WithTimeout(t.Context(), recovery)
+		defer cancel()
+		if _, err := in.Start(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	restart()
+	for number := range first.gateways {
+		first.check(number)
+		second.check(number)
+	}
+	if out, err := in.CLI(t.Context(), "rm", "provider1", "--purge-data", "--yes"); err != nil {
+		t.Fatalf("rm: %v\n%s", err, out)
+	}
+	second.checkAll()
+	second.until("it is added again", func(ctx context.Context) error {
+		_, err := in.CLI(ctx, "add", "provider1", "--placement", "shared")
+		return err
+	})
+	again := newSending(t, in, dir, 5)
+	var page api.Gateways
+	if again.get("/gateways", &page); len(page.Gateways) != 0 {
+		t.Errorf("the provider that is added again has gateways of the one before: %+v", page.Gateways)
+	}
+	again.run(func() { again.waitForAcks(1000) })
+	again.checkAll()
+	second.checkBooks()
+}
+
+// get asks the provider's API.
+func (s *sending) get(path string, v any) {
+	s.t.Helper()
+	request, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.api.Base+"/api/v1/providers/"+s.api.Provider+path, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+s.api.Token)
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if err := json.NewDecoder(answer.Body).Decode(v); err != nil || answer.StatusCode != http.StatusOK {
+		s.t.Fatalf("%s is answered by %s: %v", path, answer.Status, err)
+	}
 }
 
 // killAll kills the whole installation by SIGKILL.

@@ -36,6 +36,12 @@ const recovery = time.Minute
 // test, and what it leaves in dir is kept when the test fails.
 func newSending(t *testing.T, in *install.Install, dir string, count int) *sending {
 	t.Helper()
+	return newSendingOf(t, in, dir, "provider1", count)
+}
+
+// newSendingOf is newSending with a provider of a name.
+func newSendingOf(t *testing.T, in *install.Install, dir, name string, count int) *sending {
+	t.Helper()
 	s := &sending{t: t, install: in, gateways: count}
 	ctx, cancel := context.WithTimeout(t.Context(), recovery)
 	defer cancel()
@@ -45,16 +51,16 @@ func newSending(t *testing.T, in *install.Install, dir string, count int) *sendi
 			s.keep(dir)
 		}
 	})
-	provider, err := in.Add(ctx, "provider1")
+	provider, err := in.Add(ctx, name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	token, err := in.Token(ctx, "provider1")
+	token, err := in.Token(ctx, name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.provider = provider
-	s.api = gateways.API{Base: "http://" + in.Web, Provider: "provider1", Token: token}
+	s.api = gateways.API{Base: "http://" + in.Web, Provider: name, Token: token}
 	s.fleet, err = gateways.New(gateways.Options{
 		Address: provider.Address(), Key: provider.EnrolmentKey, Gateways: s.gateways, Sensors: 4, Window: 16, Protocol: *spoken,
 		Start: time.Now().Add(-30 * time.Hour).Truncate(time.Second), Step: 50 * time.Millisecond,

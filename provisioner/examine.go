@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"berth/provisioner/control"
 	"berth/provisioner/doctor"
 	"berth/provisioner/plan"
 	"berth/provisioner/survey"
@@ -80,6 +81,11 @@ func (p *Provisioner) examineKeyspaces(ctx context.Context) doctor.Check {
 		}
 		if err != nil && !schema.Is(err, schema.NotFound) {
 			return doctor.Bad(doctor.Fail, name, "start what keeps them: readings stay in the log meanwhile, and are stored later", "%s", schema.Show(err))
+		}
+		all, err := p.house.Providers(ctx)
+		if n := control.Own(all); err == nil && n > control.OwnKeyspaces {
+			return doctor.Bad(doctor.Warn, name, "see that each node has 1 GB of heap for 65 of them; add more with --placement shared",
+				"%d providers have a keyspace of their own, more than a node with 1 GB of heap bears", n)
 		}
 		return doctor.Good(name, "%s answers", p.backend)
 	}

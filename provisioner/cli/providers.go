@@ -13,6 +13,7 @@ import (
 
 	"berth/provisioner/control"
 	"berth/schema"
+	"berth/schema/record"
 )
 
 // added is the answer of add.
@@ -50,17 +51,21 @@ func waiting(cmd *cobra.Command, limit *time.Duration, what string) {
 
 func (a *app) add() *cobra.Command {
 	var limit time.Duration
+	var placement string
 	cmd := &cobra.Command{
 		Use: "add <provider>", Short: "Add a provider: port, keyspace, log, key and pipeline", Args: args(1),
 		Long: "Add a provider and wait until its pipeline is ready. Adding it again says \"unchanged\" and shows the same,\n" +
 			"with a fresh sign-in link. One that was removed with its data kept comes back with its data, keys and settings.",
 		RunE: a.asking(func(cmd *cobra.Command, c *control.Client, args []string) error {
-			answer, err := c.Add(cmd.Context(), args[0])
+			answer, err := c.AddPlaced(cmd.Context(), args[0], record.Placement(strings.TrimPrefix(placement, "own")))
 			if err != nil {
 				return err
 			}
 			for _, skipped := range answer.Skipped {
 				say(a.Err, "skipped: %s\n", skipped)
+			}
+			for _, note := range answer.Notes {
+				say(a.Err, "note: %s\n", note)
 			}
 			if limit > 0 {
 				if answer.Provider, err = a.waitReady(cmd.Context(), c, args[0], limit); err != nil {
@@ -72,6 +77,7 @@ func (a *app) add() *cobra.Command {
 		}),
 	}
 	waiting(cmd, &limit, "until the pipeline is ready")
+	cmd.Flags().StringVar(&placement, "placement", "own", "own: a keyspace of its own; shared: in one with others, for hundreds of providers in Cassandra")
 	return cmd
 }
 

@@ -20,6 +20,7 @@ import (
 	"berth/provisioner/plan"
 	"berth/provisioner/runtime"
 	"berth/schema"
+	"berth/schema/record"
 )
 
 // Client speaks to the daemon of a data directory. Its methods may be called concurrently. Errors are those of the
@@ -140,7 +141,12 @@ func (c *Client) List(ctx context.Context, all bool) (out []Provider, err error)
 
 // Add adds a provider, or finds it. It does not wait.
 func (c *Client) Add(ctx context.Context, name string) (out Added, err error) {
-	return out, c.do(ctx, http.MethodPost, "/v1/providers", AddRequest{Name: name}, &out)
+	return c.AddPlaced(ctx, name, record.Own)
+}
+
+// AddPlaced is Add with a placement of the keyspace.
+func (c *Client) AddPlaced(ctx context.Context, name string, placement record.Placement) (out Added, err error) {
+	return out, c.do(ctx, http.MethodPost, "/v1/providers", AddRequest{Name: name, Placement: placement}, &out)
 }
 
 // Provider returns a provider, or NotFound.

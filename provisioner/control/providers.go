@@ -93,7 +93,10 @@ func (s *Server) add(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	added, err := s.o.House.Add(ctx, req.Name, s.slots(ctx), gone)
+	if err := s.placeable(req.Placement); err != nil {
+		return err
+	}
+	added, err := s.o.House.AddPlaced(ctx, req.Name, req.Placement, s.slots(ctx), gone)
 	if err != nil {
 		return err
 	}
@@ -116,7 +119,7 @@ func (s *Server) add(w http.ResponseWriter, r *http.Request) error {
 	}
 	return answer(w, Added{
 		Provider: view, Changed: added.Changed, Restored: added.Restored, EnrolmentKey: key,
-		AdminURL: SignInURL(s.o.Status.Web, link), Skipped: added.Skipped,
+		AdminURL: SignInURL(s.o.Status.Web, link), Skipped: added.Skipped, Notes: s.notes(ctx, p),
 	})
 }
 

@@ -142,7 +142,8 @@ type SettingsChanged struct {
 
 // AddRequest asks for a provider.
 type AddRequest struct {
-	Name string `json:"name"`
+	Name      string           `json:"name"`
+	Placement record.Placement `json:"placement,omitempty"`
 }
 
 // Added is what somebody needs to know of a provider that was added.
@@ -151,8 +152,9 @@ type Added struct {
 	Changed      bool     `json:"changed"`
 	Restored     bool     `json:"restored"` // it had been removed; its data and keys are what they were
 	EnrolmentKey string   `json:"enrolment_key"`
-	AdminURL     string   `json:"admin_url"` // a one-time sign-in link
-	Skipped      []string `json:"skipped"`   // ports that were not given, and why
+	AdminURL     string   `json:"admin_url"`       // a one-time sign-in link
+	Skipped      []string `json:"skipped"`         // ports that were not given, and why
+	Notes        []string `json:"notes,omitempty"` // what somebody should know
 }
 
 // RemovedProvider is what came of a removal.

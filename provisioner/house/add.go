@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"berth/internal/credentials"
+	"berth/internal/keyspace"
 	"berth/provisioner/plan"
 	"berth/schema"
 	"berth/schema/record"
@@ -23,6 +24,11 @@ type Added struct {
 // removed with its data kept: then its keys and settings are what they were. One whose data were purged, and are gone,
 // is made anew with another slot. Slots.Providers is filled in here.
 func (h *House) Add(ctx context.Context, name string, slots plan.Slots, gone bool) (Added, error) {
+	return h.AddPlaced(ctx, name, record.Own, slots, gone)
+}
+
+// AddPlaced is Add with a placement of the keyspace; one that is there, or is brought back, keeps its own.
+func (h *House) AddPlaced(ctx context.Context, name string, placement record.Placement, slots plan.Slots, gone bool) (Added, error) {
 	if err := schema.CheckProvider(name); err != nil {
 		return Added{}, err
 	}
@@ -41,6 +47,9 @@ func (h *House) Add(ctx context.Context, name string, slots plan.Slots, gone boo
 	}
 	switch {
 	case old == nil:
+	case placement == record.Shared && old.Placement != placement && !(old.Purge && gone):
+		return Added{}, schema.Errorf(schema.Conflict, "provider %s has a keyspace of its own", name).
+			WithNext("a placement is chosen once: remove it with its data first, or add it without --placement")
 	case old.Wanted != record.Removed:
 		return Added{Provider: *old}, nil
 	case old.Purge && !gone:
@@ -53,7 +62,7 @@ func (h *House) Add(ctx context.Context, name string, slots plan.Slots, gone boo
 	}
 	added := Added{Changed: true, Restored: old != nil && !old.Purge, Skipped: skipped}
 	if old == nil {
-		added.Provider, err = h.create(ctx, name, slot)
+		added.Provider, err = h.create(ctx, name, placement, slot)
 		return added, err
 	}
 	added.Provider, _, err = h.change(ctx, name, h.read, func(p *record.Provider) error {
@@ -63,7 +72,7 @@ func (h *House) Add(ctx context.Context, name string, slots plan.Slots, gone boo
 		}
 		freed := plan.Freed(p, slots.Now)
 		var err error
-		*p, err = h.newProvider(name, slot)
+		*p, err = h.newProvider(name, placement, slot)
 		p.Freed = freed
 		return err
 	})
@@ -71,8 +80,8 @@ func (h *House) Add(ctx context.Context, name string, slots plan.Slots, gone boo
 }
 
 // create writes the record of a new provider.
-func (h *House) create(ctx context.Context, name string, slot schema.Slot) (record.Provider, error) {
-	p, err := h.newProvider(name, slot)
+func (h *House) create(ctx context.Context, name string, placement record.Placement, slot schema.Slot) (record.Provider, error) {
+	p, err := h.newProvider(name, placement, slot)
 	if err != nil {
 		return p, err
 	}
@@ -84,7 +93,7 @@ func (h *House) create(ctx context.Context, name string, slot schema.Slot) (reco
 	return p, err
 }
 
-func (h *House) newProvider(name string, slot schema.Slot) (record.Provider, error) {
+func (h *House) newProvider(name string, placement record.Placement, slot schema.Slot) (record.Provider, error) {
 	key := credentials.NewKey("bk_")
 	sealed, err := credentials.Seal(h.secret, []byte(key))
 	if err != nil {
@@ -94,8 +103,12 @@ func (h *House) newProvider(name string, slot schema.Slot) (record.Provider, err
 	if err != nil {
 		return record.Provider{}, err
 	}
+	created, space := h.now().UTC(), name
+	if placement == record.Shared {
+		space = keyspace.Shared(name, created)
+	}
 	return record.Provider{
-		Version: record.Version, Name: name, Slot: slot, Keyspace: name, Created: h.now().UTC(), Wanted: record.Active,
+		Version: record.Version, Name: name, Slot: slot, Keyspace: space, Placement: placement, Created: created, Wanted: record.Active,
 		Settings: record.DefaultSettings(), EnrolmentHash: credentials.Hash(key), EnrolmentSealed: sealed,
 		ReportsToken: credentials.NewKey("rt_"), KeyspaceSealed: password,
 	}, nil

@@ -36,26 +36,36 @@ const ProviderVersion = 2
 
 // Provider is what is wanted of a provider, and its secrets as the house keeps them.
 type Provider struct {
-	Version  int         `json:"version"`
-	Name     string      `json:"name"`
-	Slot     schema.Slot `json:"slot"`
-	Keyspace string      `json:"keyspace"` // the keyspace's name within its backend
-	Created  time.Time   `json:"created"`
-	Wanted   Wanted      `json:"wanted"`
-	Purge    bool        `json:"purge,omitempty"`   // when Wanted is Removed: the data goes too
-	Removed  time.Time   `json:"removed,omitzero"`  // when removal began; a freed port rests from here
-	Restart  int         `json:"restart,omitempty"` // raised by one to ask for a restart of the instances
-	Freed    []Freed     `json:"freed,omitempty"`   // slots that it had before its data were purged, while they rest
-	Settings Settings    `json:"settings"`
+	Version   int         `json:"version"`
+	Name      string      `json:"name"`
+	Slot      schema.Slot `json:"slot"`
+	Keyspace  string      `json:"keyspace"`            // the keyspace's name within its backend
+	Placement Placement   `json:"placement,omitempty"` // chosen once
+	Created   time.Time   `json:"created"`
+	Wanted    Wanted      `json:"wanted"`
+	Purge     bool        `json:"purge,omitempty"`   // when Wanted is Removed: the data goes too
+	Removed   time.Time   `json:"removed,omitzero"`  // when removal began; a freed port rests from here
+	Restart   int         `json:"restart,omitempty"` // raised by one to ask for a restart of the instances
+	Freed     []Freed     `json:"freed,omitempty"`   // slots that it had before its data were purged, while they rest
+	Settings  Settings    `json:"settings"`
 
 	Roles map[string]Wish `json:"roles,omitempty"` // what is wanted of the instances of a role, where it is not the default
 
-	EnrolmentHash   string `json:"enrolment_hash"`   // SHA-256 of the enrolment key, hex
-	EnrolmentSealed []byte `json:"enrolment_sealed"` // the key, sealed with the house's secret: the page shows it
-	ReportsToken    string `json:"reports_token"`    // signs the house's requests to the provider's reports
-	KeyspaceSealed  []byte `json:"keyspace_sealed"`  // the password of its keyspace's role, sealed alike; nil: from before there were any
-	Account         string `json:"account"`          // the provider's NATS account (a public key)
+	EnrolmentHash   string `json:"enrolment_hash"`            // SHA-256 of the enrolment key, hex
+	EnrolmentSealed []byte `json:"enrolment_sealed"`          // the key, sealed with the house's secret: the page shows it
+	ReportsToken    string `json:"reports_token"`             // signs the house's requests to the provider's reports
+	KeyspaceSealed  []byte `json:"keyspace_sealed,omitempty"` // the password of its keyspace's role, sealed alike; nil: from before there were any
+	Account         string `json:"account"`                   // the provider's NATS account (a public key)
 }
+
+// Placement says whether a provider has a keyspace of its own.
+type Placement string
+
+// The placements.
+const (
+	Own    Placement = ""       // a keyspace of its own
+	Shared Placement = "shared" // in one keyspace with others that chose so
+)
 
 // Freed is a slot that was freed.
 type Freed struct {

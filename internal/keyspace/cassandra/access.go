@@ -90,10 +90,11 @@ func (b *Backend) Access(name, secret string) (string, map[string][]byte, error)
 		refer += "&" + parameter + "=$" + variable
 	}
 	if b.address.user != "" {
-		if err := schema.CheckProvider(name); err != nil {
+		t, err := b.parseName(name)
+		if err != nil {
 			return "", nil, err
 		}
-		values.Set("user", b.address.prefix+name)
+		values.Set("user", b.address.prefix+t.name)
 		add("password_file", passwordVariable, []byte(secret))
 	}
 	for _, f := range []struct{ parameter, variable string }{{"ca", caVariable}, {"cert", certVariable}, {"key", keyVariable}} {

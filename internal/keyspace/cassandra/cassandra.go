@@ -145,12 +145,12 @@ func (b *Backend) Create(ctx context.Context, name string) error {
 	}
 	b.changing.Lock()
 	defer b.changing.Unlock()
-	version, err := t.version(ctx)
+	version, err := t.tablesVersion(ctx)
 	if err != nil && !schema.Is(err, schema.NotFound) {
 		return err
 	}
 	if version == cql.Version() {
-		return nil
+		return t.list(ctx)
 	}
 	if version == 0 {
 		replication, err := b.replication(ctx, t.session)
@@ -168,7 +168,7 @@ func (b *Backend) Create(ctx context.Context, name string) error {
 			}
 		}
 	}
-	return nil
+	return t.list(ctx)
 }
 
 // replication returns the map of a new keyspace's copies, with the name of the local datacentre.
@@ -199,12 +199,15 @@ func (b *Backend) Drop(ctx context.Context, name string) error {
 	}
 	b.changing.Lock()
 	defer b.changing.Unlock()
-	if err := b.hold(name, "this process, which drops it"); err != nil {
+	if err := b.hold(t, "this process, which drops it"); err != nil {
 		return err
 	}
 	defer b.release(name)
 	if err := t.withdraw(ctx); err != nil {
 		return t.failed(ctx, "drop the role of", err)
+	}
+	if t.shared {
+		return t.empty(ctx)
 	}
 	if err := t.change(ctx, "DROP KEYSPACE IF EXISTS "+t.keyspace); err != nil {
 		return t.failed(ctx, "drop", err)
@@ -213,13 +216,13 @@ func (b *Backend) Drop(ctx context.Context, name string) error {
 }
 
 // hold notes who writes a keyspace, or drops it: one at a time.
-func (b *Backend) hold(name, who string) error {
+func (b *Backend) hold(t *tables, who string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if other, ok := b.writers[name]; ok {
-		return schema.Errorf(schema.Conflict, "keyspace %s is held by %s, its one writer", name, other).WithNext("stop that first")
+	if other, ok := b.writers[t.full]; ok {
+		return schema.Errorf(schema.Conflict, "keyspace %s is held by %s, its one writer", t.name, other).WithNext("stop that first")
 	}
-	b.writers[name] = who
+	b.writers[t.full] = who
 	return nil
 }
 
@@ -235,7 +238,7 @@ func (b *Backend) Writer(ctx context.Context, name string) (keyspace.Writer, err
 	if err != nil {
 		return nil, err
 	}
-	if err := b.hold(name, "this process"); err != nil {
+	if err := b.hold(t, "this process"); err != nil {
 		return nil, err
 	}
 	w, err := newWriter(ctx, t)

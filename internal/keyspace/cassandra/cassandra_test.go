@@ -25,8 +25,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// openShared returns a backend of the test run's node.
-func openShared(tb testing.TB, parameters string) keyspace.Backend {
+// onSharedNode returns a backend of the test run's node.
+func onSharedNode(tb testing.TB, parameters string) keyspace.Backend {
 	tb.Helper()
 	b, err := cassandra.New("//"+cassandratest.Address(tb)+"?prefix=test_"+parameters, slog.New(slog.NewTextHandler(tb.Output(), nil)))
 	if err != nil {
@@ -36,5 +36,5 @@ func openShared(tb testing.TB, parameters string) keyspace.Backend {
 }
 
 func TestContract(t *testing.T) {
-	keyspacetest.Run(t, func(t *testing.T) keyspace.Backend { return openShared(t, "") })
+	keyspacetest.Run(t, func(t *testing.T) keyspace.Backend { return onSharedNode(t, "") })
 }

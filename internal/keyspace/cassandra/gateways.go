@@ -24,7 +24,7 @@ func (r *reader) Gateways(ctx context.Context, after string, limit int) ([]keysp
 		}
 	}()
 	err := r.backend.each(ctx, len(buckets), func(_ context.Context, i int) error {
-		buckets[i] = &bucket{rows: r.query(ctx, r.selectRows, r.name, i, after).PageSize(page).Iter()}
+		buckets[i] = &bucket{rows: r.query(ctx, r.selectRows, r.key, i, after).PageSize(page).Iter()}
 		return buckets[i].next()
 	})
 	if err != nil {
@@ -46,7 +46,7 @@ func (r *reader) Gateways(ctx context.Context, after string, limit int) ([]keysp
 			return nil, r.failed(ctx, "read", err)
 		}
 	}
-	return all, nil
+	return all, r.there(ctx, len(all) > 0)
 }
 
 // bucket is the reading of a bucket's rows.

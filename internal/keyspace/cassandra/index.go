@@ -55,7 +55,7 @@ func (x *index) gateway(name string) *stored {
 func loadIndex(ctx context.Context, t *tables) (*index, error) {
 	x := &index{gateways: map[string]*stored{}}
 	err := t.backend.each(ctx, cql.Buckets, func(ctx context.Context, i int) error {
-		rows := t.query(ctx, t.selectStored, t.name, cql.StoredFrom+i).Iter()
+		rows := t.query(ctx, t.selectStored, t.key, cql.StoredFrom+i).Iter()
 		var name string
 		var listed bool
 		var months []int
@@ -128,7 +128,7 @@ func (w *writer) note(ctx context.Context, c *keyspace.Changes) (done func(), er
 		}
 		weeks, months := slices.Collect(maps.Keys(n.weeks)), slices.Collect(maps.Keys(n.months))
 		return w.query(ctx, w.updateStored, weeks, months, bound[0], bound[1], listed,
-			w.name, cql.StoredFrom+cql.Bucket(names[i]), names[i]).Exec()
+			w.key, cql.StoredFrom+cql.Bucket(names[i]), names[i]).Exec()
 	})
 	if err == nil {
 		x.have(all)
@@ -243,6 +243,6 @@ func (w *writer) raise(ctx context.Context) error {
 	names := slices.Collect(maps.Keys(behind))
 	return w.backend.each(ctx, len(names), func(ctx context.Context, i int) error {
 		bound := behind[names[i]]
-		return w.query(ctx, w.raiseBounds, bound[0], bound[1], w.name, cql.StoredFrom+cql.Bucket(names[i]), names[i]).Exec()
+		return w.query(ctx, w.raiseBounds, bound[0], bound[1], w.key, cql.StoredFrom+cql.Bucket(names[i]), names[i]).Exec()
 	})
 }

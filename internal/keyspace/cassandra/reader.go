@@ -87,7 +87,7 @@ func (r *reader) partitions(ctx context.Context, list, gateway string, first, la
 		}
 		return all, nil
 	}
-	err := r.query(ctx, list, r.name, cql.StoredFrom+cql.Bucket(gateway), gateway).Scan(&all)
+	err := r.query(ctx, list, r.key, cql.StoredFrom+cql.Bucket(gateway), gateway).Scan(&all)
 	if errors.Is(err, gocql.ErrNotFound) {
 		return nil, nil
 	}
@@ -117,8 +117,9 @@ func (r *reader) Blocks(ctx context.Context, gateway string, from, to int64, yie
 	if err != nil {
 		return err
 	}
+	found := false
 	for _, week := range weeks {
-		rows := r.query(ctx, r.selectBlocks, r.name, gateway, week, dayStart(from), to).PageSize(blocksPage).Iter()
+		rows := r.query(ctx, r.selectBlocks, r.key, gateway, week, dayStart(from), to).PageSize(blocksPage).Iter()
 		b, next := &blockRow{}, &blockRow{} // no block crosses a day, so from is compared with Last below
 		b.Gateway, next.Gateway = gateway, gateway
 		for more := b.scan(rows); more; {
@@ -127,7 +128,7 @@ func (r *reader) Blocks(ctx context.Context, gateway string, from, to int64, yie
 					b, next = next, b
 				}
 			}
-			if b.Last >= from {
+			if found = true; b.Last >= from {
 				if err := yield(b.Block); err != nil {
 					_ = rows.Close() // yield's error says why it ended
 					return err
@@ -139,7 +140,7 @@ func (r *reader) Blocks(ctx context.Context, gateway string, from, to int64, yie
 			return r.failed(ctx, "read", err)
 		}
 	}
-	return nil
+	return r.there(ctx, found)
 }
 
 // Rollups yields a gateway's rollups, month by month.
@@ -154,13 +155,15 @@ func (r *reader) Rollups(
 		return err
 	}
 	var stale, data []byte
+	found := false
 	for _, month := range months {
-		rows := r.query(ctx, r.selectRollups, r.name, gateway, int8(span), month, from, to).PageSize(rollupsPage).Iter()
+		rows := r.query(ctx, r.selectRollups, r.key, gateway, int8(span), month, from, to).PageSize(rollupsPage).Iter()
 		for {
 			one := keyspace.Rollup{RollupKey: keyspace.RollupKey{Gateway: gateway, Span: span}}
 			if !rows.Scan(&one.Start, &stale, &data) {
 				break
 			}
+			found = true
 			var problem [2]error
 			one.Stale, problem[0] = cql.ParseStale(stale)
 			one.Computed, one.Data, problem[1] = cql.ParseCell(data)
@@ -177,7 +180,7 @@ func (r *reader) Rollups(
 			return r.failed(ctx, "read", err)
 		}
 	}
-	return nil
+	return r.there(ctx, found)
 }
 
 // Gateway returns a gateway's row with its tail.
@@ -187,7 +190,7 @@ func (r *reader) Gateway(ctx context.Context, name string) (keyspace.Gateway, er
 		return g, err
 	}
 	var entry, tail []byte
-	err := r.query(ctx, r.selectRow, r.name, cql.Bucket(name), name).Scan(&entry, &tail)
+	err := r.query(ctx, r.selectRow, r.key, cql.Bucket(name), name).Scan(&entry, &tail)
 	if err != nil && !errors.Is(err, gocql.ErrNotFound) {
 		return g, r.failed(ctx, "read", err)
 	}
@@ -211,12 +214,15 @@ func (r *reader) Position(ctx context.Context) (schema.Position, error) {
 		return schema.Position{}, err
 	}
 	p, _, err := cql.ParseCell(entry)
+	if err == nil {
+		err = r.there(ctx, len(entry) > 0)
+	}
 	return p, err
 }
 
 // own returns what the keyspace's own row says: the cell of its highest position, and who writes.
 func (t *tables) own(ctx context.Context) (entry []byte, writer string, err error) {
-	err = t.query(ctx, t.selectOwn, t.name, cql.OwnBucket).Scan(&entry, &writer)
+	err = t.query(ctx, t.selectOwn, t.key, cql.OwnBucket).Scan(&entry, &writer)
 	if err != nil && !errors.Is(err, gocql.ErrNotFound) {
 		return nil, "", t.failed(ctx, "read", err)
 	}

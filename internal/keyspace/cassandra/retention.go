@@ -69,7 +69,7 @@ func (w *writer) Expire(ctx context.Context, blocksBefore, rollupsBefore int64) 
 	defer w.writing.RUnlock()
 	now := time.Now().UnixNano()
 	keep := retention{blocks: keptSince(blocksBefore, now), rollups: keptSince(rollupsBefore, now)}
-	if err := w.query(ctx, w.updateRetention, keep.blocks, keep.rollups, w.name, cql.OwnBucket).Exec(); err != nil {
+	if err := w.query(ctx, w.updateRetention, keep.blocks, keep.rollups, w.key, cql.OwnBucket).Exec(); err != nil {
 		return w.failed(ctx, "expire", err)
 	}
 	w.mu.Lock()

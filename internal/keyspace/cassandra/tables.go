@@ -8,6 +8,7 @@ import (
 
 	"github.com/gocql/gocql"
 
+	"berth/internal/keyspace"
 	"berth/schema"
 	"berth/schema/cql"
 )
@@ -16,8 +17,11 @@ import (
 type tables struct {
 	backend  *Backend
 	session  *gocql.Session
+	full     string // the keyspace's name as it is known outside
 	name     string // of the provider
+	key      string // in every partition's key: the provider, and in a shared keyspace which of that name
 	keyspace string // in the cluster
+	shared   bool   // with other providers
 
 	insertBlock, insertMark, insertRollup, insertRow, insertOwn, updateStored, raiseBounds  string
 	selectBlocks, selectRollups, selectUnrolled, selectRow, selectRows, selectOwn           string
@@ -26,14 +30,15 @@ type tables struct {
 
 // tables returns a keyspace's tables, whether or not they are there.
 func (b *Backend) tables(ctx context.Context, name string) (*tables, error) {
-	if err := schema.CheckProvider(name); err != nil {
+	t, err := b.parseName(name)
+	if err != nil {
 		return nil, err
 	}
 	s, err := b.open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	t := &tables{backend: b, session: s, name: name, keyspace: b.address.prefix + name}
+	t.session = s
 	in := func(text string) string { return strings.ReplaceAll(text, "{keyspace}", t.keyspace) }
 	t.insertBlock = in(`INSERT INTO {keyspace}.blocks
 (provider, gateway, week, first, from_sequence, from_ordinal, to_sequence, to_ordinal, part, last, data)
@@ -65,13 +70,35 @@ WHERE provider = ? AND gateway = ? AND span = ? AND month = ? AND start >= ? AND
 	return t, nil
 }
 
+// parseName reads a keyspace's name, which is the provider's for one of its own, and keyspace.Shared's for a shared one.
+func (b *Backend) parseName(full string) (*tables, error) {
+	name, made, shared := keyspace.CutShared(full)
+	if err := schema.CheckProvider(name); err != nil {
+		return nil, err
+	}
+	t := &tables{backend: b, full: full, name: name, key: name, keyspace: b.address.prefix + name, shared: shared}
+	if shared {
+		t.key, t.keyspace = name+"/"+made, b.address.prefix+sharedKeyspace
+	}
+	return t, nil
+}
+
 // query returns a statement, of which all but updateWriter may be repeated.
 func (t *tables) query(ctx context.Context, text string, values ...any) *gocql.Query {
 	return t.session.Query(text, values...).WithContext(ctx)
 }
 
-// version returns the version of the keyspace's tables, or NotFound when they are not there or not whole.
+// version returns the version of the keyspace's tables, or NotFound when they are not there or not whole, or the provider
+// is not in them.
 func (t *tables) version(ctx context.Context) (int, error) {
+	version, err := t.tablesVersion(ctx)
+	if err == nil && t.shared {
+		err = t.listed(ctx)
+	}
+	return version, err
+}
+
+func (t *tables) tablesVersion(ctx context.Context) (int, error) {
 	var comment string
 	err := t.query(ctx, "SELECT comment FROM system_schema.tables WHERE keyspace_name = ? AND table_name = 'catalog'", t.keyspace).Scan(&comment)
 	if err != nil && !errors.Is(err, gocql.ErrNotFound) {

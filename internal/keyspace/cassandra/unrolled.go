@@ -199,7 +199,7 @@ func (l *look) gateway(ctx context.Context, name string, month int, from, to int
 	var starts []int64
 	var start int64
 	var stale, computed []byte
-	rows := l.w.query(ctx, l.w.selectUnrolled, l.w.name, name, int8(l.span), month, from, to).Iter()
+	rows := l.w.query(ctx, l.w.selectUnrolled, l.w.key, name, int8(l.span), month, from, to).Iter()
 	for rows.Scan(&start, &stale, &computed) {
 		s, err := cql.ParseStale(stale)
 		if err != nil {

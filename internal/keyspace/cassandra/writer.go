@@ -64,7 +64,7 @@ func newWriter(ctx context.Context, t *tables) (*writer, error) {
 	if w.stored, err = loadIndex(ctx, t); err != nil {
 		return nil, t.failed(ctx, "open", err)
 	}
-	err = t.query(ctx, t.selectRetention, t.name, cql.OwnBucket).Scan(&w.keep.blocks, &w.keep.rollups)
+	err = t.query(ctx, t.selectRetention, t.key, cql.OwnBucket).Scan(&w.keep.blocks, &w.keep.rollups)
 	if err != nil {
 		return nil, t.failed(ctx, "open", err)
 	}
@@ -83,7 +83,7 @@ func (w *writer) take(ctx context.Context) error {
 			known = before
 		}
 		found := map[string]any{}
-		ok, err := w.query(ctx, w.updateWriter, w.token, w.name, cql.OwnBucket, known).RetryPolicy(nil).Idempotent(false).MapScanCAS(found)
+		ok, err := w.query(ctx, w.updateWriter, w.token, w.key, cql.OwnBucket, known).RetryPolicy(nil).Idempotent(false).MapScanCAS(found)
 		if err != nil {
 			return w.failed(ctx, "take over", err)
 		}
@@ -106,7 +106,7 @@ func (w *writer) Close() error {
 	if w.closed.Swap(true) {
 		return nil
 	}
-	w.backend.release(w.name)
+	w.backend.release(w.full)
 	return nil
 }
 
@@ -216,10 +216,10 @@ func (w *writer) storeMarks(ctx context.Context, c *keyspace.Changes) error {
 	keep := w.retention()
 	return w.backend.each(ctx, 1+len(c.Marks), func(ctx context.Context, i int) error {
 		if i == 0 {
-			return w.query(ctx, w.insertOwn, w.name, cql.OwnBucket, cql.Cell(highest, 0, nil), cql.WriteTime(highest)).Exec()
+			return w.query(ctx, w.insertOwn, w.key, cql.OwnBucket, cql.Cell(highest, 0, nil), cql.WriteTime(highest)).Exec()
 		}
 		m := &c.Marks[i-1]
-		return w.query(ctx, w.insertMark, w.name, m.Gateway, int8(m.Span), monthOf(m.Start), m.Start, cql.Stale(m.Stale),
+		return w.query(ctx, w.insertMark, w.key, m.Gateway, int8(m.Span), monthOf(m.Start), m.Start, cql.Stale(m.Stale),
 			keep.rollupTTL(&m.RollupKey), cql.WriteTime(m.Stale)).Exec()
 	})
 }
@@ -228,7 +228,7 @@ func (w *writer) storeBlocks(ctx context.Context, blocks []keyspace.Block) error
 	keep := w.retention()
 	return w.backend.each(ctx, len(blocks), func(ctx context.Context, i int) error {
 		b := &blocks[i]
-		return w.query(ctx, w.insertBlock, w.name, b.Gateway, weekOf(b.First), b.First, b.From.Sequence, int64(b.From.Ordinal),
+		return w.query(ctx, w.insertBlock, w.key, b.Gateway, weekOf(b.First), b.First, b.From.Sequence, int64(b.From.Ordinal),
 			b.To.Sequence, int64(b.To.Ordinal), int(b.Part), b.Last, b.Data, ttl(b.Last, keep.blocks)).Exec()
 	})
 }
@@ -237,7 +237,7 @@ func (w *writer) storeRows(ctx context.Context, rows []keyspace.Gateway, stamp i
 	return w.backend.each(ctx, len(rows), func(ctx context.Context, i int) error {
 		g := &rows[i]
 		entry, tail := cql.Cell(g.Position, stamp+int64(i), g.Entry), cql.Cell(g.Position, stamp+int64(i), g.Tail)
-		return w.query(ctx, w.insertRow, w.name, cql.Bucket(g.Name), g.Name, entry, tail, cql.WriteTime(g.Position)).Exec()
+		return w.query(ctx, w.insertRow, w.key, cql.Bucket(g.Name), g.Name, entry, tail, cql.WriteTime(g.Position)).Exec()
 	})
 }
 
@@ -246,14 +246,14 @@ func (w *writer) storeRollups(ctx context.Context, rollups []keyspace.Rollup, st
 	return w.backend.each(ctx, len(rollups), func(ctx context.Context, i int) error {
 		r := &rollups[i]
 		computed, data := cql.Cell(r.Computed, stamp+int64(i), nil), cql.Cell(r.Computed, stamp+int64(i), r.Data)
-		return w.query(ctx, w.insertRollup, w.name, r.Gateway, int8(r.Span), monthOf(r.Start), r.Start, computed, data,
+		return w.query(ctx, w.insertRollup, w.key, r.Gateway, int8(r.Span), monthOf(r.Start), r.Start, computed, data,
 			keep.rollupTTL(&r.RollupKey), cql.WriteTime(r.Computed)).Exec()
 	})
 }
 
-// Size returns what the node that answers has on its disk of the keyspace.
+// Size returns what the node that answers has on its disk of the keyspace; of a shared one that is not known, and 0.
 func (w *writer) Size(ctx context.Context) (int64, error) {
-	if err := w.begin(ctx); err != nil {
+	if err := w.begin(ctx); err != nil || w.shared {
 		return 0, err
 	}
 	rows := w.query(ctx, "SELECT mebibytes FROM system_views.disk_usage WHERE keyspace_name = ?", w.keyspace).Iter()
