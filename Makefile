@@ -77,6 +77,11 @@ powercut: build ## the test of power cuts at length, as root: make powercut CUTS
 bench: build ## print the figures that README quotes, in one run
 	$(GO) run ./promises/bench -benchtime=$(BENCHTIME)
 
+.PHONY: bench-engines
+bench-engines: build ## the figures end to end, embedded and on a Cassandra node beside each other; needs Java 17
+	docker/cassandra/node fetch
+	$(GO) run ./promises/bench -engines
+
 .PHONY: fuzz
 fuzz: assets ## every fuzz target for FUZZTIME each, from its corpus in testdata/fuzz
 	@GO=$(GO) .ci/fuzz $(FUZZTIME)

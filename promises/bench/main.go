@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -12,29 +13,40 @@ import (
 	"path/filepath"
 	"time"
 
+	"berth/internal/keyspace/cassandra/cassandratest"
 	"berth/promises/install"
 )
 
 func main() {
 	benchtime := flag.Duration("benchtime", time.Second, "of each codec benchmark")
 	load := flag.Duration("load", 5*time.Second, "of each measurement end to end")
+	engines := flag.Bool("engines", false, "measure on a Cassandra node too, which docker/cassandra/node starts; without the codecs")
 	verbose := flag.Bool("verbose", false, "print what the programs log")
 	flag.Parse()
 	log := io.Discard
 	if *verbose {
 		log = os.Stderr
 	}
-	if err := run(context.Background(), *benchtime, *load, log); err != nil {
+	if err := run(context.Background(), &options{benchtime: *benchtime, load: *load, engines: *engines, log: log}); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
+// options say what is measured.
+type options struct {
+	benchtime, load time.Duration
+	engines         bool
+	log             io.Writer
+}
+
 // run prints everything.
-func run(ctx context.Context, benchtime, load time.Duration, log io.Writer) error {
-	fmt.Println("# Codecs, one core")
-	if err := codecs(ctx, benchtime); err != nil {
-		return err
+func run(ctx context.Context, o *options) error {
+	if !o.engines {
+		fmt.Println("# Codecs, one core")
+		if err := codecs(ctx, o.benchtime); err != nil {
+			return err
+		}
 	}
 	dir, err := os.MkdirTemp("", "berth-bench")
 	if err != nil {
@@ -44,15 +56,47 @@ func run(ctx context.Context, benchtime, load time.Duration, log io.Writer) erro
 	if err := install.Build(ctx, dir); err != nil {
 		return err
 	}
-	in, err := install.New(ctx, dir, filepath.Join(dir, "var"), log)
+	fmt.Println("\n# End to end, the sender on the same machine")
+	data := filepath.Join(dir, "var")
+	embedded := filepath.Join(data, "keyspaces", "provider1")
+	err = o.measure(ctx, dir, data, "", func(context.Context) (int64, error) { return sizeOf(embedded) })
+	if err != nil || !o.engines {
+		return err
+	}
+	return o.onCassandra(ctx, dir)
+}
+
+// onCassandra measures the same on a Cassandra node. What it has on disk is counted after an orderly stop, which writes all.
+func (o *options) onCassandra(ctx context.Context, dir string) error {
+	place := filepath.Join(dir, "cassandra")
+	if err := os.Mkdir(place, 0o700); err != nil {
+		return fmt.Errorf("make a folder: %w", err)
+	}
+	node := cassandratest.New(place, "HEAP=1g", "NICE=0")
+	if err := node.Start(ctx); err != nil {
+		return err
+	}
+	defer func() { node.Kill() }()
+	fmt.Println("\n# The same on Cassandra, one node, heap 1 GB, on the same machine")
+	return o.measure(ctx, dir, filepath.Join(dir, "var-cassandra"), "cassandra://"+node.Address, func(ctx context.Context) (int64, error) {
+		node.Stop()
+		size, err := sizeOf(filepath.Join(place, "data", "data", "berth_provider1"))
+		return size, errors.Join(err, node.Start(ctx))
+	})
+}
+
+// measure measures an installation whose keyspaces are at a URL, and whose keyspace occupies what size returns.
+func (o *options) measure(ctx context.Context, bin, data, keyspaces string, size func(ctx context.Context) (int64, error)) error {
+	in, err := install.New(ctx, bin, data, o.log)
 	if err != nil {
 		return err
 	}
+	in.Keyspaces = keyspaces
 	if _, err := in.Start(ctx); err != nil {
 		return err
 	}
 	defer in.Stop()
-	s := &suite{install: in, load: load, out: os.Stdout}
+	s := &suite{install: in, load: o.load, size: size, out: os.Stdout}
 	return s.all(ctx)
 }
 
