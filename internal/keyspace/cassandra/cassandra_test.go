@@ -26,9 +26,9 @@ func TestMain(m *testing.M) {
 }
 
 // onSharedNode returns a backend of the test run's node.
-func onSharedNode(tb testing.TB, parameters string) keyspace.Backend {
+func onSharedNode(tb testing.TB) keyspace.Backend {
 	tb.Helper()
-	b, err := cassandra.New("//"+cassandratest.Address(tb)+"?prefix=test_"+parameters, slog.New(slog.NewTextHandler(tb.Output(), nil)))
+	b, err := cassandra.New("//"+cassandratest.Address(tb)+"?prefix=test_", slog.New(slog.NewTextHandler(tb.Output(), nil)))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -36,5 +36,5 @@ func onSharedNode(tb testing.TB, parameters string) keyspace.Backend {
 }
 
 func TestContract(t *testing.T) {
-	keyspacetest.Run(t, func(t *testing.T) keyspace.Backend { return onSharedNode(t, "") })
+	keyspacetest.Run(t, func(t *testing.T) keyspace.Backend { return onSharedNode(t) })
 }

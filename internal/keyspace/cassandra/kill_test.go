@@ -159,7 +159,7 @@ func TestKilledNode(t *testing.T) {
 // TestTakenOver opens a second writer, as of another process: the first reports nothing durable any more, and its late row
 // does not replace the newer one.
 func TestTakenOver(t *testing.T) {
-	first, second := onSharedNode(t, ""), onSharedNode(t, "")
+	first, second := onSharedNode(t), onSharedNode(t)
 	defer first.Close()
 	defer second.Close()
 	ctx := t.Context()

@@ -77,6 +77,6 @@ func (r *reopened) Blocks(ctx context.Context, gateway string, from, to int64, y
 // cases have left.
 func TestContractShared(t *testing.T) {
 	keyspacetest.Run(t, func(t *testing.T) keyspace.Backend {
-		return &sharing{Backend: onSharedNode(t, ""), made: map[string]time.Time{}}
+		return &sharing{Backend: onSharedNode(t), made: map[string]time.Time{}}
 	})
 }
