@@ -18,6 +18,7 @@ import (
 	"maps"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -60,6 +61,7 @@ type Runtime struct {
 	control network // connects all instances, and this machine
 	changes chan struct{}
 	view    view
+	untidy  atomic.Bool // networks may be left of which nothing is in use
 
 	mu    sync.Mutex // guards locks
 	locks map[string]*sync.Mutex

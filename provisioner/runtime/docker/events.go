@@ -65,6 +65,9 @@ func (r *Runtime) heard(m events.Message) {
 		return
 	}
 	r.view.hear(m.Actor.ID)
+	if m.Action == events.ActionDestroy { // perhaps not by us
+		r.untidy.Store(true)
+	}
 	switch m.Action {
 	case events.ActionDie, events.ActionStart, events.ActionDestroy, events.ActionPause, events.ActionUnPause:
 		r.changed()

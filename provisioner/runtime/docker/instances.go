@@ -88,6 +88,9 @@ func (r *Runtime) Instances(ctx context.Context) ([]runtime.Instance, error) {
 		v.doubt()
 		return nil, err
 	}
+	if r.untidy.Load() {
+		r.sweep(ctx)
+	}
 	v.fresh = r.judge(ctx)
 	return slices.Clone(v.fresh), nil
 }

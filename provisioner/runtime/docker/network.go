@@ -81,13 +81,16 @@ func (r *Runtime) inspectNetwork(ctx context.Context, name string) (network, err
 	return n, nil
 }
 
-// sweep removes the networks of providers of which nothing is left. What it cannot remove it leaves to the next time.
+// sweep removes the networks of providers of which nothing is left. What it cannot remove now, the next look at everything
+// does.
 func (r *Runtime) sweep(ctx context.Context) {
+	r.untidy.Store(false)
 	within, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
 	all, err := r.cli.NetworkList(within, dockernet.ListOptions{Filters: r.ours()})
 	if err != nil {
-		r.o.Logger.Warn("networks that nothing uses stay", "error", r.failed("list networks", err))
+		r.untidy.Store(true)
+		r.o.Logger.Debug("networks that nothing uses stay for now", "error", r.failed("list networks", err))
 		return
 	}
 	for _, n := range all {
@@ -95,7 +98,8 @@ func (r *Runtime) sweep(ctx context.Context) {
 			continue
 		}
 		if err := r.drop(within, n); err != nil {
-			r.o.Logger.Warn("a network that nothing uses stays", "network", n.Name, "error", err)
+			r.untidy.Store(true)
+			r.o.Logger.Debug("a network that nothing uses stays for now", "network", n.Name, "error", err)
 		}
 	}
 }

@@ -103,6 +103,7 @@ func (r *Runtime) remove(ctx context.Context, id string) error {
 		case err == nil, errdefs.IsNotFound(err):
 			return nil
 		case !errdefs.IsConflict(err): // a conflict: it is being removed by a call that was cut off
+			r.untidy.Store(true) // it may be gone all the same
 			return r.failed("remove the container "+id, err)
 		}
 		select {
