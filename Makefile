@@ -9,6 +9,7 @@ PROGRAMS    := provisioner ingest reports web fieldsim
 KILLS       ?= 20
 CUTS        ?= 20
 NODE_KILLS  ?= 10
+CASSANDRA_41 := 4.1.10
 # The full length of each promise's test; a test's own flags say what they count.
 LENGTHS     ?= -kills=200 -cuts=200 -takeovers=40 -histories=5000 -slow=1m -feeds=30 -audits=20 -neighbour=30s
 BENCHTIME   ?= 1s
@@ -47,12 +48,13 @@ test-engines: build ## what production runs on: tests on a real Cassandra node (
 	docker/cassandra/node fetch
 	$(GO) test -count=1 -timeout=30m -v ./internal/dockertest ./provisioner/runtime/docker -p 1 -docker=start
 	$(GO) test -count=1 -timeout=30m -v ./internal/keyspace/cassandra -cassandra=start
+	CASSANDRA_VERSION=$(CASSANDRA_41) $(GO) test -count=1 -timeout=30m -v -run 'Contract|Killed|TakenOver|Role' ./internal/keyspace/cassandra -cassandra=start
 	$(GO) test -count=1 -timeout=60m -v -run 'Cassandra|Containers' ./promises -cassandra=start -docker=start -node-kills=$(NODE_KILLS)
 
 .PHONY: test-cassandra-short
 test-cassandra-short: build ## the contract suite and three faults on a real Cassandra node: killed, taken over, away
 	docker/cassandra/node fetch
-	$(GO) test -count=1 -short -timeout=5m -v -run 'TestContract|TestKilledNode|TestTakenOver' ./internal/keyspace/cassandra -cassandra=start
+	$(GO) test -count=1 -short -timeout=5m -v -run 'TestContract$$|TestKilledNode|TestTakenOver' ./internal/keyspace/cassandra -cassandra=start
 	$(GO) test -count=1 -short -timeout=5m -v -run 'TestCassandraAway$$' ./promises -cassandra=start -node-away=10s
 
 .PHONY: clean
