@@ -43,6 +43,7 @@ const (
 //
 //	<dir>/authority.json          the operator, the system and the house account
 //	<dir>/providers/<name>.json   a provider's account
+//	<dir>/tls.json                what signs the certificates of NATS servers, made when it is first needed
 //
 // The files hold secrets: mode 0600, written aside, synced and renamed. Methods may be called concurrently.
 type Authority struct {
