@@ -93,6 +93,18 @@ func (s *conns) leave(c *intake.Conn) {
 	}
 }
 
+// replace takes up what goes on in the place of a connection; false: that one was closed meanwhile.
+func (s *conns) replace(c, by *intake.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.open[c]; !ok {
+		return false
+	}
+	delete(s.open, c)
+	s.open[by] = struct{}{}
+	return true
+}
+
 // all returns the connections there are.
 func (s *conns) all() []*intake.Conn {
 	s.mu.Lock()
@@ -131,9 +143,11 @@ func (s *conns) drop(why error) {
 	}
 }
 
-// closeAll closes all connections.
+// closeAll closes all connections, at once: crypto/tls waits some seconds for a peer that does not take the end.
 func (s *conns) closeAll() {
+	var closing sync.WaitGroup
 	for _, c := range s.all() {
-		_ = c.Close() // they had their time
+		closing.Go(func() { _ = c.Close() }) // they had their time
 	}
+	closing.Wait()
 }

@@ -8,6 +8,7 @@ package gate
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,29 +19,32 @@ import (
 	"berth/ingest/commit"
 	"berth/ingest/format"
 	"berth/ingest/gate/intake"
+	"berth/ingest/gate/secure"
 	"berth/schema"
 	"berth/schema/record"
 )
 
-// Options are what a Gate is made with. All but Keys, Rejects, Ready, Memory, Limits and Now are needed.
+// Options are what a Gate is made with. All but Keys, Certificate, Rejects, Ready, Memory, Limits and Now are needed.
 type Options struct {
-	Address   string // host:port; port 0 is any
-	Committer *commit.Committer
-	Decoders  *format.Decoders
-	Pipeline  *record.Pipeline
-	Keys      map[string]record.GatewayKey             // by anything
-	Rejects   func(r *record.Reject, raw []byte) error // keeps a reject of an authenticated sender; called by one goroutine
-	Ready     func() bool                              // whether frames can be taken now; nil: while the log takes them
-	Logger    *slog.Logger
-	Memory    int64 // bytes that payloads in the making may take together; intake.DefaultMemory if 0
-	Limits    intake.Limits
-	Now       func() time.Time // the wall clock; nil: time.Now
+	Address     string // host:port; port 0 is any
+	Committer   *commit.Committer
+	Decoders    *format.Decoders
+	Pipeline    *record.Pipeline
+	Keys        map[string]record.GatewayKey             // by anything
+	Certificate *tls.Certificate                         // that connections by TLS are shown; nil: none yet
+	Rejects     func(r *record.Reject, raw []byte) error // keeps a reject of an authenticated sender; called by one goroutine
+	Ready       func() bool                              // whether frames can be taken now; nil: while the log takes them
+	Logger      *slog.Logger
+	Memory      int64 // bytes that payloads in the making may take together; intake.DefaultMemory if 0
+	Limits      intake.Limits
+	Now         func() time.Time // the wall clock; nil: time.Now
 }
 
 // Gate is a provider's port.
 type Gate struct {
 	o         Options
 	in        *intake.Intake
+	door      *secure.Door
 	listeners []intake.Listener
 	conns     conns
 	listener  net.Listener
@@ -58,6 +62,8 @@ func New(o Options) (*Gate, error) {
 		Committer: o.Committer, Decoders: o.Decoders, Rejects: o.Rejects, Ready: o.Ready, Logger: o.Logger,
 		Keys: intake.NewKeys(o.Pipeline, o.Keys), Limits: o.Limits, Memory: o.Memory, Now: o.Now,
 	})
+	g.door = secure.New(g.in)
+	g.door.SetCertificate(o.Certificate)
 	for _, protocol := range protocols {
 		g.listeners = append(g.listeners, protocol(g.in))
 	}
@@ -103,6 +109,9 @@ func (g *Gate) Set(p *record.Pipeline, own map[string]record.GatewayKey) {
 	g.in.SetKeys(keys)
 	g.conns.recheck(keys)
 }
+
+// SetCertificate replaces the certificate that the next connections by TLS are shown; nil is none.
+func (g *Gate) SetCertificate(c *tls.Certificate) { g.door.SetCertificate(c) }
 
 // Feed takes in again what was refused before; see [intake.Intake.Feed].
 func (g *Gate) Feed(ctx context.Context, a *intake.Again) (format.Report, error) {
@@ -155,9 +164,17 @@ func (g *Gate) closed(c *intake.Conn) {
 	}
 }
 
-// serve recognises what the connection speaks and leaves it to the listener; or refuses it, if why says so.
+// serve recognises what the connection speaks, within TLS if it begins so, and leaves it to the listener; or refuses it, if
+// why says so.
 func (g *Gate) serve(c *intake.Conn, why error) {
+	if c = g.open(c); c == nil {
+		return
+	}
 	l := g.sniff(c)
+	if plain := g.in.Keys().Admits(c); l != nil && why == nil && plain != nil {
+		why = plain
+		g.o.Committer.Count(commit.Counts{Reasons: map[string]int{intake.ReasonPlain: 1}})
+	}
 	switch {
 	case l == nil:
 		_ = c.Close() // a stranger
@@ -169,6 +186,36 @@ func (g *Gate) serve(c *intake.Conn, why error) {
 	default:
 		l.Serve(c)
 	}
+}
+
+// open returns the connection, or the one within it if it begins with TLS; nil when it came to an end, and was closed.
+func (g *Gate) open(c *intake.Conn) *intake.Conn {
+	if c.SetReadDeadline(c.Deadline) != nil {
+		_ = c.Close() // it is closed
+		return nil
+	}
+	first, err := c.Peek(1)
+	if len(first) > 0 && !secure.Begins(first[0]) {
+		return c
+	}
+	if len(first) == 0 {
+		_ = err       // it ended, or took too long
+		_ = c.Close() // a stranger
+		return nil
+	}
+	inner, err := g.door.Open(c)
+	if err != nil {
+		c.Linger(g.in.Limits.Linger) // an alert says why
+		_ = c.Close()                // a stranger
+		return nil
+	}
+	within := intake.NewConn(inner, c.Deadline, g.closed)
+	within.TLS = true
+	if !g.conns.replace(c, within) {
+		_ = inner.Close() // the gate is being stopped
+		return nil
+	}
+	return within
 }
 
 // sniff reads the first bytes and returns the listener for them, or nil.

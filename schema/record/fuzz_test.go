@@ -16,6 +16,7 @@ func FuzzRecords(f *testing.F) {
 		Provider{Version: ProviderVersion, Wanted: Stopped, Roles: map[string]Wish{RoleIngest: {Image: "i:2", Trial: &Trial{Begun: time.Unix(1, 0).UTC()}}}},
 		Pipeline{Version: Version, Name: "p1", Slot: 1, Settings: DefaultSettings()},
 		GatewayKey{Version: Version, Gateway: "g", Relay: true},
+		PortCertificate{Version: Version, Certificate: "c", Key: "k", Made: "m", Renew: time.Unix(1, 0).UTC()},
 		Link{Version: Version, Role: Admin, Provider: "p1"},
 		Token{Version: Version, Provider: "p1"},
 		Service{Version: Version, Role: RoleWeb},
@@ -31,6 +32,7 @@ func FuzzRecords(f *testing.F) {
 		again[Provider](t, data)
 		again[Pipeline](t, data)
 		again[GatewayKey](t, data)
+		again[PortCertificate](t, data)
 		again[Link](t, data)
 		again[Token](t, data)
 		again[Service](t, data)

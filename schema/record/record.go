@@ -9,6 +9,7 @@
 //	sessions (house)        <session>                  kept by web
 //	services (house)        <provider>.<role>.<inst>   Service, mirrored; the house's own role is web
 //	pipeline (provider)     pipeline                   Pipeline: all that its instances may know
+//	pipeline (provider)     port.certificate           PortCertificate
 //	pipeline (provider)     gateway.<sha256 of name>   GatewayKey
 //	services (provider)     <role>.<instance>          Service, expires unless renewed
 //	episodes (provider)     <role>                     Episodes: what was out of the ordinary, kept by the instance
@@ -111,7 +112,8 @@ type Settings struct {
 	Future        time.Duration `json:"future"`                   // how far ahead of now a reading's time may lie, ns
 	Timezone      string        `json:"timezone"`                 // IANA name
 	Limits        Limits        `json:"limits"`
-	DropLog       uint64        `json:"drop_log,omitempty"` // a log that ends here, before what the keyspace has, may be given up
+	RequireTLS    bool          `json:"require_tls,omitempty"` // gateways may connect by TLS alone
+	DropLog       uint64        `json:"drop_log,omitempty"`    // a log that ends here, before what the keyspace has, may be given up
 }
 
 // DefaultSettings returns the settings of a new provider. A reader of a record begins with them: a setting that the record

@@ -75,6 +75,9 @@ func TestWhatIsKeptKeepsItsNames(t *testing.T) {
 			`"code":"invalid","reason":"why","size":40}`: Aside{
 			Version: 1, Time: at, Gateway: "g1", What: "log", Form: FormMessage, Sequence: 7, Readings: 3, Code: schema.Invalid, Reason: "why", Size: 40,
 		},
+		`{"version":1,"certificate":"c","key":"k","made":"m","renew":"2026-01-02T03:04:05.000000006Z"}`: PortCertificate{
+			Version: 1, Certificate: "c", Key: "k", Made: "m", Renew: at,
+		},
 		`{"version":1,"episodes":[{"state":"full","detail":"why","from":"2026-01-02T03:04:05.000000006Z"},` +
 			`{"state":"slow","from":"2026-01-02T03:04:05.000000006Z","to":"2026-01-02T03:04:05.000000006Z","times":2}]}`: Episodes{
 			Version: 1, Episodes: []Episode{{State: "full", Detail: "why", From: at}, {State: "slow", From: at, To: at, Times: 2}},

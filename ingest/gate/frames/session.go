@@ -137,7 +137,7 @@ func (s *session) authenticate(line []byte) error {
 		return err
 	}
 	s.keys = s.in.Keys()
-	s.id, err = s.keys.Authenticate(h.gateway, h.key)
+	s.id, err = s.keys.Authenticate(s.conn, h.gateway, h.key)
 	if err != nil {
 		return err
 	}

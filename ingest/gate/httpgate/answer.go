@@ -99,7 +99,10 @@ func refusal(why error) string {
 	if err != nil {
 		text = nil
 	}
-	n := api.Status(code)
-	return fmt.Sprintf("HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nRetry-After: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
-		n, http.StatusText(n), retryAfter, len(text), text)
+	n, later := api.Status(code), ""
+	if code == schema.Limited || code == schema.Unavailable {
+		later = "Retry-After: " + retryAfter + "\r\n"
+	}
+	return fmt.Sprintf("HTTP/1.1 %d %s\r\nContent-Type: application/json\r\n%sContent-Length: %d\r\nConnection: close\r\n\r\n%s",
+		n, http.StatusText(n), later, len(text), text)
 }

@@ -33,14 +33,14 @@ func (l *Listener) authenticate(r *http.Request, query url.Values) (*intake.Keys
 	if gateway := query.Get("gateway"); gateway != "" {
 		name = gateway
 	}
-	keys := l.in.Keys()
-	id, err := keys.Authenticate(name, key)
-	if err != nil {
-		return nil, intake.Identity{}, nil, err
-	}
 	c, ok := r.Context().Value(connKey{}).(*intake.Conn)
 	if !ok {
 		return nil, intake.Identity{}, nil, schema.Errorf(schema.Internal, "the request has no connection")
+	}
+	keys := l.in.Keys()
+	id, err := keys.Authenticate(c, name, key)
+	if err != nil {
+		return nil, intake.Identity{}, nil, err
 	}
 	c.Knows()
 	sender, err := l.in.Admit(c, id)

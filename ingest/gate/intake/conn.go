@@ -19,6 +19,7 @@ type Conn struct {
 	net.Conn
 	Address  netip.AddrPort // of the sender
 	Deadline time.Time      // by which it must have shown a valid key
+	TLS      bool           // nobody else can read what goes over it
 
 	small   [smallRead]byte // what was read to recognise the protocol, from off to end
 	off     uint16

@@ -232,6 +232,7 @@ const (
 	ReasonFrameSize = "frame_size"
 	ReasonTopic     = "topic" // of MQTT, that takes no readings
 
+	ReasonPlain              = "plain"               // connections that are no TLS, refused
 	ReasonConnections        = "connections"         // of the provider, refused
 	ReasonAddressConnections = "address_connections" // of one address, refused
 	ReasonKeyspace           = "keyspace_bytes"      // the keyspace is full

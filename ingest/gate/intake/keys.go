@@ -24,7 +24,11 @@ type Identity struct {
 	Gateway string // empty: the enrolment key alone was shown, and each line names its gateway
 	Relay   bool   // may speak for other gateways
 	hash    string // of the key
+	tls     bool   // it came by TLS
 }
+
+// ErrPlain is why a plain connection is refused of a provider that takes TLS alone.
+var ErrPlain = schema.Errorf(schema.Forbidden, "this provider takes connections by TLS alone").WithNext("connect to the same port by TLS")
 
 // NewKeys returns the keys of a provider.
 func NewKeys(p *record.Pipeline, own map[string]record.GatewayKey) *Keys {
@@ -40,17 +44,36 @@ func NewKeys(p *record.Pipeline, own map[string]record.GatewayKey) *Keys {
 	return k
 }
 
-// Authenticate returns who shows the key, under the name that he gives himself, which may be empty. A key that is a
-// gateway's own names it. Errors are Unauthorized, or Forbidden when the key is good, but not for this name.
-func (k *Keys) Authenticate(gateway, key string) (Identity, error) {
+// Admits returns ErrPlain when connections like this one are refused, whatever they show.
+func (k *Keys) Admits(c *Conn) error { return k.admits(c.TLS) }
+
+func (k *Keys) admits(tls bool) error {
+	if k.Settings.RequireTLS && !tls {
+		return ErrPlain
+	}
+	return nil
+}
+
+// Authenticate returns who shows the key on a connection, under the name that he gives himself, which may be empty. A key
+// that is a gateway's own names it. Errors are Unauthorized, or Forbidden when the key is good, but not for this name or
+// this connection.
+func (k *Keys) Authenticate(c *Conn, gateway, key string) (Identity, error) {
+	if err := k.admits(c.TLS); err != nil {
+		return Identity{}, err
+	}
 	if key == "" {
 		return Identity{}, schema.Errorf(schema.Unauthorized, "there is no key")
 	}
-	return k.holder(gateway, credentials.Hash(key))
+	id, err := k.holder(gateway, credentials.Hash(key))
+	id.tls = c.TLS
+	return id, err
 }
 
 // Check returns the error that Authenticate would return now.
 func (k *Keys) Check(id Identity) error {
+	if err := k.admits(id.tls); err != nil {
+		return err
+	}
 	_, err := k.holder(id.Gateway, id.hash)
 	return err
 }

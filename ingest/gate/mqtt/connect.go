@@ -89,7 +89,7 @@ func (s *session) authenticate(c *packet.Connect) error {
 		user, key = "", c.User // as ThingsBoard's devices show their token
 	}
 	s.keys = s.in.Keys()
-	id, err := s.keys.Authenticate(user, key)
+	id, err := s.keys.Authenticate(s.conn, user, key)
 	if err != nil {
 		return err
 	}
