@@ -445,6 +445,7 @@ func (i *Ingest) openGate(ctx context.Context) error {
 		return u
 	}
 	i.use.Store(&use)
+	i.settings.tellCertificate(g.SetCertificate)
 	i.settings.tell(func(p *record.Pipeline, keys map[string]record.GatewayKey) {
 		g.Set(p, keys)
 		i.limitsChanged()

@@ -28,6 +28,7 @@ type settings struct {
 	revision uint64        // of the newest record taken
 	changed  chan struct{} // closed, and made anew, when records were taken
 	set      func(*record.Pipeline, map[string]record.GatewayKey)
+	port     portCertificate
 }
 
 // watchSettings follows the provider's records, and waits until there is one of its pipeline.
@@ -79,6 +80,7 @@ func (s *settings) take(all map[string]bus.Entry) {
 		gateways[key] = g
 	}
 	s.gateways = gateways
+	s.port.take(all[record.PortCertificateKey], s.log)
 	if s.set != nil && s.record != nil {
 		s.set(s.record, s.gateways)
 	}

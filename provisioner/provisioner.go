@@ -7,7 +7,7 @@
 //	lock                held by the daemon, with its process id
 //	secret              seals enrolment keys
 //	provisioner.sock    the API of the command line
-//	authority/          keys of the NATS accounts
+//	authority/          keys of the NATS accounts, and what signs the ports' certificates
 //	nats/               the logs and the records, of the embedded NATS server
 //	keyspaces/          the readings
 //	run/                credentials of running instances that are processes
@@ -40,6 +40,7 @@ import (
 	"berth/provisioner/house"
 	"berth/provisioner/loop"
 	"berth/provisioner/plan"
+	"berth/provisioner/portcert"
 	"berth/provisioner/runtime"
 	"berth/provisioner/survey"
 	"berth/provisioner/world"
@@ -58,6 +59,9 @@ type Options struct {
 	NATSPort  int          // of the embedded server; 0: any
 	NATS      string       // URL of NATS servers of their own; empty or "embedded": one within the daemon
 	Trust     bus.Trust    // of those by TLS
+	TLSHosts  []string     // names and addresses at which gateways reach the ports by TLS, beside this machine's own
+	TLSCert   string       // file with the certificate that the ports show; empty: it is signed here
+	TLSKey    string       // file with its key
 	Replicas  int          // of streams and buckets, in a cluster of those; 0: one
 	Instances string       // what runs them: process or docker; empty: process
 	Docker    string       // address of the Docker engine; empty: the client's default
@@ -119,6 +123,7 @@ type Provisioner struct {
 	house     *house.House
 	backend   string // URL of the keyspaces
 	keyspaces keyspace.Backend
+	certs     *portcert.Source // of the ports
 	world     *world.World
 	loop      *loop.Loop
 	runtime   runtime.Runtime
@@ -188,6 +193,13 @@ func (p *Provisioner) start(ctx context.Context) error {
 	if err := p.claimWeb(ctx); err != nil {
 		return err
 	}
+	p.certs, err = portcert.Open(portcert.Options{
+		Path: filepath.Join(p.o.Data, "authority", "ports.json"), Install: install, Host: p.o.Host, Hosts: p.o.TLSHosts,
+		Cert: p.o.TLSCert, Key: p.o.TLSKey, Logger: p.o.Logger,
+	})
+	if err != nil {
+		return err
+	}
 	authority, err := p.startBus(ctx, secret)
 	if err != nil {
 		return err
@@ -198,6 +210,7 @@ func (p *Provisioner) start(ctx context.Context) error {
 	p.status = control.Status{
 		Install: install, Version: p.o.Version, PID: os.Getpid(), Started: time.Now().UTC(), Data: p.o.Data, Web: webURL(p.o.Web),
 		Host: p.o.Host, PortBase: p.o.PortBase, NATS: p.server.URL(), Keyspaces: p.backend,
+		CA: string(p.certs.CA()),
 	}
 	p.startLoop(ctx)
 	if err := p.startMetrics(ctx); err != nil {
@@ -277,7 +290,7 @@ func (p *Provisioner) startWorld(ctx context.Context, authority *bus.Authority, 
 	}
 	p.site = plan.Site{Version: p.o.Version, Host: p.o.Host, PortBase: p.o.PortBase, Web: p.o.Web, Told: p.told(seen)}
 	p.world = world.New(world.Options{
-		Site: p.site, NATS: p.server.URL(), Reached: p.reached, Authority: authority, House: p.house, Backend: backend, Keyspaces: p.backend,
+		Site: p.site, Certificates: p.certs, NATS: p.server.URL(), Reached: p.reached, Authority: authority, House: p.house, Backend: backend, Keyspaces: p.backend,
 		Trust: trust, Replicas: p.o.Replicas, Secret: secret, Runtime: p.runtime, Inside: p.inside, Seen: seen, Folder: folder,
 		Disk: p.disk.Look, Logger: p.o.Logger,
 	})

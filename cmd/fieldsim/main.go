@@ -57,6 +57,7 @@ func main() {
 type flags struct {
 	fleet    gateways.Options
 	api      gateways.API
+	tlsCA    string
 	duration time.Duration
 	debug    bool
 }
@@ -91,6 +92,7 @@ func command(out, log io.Writer) *cobra.Command {
 	flag.StringVar(&f.fleet.Key, "key", "", "its enrolment key")
 	flag.StringVar(&f.fleet.Protocol, "protocol", "berth", strings.Join(gateways.Protocols(), ", ")+"; or several with commas between, in turn")
 	flag.StringVar(&f.fleet.Format, "format", "line", "line, senml+json or senml+cbor")
+	flag.StringVar(&f.tlsCA, "tls-ca", "", "connect by TLS, and trust the certificate in this file, as provisioner ca prints it")
 	flag.StringVar(&f.fleet.Prefix, "prefix", "sim", "of the gateways' names")
 	flag.IntVar(&f.fleet.Gateways, "gateways", 1, "how many gateways")
 	flag.IntVar(&f.fleet.Sensors, "sensors", 8, "sensors of each gateway")
@@ -122,6 +124,15 @@ func run(ctx context.Context, f *flags, out, log io.Writer) error {
 		level = slog.LevelDebug
 	}
 	f.fleet.Logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: level}))
+	if f.tlsCA != "" {
+		ca, err := os.ReadFile(f.tlsCA)
+		if err != nil {
+			return schema.Errorf(schema.Invalid, "%s cannot be read", f.tlsCA).WithNext("provisioner ca > %s", f.tlsCA).WithCause(err)
+		}
+		if f.fleet.TLS, err = gateways.Trust(ca); err != nil {
+			return err
+		}
+	}
 	fleet, err := gateways.New(f.fleet)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"strconv"
@@ -66,10 +67,18 @@ type dialect struct {
 	acked func(ctx context.Context, conn net.Conn, in *bufio.Reader, before int64) (int64, error)
 }
 
+// dial connects, by TLS if the options say so.
+func (f *Fleet) dial(ctx context.Context) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: dialLimit}
+	if f.options.TLS == nil {
+		return dialer.DialContext(ctx, "tcp", f.options.Address)
+	}
+	return (&tls.Dialer{NetDialer: &dialer, Config: f.options.TLS}).DialContext(ctx, "tcp", f.options.Address)
+}
+
 // converse sends frames on one connection until all are acknowledged, and then returns nil.
 func (f *Fleet) converse(ctx context.Context, g *gateway, d dialect) error {
-	dialer := net.Dialer{Timeout: dialLimit}
-	conn, err := dialer.DialContext(ctx, "tcp", f.options.Address)
+	conn, err := f.dial(ctx)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}

@@ -8,6 +8,8 @@ package gateways
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -34,6 +36,7 @@ type Options struct {
 	Frames   int           // each gateway stops after so many; 0: when the context ends
 	Protocol string        // one of Protocols, or several with commas between, which the gateways take in turn; default "berth"
 	Format   string        // "line" (default), "senml+json" or "senml+cbor"
+	TLS      *tls.Config   // whom to trust of the port by TLS; nil: connections are plain
 	Start    time.Time     // of the first timestamp; default an hour ago, whole seconds
 	Step     time.Duration // between timestamps; default 10 ms
 	Logger   *slog.Logger
@@ -69,6 +72,16 @@ func (o Options) withDefaults(now time.Time) Options {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return o
+}
+
+// Trust returns how to connect by TLS to a port whose certificate is signed by an authority, given as PEM.
+func Trust(ca []byte) (*tls.Config, error) {
+	c := &tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12}
+	if !c.RootCAs.AppendCertsFromPEM(ca) {
+		return nil, schema.Errorf(schema.Invalid, "there is no certificate in what the port's authority is said to be").
+			WithNext("provisioner ca prints it")
+	}
+	return c, nil
 }
 
 // Fleet is a number of simulated gateways.

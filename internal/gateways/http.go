@@ -11,7 +11,7 @@ import (
 
 // speakHTTP posts frames, lines to the Influx write endpoint, one at a time on a kept connection; 204 is the acknowledgement.
 func (f *Fleet) speakHTTP(ctx context.Context, g *gateway) error {
-	transport := &http.Transport{MaxIdleConnsPerHost: 1, IdleConnTimeout: time.Minute}
+	transport := &http.Transport{MaxIdleConnsPerHost: 1, IdleConnTimeout: time.Minute, TLSClientConfig: f.options.TLS}
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport, Timeout: answerLimit}
 	var pace *time.Ticker
@@ -53,7 +53,11 @@ func (f *Fleet) post(ctx context.Context, client *http.Client, name string, payl
 	if f.senml() {
 		path, contentType = "/api/v1/readings", "application/"+f.options.Format
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+f.options.Address+path, bytes.NewReader(payload))
+	scheme := "http://"
+	if f.options.TLS != nil {
+		scheme = "https://"
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, scheme+f.options.Address+path, bytes.NewReader(payload))
 	if err != nil {
 		return err
 	}

@@ -177,5 +177,10 @@ func printSettings(w io.Writer, s control.Settings) {
 		tag = "gateway, else host"
 	}
 	say(w, "gateway tag\t%s\nattribute tags\t%s\nretention\t%s\nfuture\t%s\ntimezone\t%s\n", tag, strings.Join(s.AttributeTags, ", "), s.Retention, s.Future, s.Timezone)
+	if s.RequireTLS {
+		say(w, "tls\trequired\n")
+	} else {
+		say(w, "tls\ttaken, and plain connections too\n")
+	}
 	printLimits(w, s.Limits)
 }

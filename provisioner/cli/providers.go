@@ -191,6 +191,7 @@ func (a *app) set() *cobra.Command {
 	var (
 		tag, retention, future, timezone string
 		attributes                       []string
+		requireTLS                       bool
 		dropLog                          uint64
 	)
 	cmd := &cobra.Command{
@@ -212,6 +213,9 @@ func (a *app) set() *cobra.Command {
 			}
 			if given("timezone") {
 				change.Timezone = &timezone
+			}
+			if given("require-tls") {
+				change.RequireTLS = &requireTLS
 			}
 			if given("drop-log") {
 				change.DropLog = &dropLog
@@ -241,6 +245,7 @@ func (a *app) set() *cobra.Command {
 	f.StringVar(&retention, "retention", "", "how long readings are kept, such as 400d")
 	f.StringVar(&future, "future", "", "how far ahead of now a reading's time may lie, such as 24h")
 	f.StringVar(&timezone, "timezone", "", "IANA name, such as Europe/Berlin")
+	f.BoolVar(&requireTLS, "require-tls", false, "refuse gateways that connect without TLS; --require-tls=false takes them again")
 	f.Uint64Var(&dropLog, "drop-log", 0, "give up what a log holds that ends at this message, before what the keyspace has")
 	addLimits(f)
 	return cmd

@@ -194,6 +194,9 @@ func (c SettingsChange) apply(s *record.Settings) error {
 	if c.Timezone != nil {
 		s.Timezone = *c.Timezone
 	}
+	if c.RequireTLS != nil {
+		s.RequireTLS = *c.RequireTLS
+	}
 	if c.DropLog != nil {
 		s.DropLog = *c.DropLog
 	}
@@ -223,7 +226,7 @@ func settings(s record.Settings) Settings {
 	if tags == nil {
 		tags = []string{}
 	}
-	return Settings{GatewayTag: s.GatewayTag, AttributeTags: tags, Retention: FormatRetention(s.Retention), Future: FormatRetention(s.Future), Timezone: s.Timezone, Limits: s.Limits}
+	return Settings{GatewayTag: s.GatewayTag, AttributeTags: tags, Retention: FormatRetention(s.Retention), Future: FormatRetention(s.Future), Timezone: s.Timezone, RequireTLS: s.RequireTLS, Limits: s.Limits}
 }
 
 // Reachable returns a host that a program of this machine can reach what listens on host at.

@@ -50,6 +50,7 @@ type Status struct {
 	PortBase  int       `json:"port_base"`
 	NATS      string    `json:"nats"` // URL
 	Keyspaces string    `json:"keyspaces"`
+	CA        string    `json:"ca"` // PEM: whom to trust of the ports by TLS; empty: their certificate comes from files
 }
 
 // Provider is a provider as lists show it.
@@ -117,6 +118,7 @@ type Settings struct {
 	Retention     string        `json:"retention"` // "400d"
 	Future        string        `json:"future"`    // how far ahead of now a reading's time may lie
 	Timezone      string        `json:"timezone"`
+	RequireTLS    bool          `json:"require_tls"` // gateways may connect by TLS alone
 	Limits        record.Limits `json:"limits"`
 }
 
@@ -127,6 +129,7 @@ type SettingsChange struct {
 	Retention     *string   `json:"retention,omitempty"`
 	Future        *string   `json:"future,omitempty"`
 	Timezone      *string   `json:"timezone,omitempty"`
+	RequireTLS    *bool     `json:"require_tls,omitempty"`
 	DropLog       *uint64   `json:"drop_log,omitempty"`
 
 	Limits map[string]int64 `json:"limits,omitempty"` // by the names of record.Limits

@@ -22,27 +22,28 @@ const (
 
 // model is a world in memory: what really is, beside what a provisioner knows of it and forgets when it is killed.
 type model struct {
-	site      plan.Site
-	outlives  bool // instances go on when the provisioner is killed
-	records   map[string]record.Provider
-	keyspaces map[string]bool
-	logs      map[string]bool
-	pipelines map[string]string
-	instances map[string]map[string]runtime.Instance // by provider ("" for the house), role
-	silent    map[string]map[string]plan.Silence     // of instances that hang, by provider, role
-	announced map[string]bool
-	known     map[string]known
-	now       time.Time
-	starts    int
+	site         plan.Site
+	outlives     bool // instances go on when the provisioner is killed
+	records      map[string]record.Provider
+	keyspaces    map[string]bool
+	logs         map[string]bool
+	pipelines    map[string]string
+	certificates map[string]string
+	instances    map[string]map[string]runtime.Instance // by provider ("" for the house), role
+	silent       map[string]map[string]plan.Silence     // of instances that hang, by provider, role
+	announced    map[string]bool
+	known        map[string]known
+	now          time.Time
+	starts       int
 }
 
 // known is what a provisioner knows.
 type known struct {
-	keyspace, log plan.Knowledge
-	pipeline      string
-	told          map[string]told // by role
-	halted        map[string]plan.Halted
-	trouble       plan.Trouble
+	keyspace, log         plan.Knowledge
+	pipeline, certificate string
+	told                  map[string]told // by role
+	halted                map[string]plan.Halted
+	trouble               plan.Trouble
 }
 
 type told struct {
@@ -52,9 +53,9 @@ type told struct {
 
 func newModel(records ...record.Provider) *model {
 	m := &model{
-		site:    plan.Site{Version: "v1", Host: "127.0.0.1", PortBase: 6000, Web: "127.0.0.1:8080"},
+		site:    plan.Site{Version: "v1", Host: "127.0.0.1", PortBase: 6000, Web: "127.0.0.1:8080", Certificate: "c1"},
 		records: map[string]record.Provider{}, keyspaces: map[string]bool{}, logs: map[string]bool{},
-		pipelines: map[string]string{}, instances: map[string]map[string]runtime.Instance{}, announced: map[string]bool{},
+		pipelines: map[string]string{}, certificates: map[string]string{}, instances: map[string]map[string]runtime.Instance{}, announced: map[string]bool{},
 		silent: map[string]map[string]plan.Silence{}, known: map[string]known{}, now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 	}
 	for _, r := range records {
@@ -123,7 +124,7 @@ func (m *model) observe() plan.World {
 func (m *model) state(name string) plan.State {
 	k := m.known[name]
 	state := plan.State{
-		Keyspace: k.keyspace, Log: k.log, Pipeline: k.pipeline, Instances: maps.Clone(m.instances[name]), Announced: m.announced[name],
+		Keyspace: k.keyspace, Log: k.log, Pipeline: k.pipeline, Certificate: k.certificate, Instances: maps.Clone(m.instances[name]), Announced: m.announced[name],
 		Services: map[string]record.Service{}, Silent: maps.Clone(m.silent[name]), Told: map[string]record.Resources{},
 		Halted: maps.Clone(k.halted), Trouble: k.trouble,
 	}
@@ -165,6 +166,9 @@ func (m *model) apply(s plan.Step, o outcome) bool {
 	case plan.WritePipeline:
 		m.pipelines[s.Provider] = plan.PipelineFingerprint(&s.Record)
 		learn(func() { k.pipeline = m.pipelines[s.Provider] })
+	case plan.WriteCertificate:
+		m.certificates[s.Provider] = m.site.Certificate
+		learn(func() { k.certificate = m.site.Certificate })
 	case plan.Start:
 		if failed = failed || s.Unit.Image == imageMissing; s.Unit.Image == imageMissing {
 			break
@@ -195,7 +199,8 @@ func (m *model) apply(s plan.Step, o outcome) bool {
 	case plan.RemoveLog:
 		delete(m.logs, s.Provider)
 		delete(m.pipelines, s.Provider)
-		learn(func() { k.log, k.pipeline = plan.Absent, "" })
+		delete(m.certificates, s.Provider)
+		learn(func() { k.log, k.pipeline, k.certificate = plan.Absent, "", "" })
 	case plan.DropKeyspace:
 		delete(m.keyspaces, s.Record.Keyspace)
 		learn(func() { k.keyspace = plan.Absent })

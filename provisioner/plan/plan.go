@@ -83,7 +83,7 @@ func planProvider(name string, p *record.Provider, actual World, now time.Time) 
 	case p.Wanted == record.Removed:
 		steps = planRemoval(p, state, now)
 	case p.Wanted == record.Stopped:
-		steps = planStopped(p, state)
+		steps = planStopped(p, state, actual.Site, now)
 	default:
 		steps = planActive(p, state, actual.Site, now)
 	}
@@ -119,9 +119,10 @@ func planHouse(actual World, now time.Time) []Step {
 	return planUnit(webUnit(actual.Site), actual.House, record.Provider{}, now)
 }
 
-// planData makes what a provider's data lack: keyspace, log, and the settings beside it. A keyspace that cannot be made, or
-// found, now goes last: where the log holds something, ingest needs only that.
-func planData(p *record.Provider, state State) (steps, last []Step) {
+// planData makes what a provider's data lack: keyspace, log, and the settings and the port's certificate beside it. A keyspace
+// that cannot be made, or found, now goes last: where the log holds something, ingest needs only that. So does a certificate
+// that cannot be had: plain connections need none.
+func planData(p *record.Provider, state State, site Site, now time.Time) (steps, last []Step) {
 	add := func(kind Kind, why string) {
 		steps = append(steps, Step{Provider: p.Name, Kind: kind, Why: why, Record: *p})
 	}
@@ -142,12 +143,33 @@ func planData(p *record.Provider, state State) (steps, last []Step) {
 	if want := PipelineFingerprint(p); state.Pipeline != want {
 		add(WritePipeline, "its instances should know settings "+want)
 	}
+	if s, ok := planCertificate(p, state, site, now); ok && state.Trouble.Step == s.Key() {
+		last = append(last, s)
+	} else if ok {
+		steps = append(steps, s)
+	}
 	return steps, last
+}
+
+// planCertificate replaces a certificate of the port that was made of something else than is wanted, or is soon to end.
+func planCertificate(p *record.Provider, state State, site Site, now time.Time) (s Step, ok bool) {
+	s = Step{Provider: p.Name, Kind: WriteCertificate, Record: *p}
+	switch {
+	case site.Certificate == "":
+		return s, false
+	case state.Certificate != site.Certificate:
+		s.Why = "its port should have certificate " + site.Certificate
+	case !state.Renew.IsZero() && !now.Before(state.Renew):
+		s.Why = "its port's certificate is to be renewed since " + state.Renew.Format(time.RFC3339)
+	default:
+		return s, false
+	}
+	return s, true
 }
 
 // planActive makes what a provider lacks: data, instances, and their announcement once they are healthy.
 func planActive(p *record.Provider, state State, site Site, now time.Time) []Step {
-	steps, last := planData(p, state)
+	steps, last := planData(p, state, site, now)
 	add := func(kind Kind, why string) {
 		steps = append(steps, Step{Provider: p.Name, Kind: kind, Why: why, Record: *p})
 	}
@@ -254,8 +276,8 @@ func planRemoval(p *record.Provider, state State, now time.Time) []Step {
 
 // planStopped takes down the instances, in the reverse order, and keeps all else as it should be: keys and settings can be
 // changed meanwhile.
-func planStopped(p *record.Provider, state State) []Step {
-	steps, last := planData(p, state)
+func planStopped(p *record.Provider, state State, site Site, now time.Time) []Step {
+	steps, last := planData(p, state, site, now)
 	return slices.Concat(takeDown(p, state, "it is stopped"), steps, last)
 }
 

@@ -38,6 +38,7 @@ func TestPlanOfANewProviderTellsWhatAndWhy(t *testing.T) {
 		"provider1: create keyspace (keyspace provider1 may not exist)",
 		"provider1: create log (its account, streams and buckets may not exist)",
 		"provider1: write settings (its instances should know settings " + plan.PipelineFingerprint(&m.desired()[0]) + ")",
+		"provider1: write certificate (its port should have certificate c1)",
 		"provider1: start ingest (it does not run)",
 		"provider1: start reports (it does not run)",
 		"provider1: wait (to announce it: ingest does not run)",
@@ -157,7 +158,7 @@ func TestPlan(t *testing.T) {
 		{"stopped, by a provisioner that knows nothing", func(m *model) {
 			m.change("provider1", func(p *record.Provider) { p.Wanted = record.Stopped })
 			m.kill()
-		}, "create keyspace, create log, write settings"},
+		}, "create keyspace, create log, write settings, write certificate"},
 		{"other resources", func(m *model) { resources(m, 64<<20) }, "update ingest"},
 		{"another image", func(m *model) { m.try("provider1", "good:2") }, "stop ingest, start ingest, wait"},
 		{"a new image is healthy, but not for long enough", tried(plan.TrialLeast-1, nil), "wait ingest"},
@@ -241,7 +242,7 @@ func TestAPurgedProviderIsForgottenWhenItsSlotHasRested(t *testing.T) {
 
 func TestAHeldPortIsWaitedForAndShown(t *testing.T) {
 	m := newModel(provider("provider1", 1000))
-	m.site.Web = ""
+	m.site.Web, m.site.Certificate = "", ""
 	world := m.observe()
 	state := world.Providers["provider1"]
 	state.Keyspace, state.Log, state.Pipeline, state.Held = plan.Present, plan.Present, plan.PipelineFingerprint(&m.desired()[0]), "java(812)"
@@ -254,6 +255,40 @@ func TestAHeldPortIsWaitedForAndShown(t *testing.T) {
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("plan (-want +got):\n%s", d)
+	}
+}
+
+// TestACertificateIsRenewedInTime plans by what the port's certificate was made of, and by when it is to be replaced. One that
+// cannot be had stands against nothing else.
+func TestACertificateIsRenewedInTime(t *testing.T) {
+	m := newModel(provider("provider1", 1))
+	if !m.settle() {
+		t.Fatal("the plan does not end")
+	}
+	planned := func(change func(*plan.State)) string {
+		world := m.observe()
+		state := world.Providers["provider1"]
+		change(&state)
+		world.Providers["provider1"] = state
+		return kinds(plan.Plan(m.desired(), world, m.now))
+	}
+	for name, c := range map[string]struct {
+		want   string
+		change func(*plan.State)
+	}{
+		"as wanted":         {"", func(*plan.State) {}},
+		"of another making": {"write certificate", func(s *plan.State) { s.Certificate = "c0" }},
+		"not soon to end":   {"", func(s *plan.State) { s.Renew = m.now.Add(time.Second) }},
+		"soon to end":       {"write certificate", func(s *plan.State) { s.Renew = m.now }},
+		"that cannot be had": {"start ingest, wait, write certificate", func(s *plan.State) {
+			s.Certificate, s.Instances["ingest"] = "", runtime.Instance{}
+			delete(s.Instances, "ingest")
+			s.Trouble = plan.Trouble{Step: plan.Step{Provider: "provider1", Kind: plan.WriteCertificate}.Key(), At: m.now.Add(-time.Hour), Times: 1}
+		}},
+	} {
+		if got := planned(c.change); got != c.want {
+			t.Errorf("one %s: %q, want %q", name, got, c.want)
+		}
 	}
 }
 
@@ -290,14 +325,14 @@ func TestAKeyspaceThatIsAwayHoldsUpNothing(t *testing.T) {
 	state.Trouble = plan.Trouble{Step: failed.Key(), Text: "Cassandra does not answer", At: m.now, Times: 1}
 	world.Providers["provider1"] = state
 	steps := plan.Plan(m.desired(), world, m.now)
-	if got, want := kinds(steps), "create log, write settings, start ingest, start reports, wait, wait"; got != want {
+	if got, want := kinds(steps), "create log, write settings, write certificate, start ingest, start reports, wait, wait"; got != want {
 		t.Errorf("while it is away: %s, want %s", got, want)
 	}
 	if got, want := steps[len(steps)-1].String(), "provider1: wait (to create keyspace again: Cassandra does not answer)"; got != want {
 		t.Errorf("last step %q, want %q", got, want)
 	}
 	later := kinds(plan.Plan(m.desired(), world, m.now.Add(time.Minute)))
-	if want := "create log, write settings, start ingest, start reports, wait, create keyspace"; later != want {
+	if want := "create log, write settings, write certificate, start ingest, start reports, wait, create keyspace"; later != want {
 		t.Errorf("after the pause: %s, want %s", later, want)
 	}
 }

@@ -57,7 +57,7 @@ func TestEveryPrefixOfAPlanReachesTheSameWorld(t *testing.T) {
 			t.Fatalf("another world (-calm +cut):\n%s", d)
 		}
 		for _, p := range cut.desired() {
-			if p.Wanted == record.Active && (!cut.keyspaces[p.Keyspace] || !cut.logs[p.Name] || cut.pipelines[p.Name] != plan.PipelineFingerprint(&p)) {
+			if p.Wanted == record.Active && (!cut.keyspaces[p.Keyspace] || !cut.logs[p.Name] || cut.pipelines[p.Name] != plan.PipelineFingerprint(&p) || cut.certificates[p.Name] != cut.site.Certificate) {
 				t.Fatalf("%s lacks something: %+v", p.Name, cut.truth())
 			}
 		}

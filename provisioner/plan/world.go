@@ -10,11 +10,12 @@ import (
 
 // Site is what the plan must know of the installation.
 type Site struct {
-	Version  string // of the programs
-	Host     string // where providers' ports listen
-	PortBase int
-	Web      string // where web listens; empty: none is run
-	Told     string // where instances are told that NATS and keyspaces are; empty: what they are told lasts as long as they do
+	Version     string // of the programs
+	Host        string // where providers' ports listen
+	PortBase    int
+	Web         string // where web listens; empty: none is run
+	Certificate string // fingerprint of what ports' certificates are to be made of; empty: they have none
+	Told        string // where instances are told that NATS and keyspaces are; empty: what they are told lasts as long as they do
 }
 
 // World is what is, as last observed.
@@ -26,18 +27,20 @@ type World struct {
 
 // State is what is of one provider.
 type State struct {
-	Keyspace  Knowledge
-	Access    string // fingerprint of the secret that lets its instances into the keyspace; empty: unknown
-	Log       Knowledge
-	Pipeline  string                      // fingerprint of the pipeline record in the provider's account; empty: unknown
-	Instances map[string]runtime.Instance // by role
-	Services  map[string]record.Service   // by role: what the running instance says of itself
-	Silent    map[string]Silence          // by role: of running instances that are not in Services, as far as can be told
-	Halted    map[string]Halted           // by role: stopped for its crash loop, and not well since
-	Told      map[string]record.Resources // by role: what a running instance was last told that it may use; missing: unknown
-	Announced bool                        // its services are mirrored into the house
-	Held      string                      // who else holds its port: "java(812)"; empty: nobody, or ingest runs
-	Trouble   Trouble
+	Keyspace    Knowledge
+	Access      string // fingerprint of the secret that lets its instances into the keyspace; empty: unknown
+	Log         Knowledge
+	Pipeline    string                      // fingerprint of the pipeline record in the provider's account; empty: unknown
+	Certificate string                      // fingerprint of what its port's certificate was made of; empty: unknown
+	Renew       time.Time                   // when that is to be replaced; zero: never
+	Instances   map[string]runtime.Instance // by role
+	Services    map[string]record.Service   // by role: what the running instance says of itself
+	Silent      map[string]Silence          // by role: of running instances that are not in Services, as far as can be told
+	Halted      map[string]Halted           // by role: stopped for its crash loop, and not well since
+	Told        map[string]record.Resources // by role: what a running instance was last told that it may use; missing: unknown
+	Announced   bool                        // its services are mirrored into the house
+	Held        string                      // who else holds its port: "java(812)"; empty: nobody, or ingest runs
+	Trouble     Trouble
 }
 
 // Silence is of an instance that runs and says nothing of itself.
@@ -89,21 +92,22 @@ type Kind string
 
 // The kinds of step. Each is small, safe to repeat and safe to be killed in.
 const (
-	CreateKeyspace Kind = "create keyspace"
-	CreateLog      Kind = "create log"
-	WritePipeline  Kind = "write settings"
-	Start          Kind = "start"
-	Stop           Kind = "stop"
-	Announce       Kind = "announce"
-	Withdraw       Kind = "withdraw"
-	Update         Kind = "update"           // what an instance may use, in place
-	Keep           Kind = "keep image"       // that was on trial
-	Revert         Kind = "bring back image" // the one before that which was on trial
-	Halt           Kind = "halt"             // an instance that its runtime starts again and again
-	RemoveLog      Kind = "remove log"
-	DropKeyspace   Kind = "drop keyspace"
-	Forget         Kind = "forget"
-	Wait           Kind = "wait" // nothing to do; the plan says why, and until when at the latest
+	CreateKeyspace   Kind = "create keyspace"
+	CreateLog        Kind = "create log"
+	WritePipeline    Kind = "write settings"
+	WriteCertificate Kind = "write certificate"
+	Start            Kind = "start"
+	Stop             Kind = "stop"
+	Announce         Kind = "announce"
+	Withdraw         Kind = "withdraw"
+	Update           Kind = "update"           // what an instance may use, in place
+	Keep             Kind = "keep image"       // that was on trial
+	Revert           Kind = "bring back image" // the one before that which was on trial
+	Halt             Kind = "halt"             // an instance that its runtime starts again and again
+	RemoveLog        Kind = "remove log"
+	DropKeyspace     Kind = "drop keyspace"
+	Forget           Kind = "forget"
+	Wait             Kind = "wait" // nothing to do; the plan says why, and until when at the latest
 )
 
 // Step is one thing to do, or to wait for. An executor needs no more than what it says.

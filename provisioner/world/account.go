@@ -155,7 +155,7 @@ func (w *World) removeLog(ctx context.Context, p *record.Provider) error {
 			return err
 		}
 	}
-	w.set(p.Name, func(p *provider) { p.log, p.pipeline = plan.Absent, "" })
+	w.set(p.Name, func(p *provider) { p.log, p.pipeline, p.certificate = plan.Absent, "", "" })
 	return nil
 }
 

@@ -26,24 +26,25 @@ import (
 // stepLimit bounds one step.
 const stepLimit = 45 * time.Second
 
-// Options are what a World observes and acts with. All but Disk are needed.
+// Options are what a World observes and acts with. All but Certificates and Disk are needed.
 type Options struct {
-	Site      plan.Site
-	NATS      string    // its URL
-	Reached   string    // the URL by which instances reach it; empty: the same
-	Replicas  int       // of the streams and buckets of providers; 0: one
-	Trust     bus.Trust // of NATS by TLS, for the instances too
-	Authority *bus.Authority
-	House     *house.House
-	Backend   keyspace.Backend
-	Keyspaces string // the backend's URL, for the instances
-	Secret    []byte // of the house, for web
-	Runtime   runtime.Runtime
-	Inside    runtime.Inside          // how its instances see what lies outside
-	Seen      func(url string) string // what a URL of keyspaces is for them; nil: the same
-	Folder    string                  // in which keyspaces are that are folders; empty: they are none, or are seen where they are
-	Disk      func() houseapi.Disk    // whether there is room on the disks; nil: nobody knows
-	Logger    *slog.Logger
+	Site         plan.Site    // Certificate is filled in
+	Certificates Certificates // of the ports; nil: they have none
+	NATS         string       // its URL
+	Reached      string       // the URL by which instances reach it; empty: the same
+	Replicas     int          // of the streams and buckets of providers; 0: one
+	Trust        bus.Trust    // of NATS by TLS, for the instances too
+	Authority    *bus.Authority
+	House        *house.House
+	Backend      keyspace.Backend
+	Keyspaces    string // the backend's URL, for the instances
+	Secret       []byte // of the house, for web
+	Runtime      runtime.Runtime
+	Inside       runtime.Inside          // how its instances see what lies outside
+	Seen         func(url string) string // what a URL of keyspaces is for them; nil: the same
+	Folder       string                  // in which keyspaces are that are folders; empty: they are none, or are seen where they are
+	Disk         func() houseapi.Disk    // whether there is room on the disks; nil: nobody knows
+	Logger       *slog.Logger
 }
 
 // World observes and acts. Its methods may be called concurrently, Apply not for one provider.
@@ -70,9 +71,11 @@ type known struct {
 // provider is what is known of a provider; a new provisioner knows nothing.
 type provider struct {
 	keyspace, log plan.Knowledge
-	access        string // fingerprint of the secret that was granted last
-	pipeline      string // fingerprint of the pipeline record that was written last
-	written       uint64 // its revision
+	access        string    // fingerprint of the secret that was granted last
+	pipeline      string    // fingerprint of the pipeline record that was written last
+	written       uint64    // its revision
+	certificate   string    // what its port's certificate was made of
+	renew         time.Time // when that is to be replaced
 	announced     bool
 	doubted       string // ID of the instance whose repeated ends made what is known doubtful
 	conn          *bus.Conn
@@ -104,7 +107,11 @@ func (w *World) Observe(ctx context.Context, desired []record.Provider) (plan.Wo
 	if err != nil {
 		return plan.World{}, fmt.Errorf("list instances: %w", err)
 	}
-	world := plan.World{Site: w.o.Site, Providers: map[string]plan.State{}, House: plan.State{Instances: map[string]runtime.Instance{}}}
+	site := w.o.Site
+	if w.o.Certificates != nil {
+		site.Certificate = w.o.Certificates.Wanted()
+	}
+	world := plan.World{Site: site, Providers: map[string]plan.State{}, House: plan.State{Instances: map[string]runtime.Instance{}}}
 	byProvider := map[string]map[string]runtime.Instance{}
 	for _, i := range instances {
 		if i.Provider == "" {
@@ -145,8 +152,13 @@ func (w *World) Doubt() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, p := range w.providers {
-		p.keyspace, p.log, p.pipeline = plan.Unknown, plan.Unknown, ""
+		p.doubt()
 	}
+}
+
+// doubt forgets what is known of what the provider's instances stand on. World.mu is held.
+func (p *provider) doubt() {
+	p.keyspace, p.log, p.pipeline, p.certificate = plan.Unknown, plan.Unknown, "", ""
 }
 
 // state returns what is of one provider. World.mu is held.
@@ -155,11 +167,12 @@ func (p *provider) state(instances map[string]runtime.Instance) plan.State {
 		// What keeps ending may stand on something that is gone: make sure of it again, once for each instance.
 		if (i.State == runtime.Ended || i.Restarts > 0) && i.Failures > 1 && p.doubted != i.ID {
 			p.doubted = i.ID
-			p.keyspace, p.log, p.pipeline = plan.Unknown, plan.Unknown, ""
+			p.doubt()
 		}
 	}
 	state := plan.State{
 		Keyspace: p.keyspace, Access: p.access, Log: p.log, Pipeline: p.pipeline, Announced: p.announced, Instances: instances,
+		Certificate: p.certificate, Renew: p.renew,
 		Services: map[string]record.Service{},
 	}
 	for role, i := range instances {
@@ -187,6 +200,8 @@ func (w *World) Apply(ctx context.Context, s plan.Step) error {
 		return w.removeLog(ctx, p)
 	case plan.WritePipeline:
 		return w.writePipeline(ctx, p)
+	case plan.WriteCertificate:
+		return w.writeCertificate(ctx, p.Name)
 	case plan.Start:
 		return w.start(ctx, s)
 	case plan.Stop:

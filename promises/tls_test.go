@@ -1,0 +1,192 @@
+package promises
+
+import (
+	"context"
+	"crypto/tls"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"berth/internal/certs"
+	"berth/internal/gateways"
+	"berth/promises/install"
+)
+
+// TestEverythingComesByTLS sends by every protocol that gateways speak, half of them by TLS, to the one port of a provider,
+// then requires TLS: plain connections end and are refused, the others go on, and all that was acknowledged is stored.
+func TestEverythingComesByTLS(t *testing.T) {
+	in, _ := newInstall(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*recovery)
+	defer cancel()
+	provider, err := in.Add(ctx, "provider1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := in.Token(ctx, "provider1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, err := in.CLI(ctx, "ca")
+	if err != nil {
+		t.Fatal(err)
+	}
+	trust, err := gateways.Trust(ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fleet := func(prefix string, config *tls.Config, frames int) *gateways.Fleet {
+		t.Helper()
+		protocols := gateways.Protocols()
+		f, err := gateways.New(gateways.Options{
+			Address: provider.Address(), Key: provider.EnrolmentKey, Protocol: strings.Join(protocols, ","), Gateways: len(protocols),
+			Prefix: prefix, TLS: config, Frames: frames,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	api := gateways.API{Base: "http://" + in.Web, Provider: "provider1", Token: token}
+	all := func(f *gateways.Fleet, frames int) {
+		t.Helper()
+		f.Run(ctx)
+		if want := int64(frames * len(gateways.Protocols())); f.Stats().Acked != want {
+			t.Fatalf("%d frames were acknowledged, want %d", f.Stats().Acked, want)
+		}
+		if check, err := f.Check(ctx, api); err != nil || !check.Good() {
+			t.Errorf("stored is %+v, %v", check, err)
+		}
+	}
+	frames := 200
+	if testing.Short() {
+		frames = 20
+	}
+	all(fleet("plain", nil, frames), frames)
+	all(fleet("tls", trust, frames), frames)
+	if _, err := in.CLI(ctx, "set", "provider1", "--require-tls"); err != nil {
+		t.Fatal(err)
+	}
+	refused := fleet("refused", nil, 1)
+	within, stop := context.WithTimeout(ctx, 2*time.Second)
+	defer stop()
+	refused.Run(within)
+	if s := refused.Stats(); s.Acked != 0 || s.Reconnects == 0 {
+		t.Errorf("of plain connections: %+v", s)
+	}
+	all(fleet("required", trust, frames), frames)
+}
+
+// TestARenewedCertificateNeedsNoRestart gives the ports a certificate by files, and replaces them as ACME clients do, while a
+// connection is open: the next one is shown the new certificate, by the same ingest.
+func TestARenewedCertificateNeedsNoRestart(t *testing.T) {
+	dir := t.TempDir()
+	authority, err := certs.Open(filepath.Join(dir, "authority.json"), "promises")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	renew := func(name string) {
+		t.Helper()
+		c, k, err := authority.Sign(&certs.Wish{Name: name, Hosts: []string{"127.0.0.1"}, Usages: []certs.Usage{certs.Server}, Until: time.Now().Add(time.Hour)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for path, text := range map[string][]byte{cert: c, key: k} {
+			if err := os.WriteFile(path+".new", text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Rename(path+".new", path); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	renew("first")
+	log, err := os.Create(filepath.Join(dir, "serve.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	in, err := install.New(t.Context(), build(t), filepath.Join(dir, "var"), log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.Flags = []string{"--tls-cert", cert, "--tls-key", key}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*recovery)
+	defer cancel()
+	if _, err := in.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	defer in.Stop()
+	provider, err := in.Add(ctx, "provider1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	trust, err := gateways.Trust(authority.CA())
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := func() (string, *tls.Conn) {
+		t.Helper()
+		c, err := (&tls.Dialer{Config: trust}).DialContext(ctx, "tcp", provider.Address())
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, ok := c.(*tls.Conn)
+		if !ok {
+			t.Fatalf("a %T", c)
+		}
+		return conn.ConnectionState().PeerCertificates[0].Subject.CommonName, conn
+	}
+	name, open := shown()
+	defer open.Close()
+	if name != "first" {
+		t.Fatalf("the port shows %q", name)
+	}
+	pid, err := in.InstancePID(ctx, "provider1", "ingest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open.Write([]byte("HELLO g " + provider.EnrolmentKey + "\n")); err != nil {
+		t.Fatal(err)
+	}
+	renew("second")
+	for name != "second" && ctx.Err() == nil {
+		var next *tls.Conn
+		name, next = shown()
+		_ = next.Close()
+	}
+	if name != "second" {
+		t.Fatalf("the port shows %q on", name)
+	}
+	if _, err := open.Write([]byte("PUT 1 line 5\nm v=1")); err != nil {
+		t.Fatal(err)
+	}
+	answer := make([]byte, len("OK\nACK 1\n"))
+	_ = open.SetReadDeadline(time.Now().Add(10 * time.Second))
+	for n := 0; n < len(answer); {
+		k, err := open.Read(answer[n:])
+		if err != nil {
+			t.Fatalf("the open connection is answered %q, %v", answer[:n], err)
+		}
+		n += k
+	}
+	if string(answer) != "OK\nACK 1\n" {
+		t.Errorf("the open connection is answered %q", answer)
+	}
+	if again, err := in.InstancePID(ctx, "provider1", "ingest"); err != nil || again != pid {
+		t.Errorf("ingest was process %d and is %d, %v", pid, again, err)
+	}
+	if curl, err := exec.LookPath("curl"); err == nil {
+		path := filepath.Join(dir, "ca.pem")
+		if err := os.WriteFile(path, authority.CA(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.CommandContext(ctx, curl, "-sS", "-o", os.DevNull, "-w", "%{http_code}", "--cacert", path, "https://"+provider.Address()+"/ping").CombinedOutput()
+		if err != nil || string(out) != "204" {
+			t.Errorf("curl: %v, %s", err, out)
+		}
+	}
+}
