@@ -42,6 +42,12 @@ func newSending(t *testing.T, in *install.Install, dir string, count int) *sendi
 // newSendingOf is newSending with a provider of a name.
 func newSendingOf(t *testing.T, in *install.Install, dir, name string, count int) *sending {
 	t.Helper()
+	return newSendingAt(t, in, dir, name, count, 0)
+}
+
+// newSendingAt is newSendingOf with so many frames a second of each gateway; 0 is as fast as they are acknowledged.
+func newSendingAt(t *testing.T, in *install.Install, dir, name string, count int, rate float64) *sending {
+	t.Helper()
 	s := &sending{t: t, install: in, gateways: count}
 	ctx, cancel := context.WithTimeout(t.Context(), recovery)
 	defer cancel()
@@ -64,6 +70,7 @@ func newSendingOf(t *testing.T, in *install.Install, dir, name string, count int
 	s.fleet, err = gateways.New(gateways.Options{
 		Address: provider.Address(), Key: provider.EnrolmentKey, Gateways: s.gateways, Sensors: 4, Window: 16, Protocol: *spoken,
 		Start: time.Now().Add(-30 * time.Hour).Truncate(time.Second), Step: 50 * time.Millisecond,
+		Rate: rate,
 	})
 	if err != nil {
 		t.Fatal(err)
