@@ -35,7 +35,7 @@ type Remote struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	expected atomic.Int64 // how many servers answered last; fewer are waited for a little
+	expected atomic.Int64 // how many servers have answered; fewer are waited for a little, and as few as there are replicas
 
 	mu      sync.Mutex // guards what follows
 	looked  time.Time
@@ -250,7 +250,7 @@ func (r *Remote) Survey(ctx context.Context) ([]ServerState, error) {
 	for _, s := range states {
 		all = append(all, s)
 	}
-	r.expected.Store(int64(len(all)))
+	r.expected.Store(max(r.expected.Load(), int64(len(all))))
 	slices.SortFunc(all, func(a, b ServerState) int { return strings.Compare(a.Name, b.Name) })
 	return all, nil
 }
@@ -284,7 +284,7 @@ func (r *Remote) ask(ctx context.Context, what string, answer func([]byte) error
 		if err := answer(msg.Data); err != nil {
 			return fmt.Errorf("read what a NATS server says of itself: %w", err)
 		}
-		if int64(n+1) == r.expected.Load() {
+		if e := r.expected.Load(); e > 0 && int64(n+1) >= max(e, int64(r.o.Replicas)) {
 			return nil
 		}
 	}
