@@ -58,6 +58,10 @@ test-cassandra-short: build ## the contract suite and three faults on a real Cas
 	$(GO) test -count=1 -short -timeout=5m -v -run 'TestContract$$|TestKilledNode|TestTakenOver' ./internal/keyspace/cassandra -cassandra=start
 	$(GO) test -count=1 -short -timeout=5m -v -run 'TestCassandraAway$$' ./promises -cassandra=start -node-away=10s
 
+.PHONY: test-docker-short
+test-docker-short: ## the contract of runtimes on a real Docker engine, which is found or started; needs root
+	$(GO) test -count=1 -short -timeout=5m -v -run 'TestContract|TestPorts|TestTheEngineStartsAgain' ./provisioner/runtime/docker -docker=start
+
 .PHONY: clean
 clean: ## remove what the other targets made; data in var/ stays
 	rm -rf bin web/assets/dist web/node_modules web/browser/out promises/out

@@ -328,6 +328,10 @@ func TestWhatIsMissingIsSaid(t *testing.T) {
 	if err := r.Start(t.Context(), s); !schema.Is(err, schema.NotFound) || !strings.Contains(schema.Show(err), "make images") {
 		t.Errorf("starting without an image: %v", err)
 	}
+	s.Image, s.Resources.MilliCPU = "", 1_000_000
+	if err := r.Start(t.Context(), s); !schema.Is(err, schema.Invalid) || !strings.Contains(schema.Show(err), "provisioner update") {
+		t.Errorf("starting with a thousand processors: %v", err)
+	}
 	for host, code := range map[string]schema.Code{"unix:///nowhere/docker.sock": schema.Unavailable, "nonsense": schema.Invalid} {
 		_, err := New(t.Context(), Options{Host: host, Install: "one", Logs: t.TempDir(), Logger: slog.New(slog.DiscardHandler)})
 		if !schema.Is(err, code) {

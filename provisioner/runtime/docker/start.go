@@ -128,6 +128,9 @@ func (r *Runtime) create(ctx context.Context, s runtime.Spec) (id string, err er
 			return made.ID, nil
 		case errdefs.IsNotFound(err) && strings.Contains(err.Error(), config.Image):
 			return "", noImage(config.Image, err)
+		case errdefs.IsInvalidArgument(err):
+			return "", schema.Errorf(schema.Invalid, "%s is not started: the Docker engine refuses what it is told: %v", s.Name, err).
+				WithNext("give it other bounds: provisioner update")
 		case !errdefs.IsConflict(err):
 			return "", r.failed("create "+name, err)
 		}
