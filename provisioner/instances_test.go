@@ -156,6 +156,9 @@ func TestACrashLoopOfTheRuntimeIsHalted(t *testing.T) {
 	if took := time.Since(begun); took > plan.LoopPause/2 {
 		t.Errorf("ready %v after it was asked for", took)
 	}
+	if p, err := d.Provider(t.Context(), name); err != nil || p.Instances[0].Restarts != plan.LoopAfter {
+		t.Errorf("ingest was started again %d times, %v, want %d", p.Instances[0].Restarts, err, plan.LoopAfter)
+	}
 }
 
 // TestOrphansAreSaidAndCollected: an instance that no record wants runs on, until somebody has it collected.

@@ -66,8 +66,7 @@ func (s *Server) view(p *record.Provider, steps []plan.Step, actual plan.World) 
 			continue
 		}
 		says := state.Services[role]
-		_, again := s.o.World.Starts(p.Name, role)
-		i.Restarts += again
+		_, i.Restarts = s.o.World.Starts(p.Name, role)
 		shown := Instance{Instance: i, Program: says.Program, Address: says.Address, Says: says.State, Detail: says.Detail}
 		if !says.Since.IsZero() {
 			shown.Since = &says.Since

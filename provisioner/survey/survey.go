@@ -174,7 +174,7 @@ func (v *Survey) Answers() []metrics.Answer {
 			up = 1
 		}
 		known.Put(metrics.Up, up)
-		known.Put(metrics.InstanceStarts, float64(at.Starts+at.Runtime.Restarts))
+		known.Put(metrics.InstanceStarts, float64(at.Starts))
 		known.Put(metrics.InstanceFailed, float64(at.Runtime.Failures))
 		answers = append(answers, at.Answer, metrics.Answer{Provider: at.Provider, Role: at.Role, Samples: known.Samples()})
 	}

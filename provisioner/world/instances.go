@@ -146,12 +146,17 @@ func (w *World) instance(ctx context.Context, name string) (runtime.Instance, er
 func (w *World) note(name string, fn func(*known)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	fn(w.knownOf(name))
+}
+
+// knownOf returns what is known of an instance. World.mu is held.
+func (w *World) knownOf(name string) *known {
 	k := w.known[name]
 	if k == nil {
 		k = &known{}
 		w.known[name] = k
 	}
-	fn(k)
+	return k
 }
 
 // wellAfter is how long an instance must have run for its crash loop to be over.
@@ -161,11 +166,18 @@ const wellAfter = 30 * time.Second
 func (w *World) remember(provider string, state *plan.State) {
 	state.Told, state.Halted = map[string]record.Resources{}, map[string]plan.Halted{}
 	for _, role := range append(plan.Roles(), record.RoleWeb) {
-		k := w.known[plan.Unit{Provider: provider, Role: role}.Name()]
-		if k == nil {
+		i, ok := state.Instances[role]
+		name := plan.Unit{Provider: provider, Role: role}.Name()
+		if !ok && w.known[name] == nil {
 			continue
 		}
-		i, ok := state.Instances[role]
+		k := w.knownOf(name)
+		if ok && k.seen != i.ID {
+			k.seen, k.own, k.before = i.ID, 0, k.before+k.own
+		}
+		if ok {
+			k.own = i.Restarts
+		}
 		if ok && i.ID == k.id {
 			state.Told[role] = k.told
 		}
@@ -178,13 +190,14 @@ func (w *World) remember(provider string, state *plan.State) {
 	}
 }
 
-// Starts returns how often an instance has been started since the provisioner's own start, and how often of these since it
-// had ended, or hung, by itself.
+// Starts returns how often an instance has been started since the provisioner's own start, by its runtime too, and how often
+// of these since it had ended, or hung, by itself.
 func (w *World) Starts(provider, role string) (all, again int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if k := w.known[plan.Unit{Provider: provider, Role: role}.Name()]; k != nil {
-		return k.starts, k.again
+		own := k.before + k.own
+		return k.starts + own, k.again + own
 	}
 	return 0, 0
 }

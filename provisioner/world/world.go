@@ -63,6 +63,8 @@ type World struct {
 // known is what is known of an instance by its name, from the provisioner's own start on.
 type known struct {
 	starts, again int    // of all starts, how many were after it had ended, or hung, by itself
+	seen          string // ID of what was seen last
+	own, before   int    // how often its runtime has started it again, and those before it
 	id            string // of what was last told what it may use
 	told          record.Resources
 	halted        *plan.Halted // nil: it is not in a crash loop
