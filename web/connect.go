@@ -68,7 +68,7 @@ func (w *Web) connectOf(r *http.Request, p *record.Provider) (*connect, error) {
 		return nil, fmt.Errorf("open the enrolment key of %s: %w", p.Name, err)
 	}
 	host, port := w.publicHost(r), p.Slot.Port(w.o.PortBase)
-	c := &connect{Host: host, Port: port, Key: string(key), Snippets: snippets(host, port, string(key))}
+	c := &connect{Host: host, Port: port, Key: string(key), Snippets: snippets(host, port, string(key), p.Settings.RequireTLS)}
 	w.fill(&c.Panel.frame, r, "connect.title")
 	var books api.Books
 	strangers := ""
@@ -105,16 +105,25 @@ func plainHost(host string) bool {
 	return host != "" && host[0] != '-'
 }
 
-// snippets returns the commands that send a first reading.
-func snippets(host string, port int, key string) []snippet {
+// snippets returns the commands that send a first reading, where TLS is required by it.
+func snippets(host string, port int, key string, byTLS bool) []snippet {
 	const line = "boiler temperature=21.5"
-	at := "http://" + net.JoinHostPort(host, strconv.Itoa(port))
-	return []snippet{
-		{"nc", fmt.Sprintf(`printf 'HELLO %s %s\nPUT 1 line %d\n%s' | nc -w 2 %s %d`, firstGateway, key, len(line), line, host, port)},
-		{"curl_line", fmt.Sprintf("curl -i -H 'Authorization: Token %s' \\\n  --data-binary 'boiler,gateway=%s temperature=21.5' \\\n  '%s/api/v2/write'", key, firstGateway, at)},
-		{"curl_json", fmt.Sprintf("curl -i -H 'Authorization: Bearer %s' \\\n  -H 'Content-Type: application/json' \\\n  --data-binary '{\"temperature\": 21.5}' \\\n  '%s/api/v1/readings?gateway=%s'", key, at, firstGateway)},
-		{"mqtt", fmt.Sprintf("mosquitto_pub -h %s -p %d -u %s -P %s \\\n  -q 1 -t readings/%s/boiler.temperature -m 21.5", host, port, firstGateway, key, firstGateway)},
+	address := net.JoinHostPort(host, strconv.Itoa(port))
+	frame := fmt.Sprintf(`printf 'HELLO %s %s\nPUT 1 line %d\n%s'`, firstGateway, key, len(line), line)
+	at, curl, pub := "http://"+address, "curl", "mosquitto_pub"
+	first := []snippet{{"nc", fmt.Sprintf(`%s | nc -w 2 %s %d`, frame, host, port)}}
+	if byTLS {
+		at, curl, pub = "https://"+address, "curl --cacert ca.pem", "mosquitto_pub --cafile ca.pem"
+		first = []snippet{
+			{"ca", "provisioner ca > ca.pem"},
+			{"openssl", fmt.Sprintf("(%s; sleep 2) |\n  openssl s_client -quiet -no_ign_eof -CAfile ca.pem -connect %s", frame, address)},
+		}
 	}
+	return append(first, []snippet{
+		{"curl_line", fmt.Sprintf(curl+" -i -H 'Authorization: Token %s' \\\n  --data-binary 'boiler,gateway=%s temperature=21.5' \\\n  '%s/api/v2/write'", key, firstGateway, at)},
+		{"curl_json", fmt.Sprintf(curl+" -i -H 'Authorization: Bearer %s' \\\n  -H 'Content-Type: application/json' \\\n  --data-binary '{\"temperature\": 21.5}' \\\n  '%s/api/v1/readings?gateway=%s'", key, at, firstGateway)},
+		{"mqtt", fmt.Sprintf(pub+" -h %s -p %d -u %s -P %s \\\n  -q 1 -t readings/%s/boiler.temperature -m 21.5", host, port, firstGateway, key, firstGateway)},
+	}...)
 }
 
 // firstPanel answers with the panel alone: green when a frame has come since the page was opened, else what was refused

@@ -189,7 +189,7 @@ func TestConversations(t *testing.T) {
 		},
 		"settings": {
 			"add provider1", "set provider1 --gateway-tag truck --attribute-tags site,model --retention 90d --timezone Europe/Berlin",
-			"set provider1 --retention 90d", "set provider1 --require-tls", "set provider1 --require-tls=false", "set provider1 --timezone Mars/Olympus", "set provider1 --retention soon",
+			"set provider1 --retention 90d", "set provider1 --require-tls", "add provider1", "set provider1 --require-tls=false", "set provider1 --timezone Mars/Olympus", "set provider1 --retention soon",
 			"set provider1 --retention 1h", "set provider1 --attribute-tags truck", "set provider1 --gateway-tag= --attribute-tags=",
 			"set provider1 --readings-per-second 1.5M --bytes-per-second none --log-bytes 64MiB", "set provider1 --gateways many",
 			"set provider1 --connections 0", "set provider1 --log-bytes 1k",

@@ -2,10 +2,13 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,23 +27,32 @@ type added struct {
 
 // firstReadings are lines to paste into a shell.
 type firstReadings struct {
-	NC   string `json:"nc"`
+	CA   string `json:"ca,omitempty"` // what makes the file that the others trust; empty: connections may be plain
+	NC   string `json:"nc"`           // openssl in its place where TLS is required
 	Curl string `json:"curl"`
 	MQTT string `json:"mqtt"`
 }
 
 // newFirstReadings returns lines that send a first reading of gateway gw1. With -w every netcat (OpenBSD's, the
 // traditional one, BusyBox's, Nmap's) ends by itself once the answers are there.
-func newFirstReadings(host string, port int, key string) firstReadings {
+func (a *app) newFirstReadings(p *control.Added) firstReadings {
 	const payload = "boiler temperature=21.5"
-	if strings.Contains(host, ":") {
-		host = "[" + host + "]"
+	host, at := p.Host, net.JoinHostPort(p.Host, strconv.Itoa(p.Port))
+	frame := fmt.Sprintf(`printf 'HELLO gw1 %s\nPUT 1 line %d\n%s'`, p.EnrolmentKey, len(payload), payload)
+	post := fmt.Sprintf(`-i -H 'Authorization: Bearer %s' --data-binary 'boiler,gateway=gw1 temperature=21.5'`, p.EnrolmentKey)
+	pub := fmt.Sprintf(`-h %s -p %d -u gw1 -P %s -q 1 -t readings/gw1/boiler.temperature -m 21.5`, host, p.Port, p.EnrolmentKey)
+	if p.Settings.RequireTLS {
+		return firstReadings{
+			CA:   cmp.Or(a.Invoked, "provisioner") + " ca" + a.dataFlag() + " > ca.pem",
+			NC:   fmt.Sprintf(`(%s; sleep 2) | openssl s_client -quiet -no_ign_eof -CAfile ca.pem -connect %s`, frame, at),
+			Curl: fmt.Sprintf(`curl --cacert ca.pem %s https://%s/api/v2/write`, post, at),
+			MQTT: "mosquitto_pub --cafile ca.pem " + pub,
+		}
 	}
 	return firstReadings{
-		NC: fmt.Sprintf(`printf 'HELLO gw1 %s\nPUT 1 line %d\n%s' | nc -w 2 %s %d`, key, len(payload), payload, strings.Trim(host, "[]"), port),
-		Curl: fmt.Sprintf(`curl -i -H 'Authorization: Bearer %s' --data-binary 'boiler,gateway=gw1 temperature=21.5' http://%s:%d/api/v2/write`,
-			key, host, port),
-		MQTT: fmt.Sprintf(`mosquitto_pub -h %s -p %d -u gw1 -P %s -q 1 -t readings/gw1/boiler.temperature -m 21.5`, strings.Trim(host, "[]"), port, key),
+		NC:   fmt.Sprintf(`%s | nc -w 2 %s %d`, frame, host, p.Port),
+		Curl: fmt.Sprintf(`curl %s http://%s/api/v2/write`, post, at),
+		MQTT: "mosquitto_pub " + pub,
 	}
 }
 
@@ -72,7 +84,7 @@ func (a *app) add() *cobra.Command {
 					return err
 				}
 			}
-			out := added{answer, newFirstReadings(answer.Host, answer.Port, answer.EnrolmentKey)}
+			out := added{answer, a.newFirstReadings(&answer)}
 			return a.print(out, func(w io.Writer) { printAdded(w, out) })
 		}),
 	}
@@ -92,6 +104,9 @@ func printAdded(w io.Writer, p added) {
 	}
 	say(w, "  slot\t%d\n  port\t%d\n  keyspace\t%s\n  enrolment key\t%s\n  sign in\t%s   (once, within 24 hours)\n",
 		p.Slot, p.Port, p.Keyspace, p.EnrolmentKey, p.AdminURL)
+	if p.FirstReadings.CA != "" {
+		say(w, "\nConnections are taken by TLS alone. Whom to trust:\n  %s\n", p.FirstReadings.CA)
+	}
 	say(w, "\nSend a first reading:\n  %s\nor\n  %s\nor\n  %s\n", p.FirstReadings.NC, p.FirstReadings.Curl, p.FirstReadings.MQTT)
 }
 
