@@ -25,7 +25,7 @@ func goldenProvider(version int) Provider {
 		Settings: DefaultSettings(), EnrolmentHash: "h", EnrolmentSealed: []byte("sealed"), ReportsToken: "t", Account: "A",
 	}
 	if version == 2 {
-		p.Wanted = Stopped
+		p.Wanted, p.KeyspaceSealed = Stopped, []byte("sealed too")
 		p.Roles = map[string]Wish{
 			RoleIngest: {
 				Resources: Resources{Memory: 128 << 20, MilliCPU: 500, PIDs: 64, Files: 4096}, Image: "berth/ingest:v3",
