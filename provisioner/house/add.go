@@ -47,7 +47,7 @@ func (h *House) AddPlaced(ctx context.Context, name string, placement record.Pla
 	}
 	switch {
 	case old == nil:
-	case placement == record.Shared && old.Placement != placement && (!old.Purge || !gone):
+	case placement == record.Shared && old.Placement != placement && !old.Purge:
 		return Added{}, schema.Errorf(schema.Conflict, "provider %s has a keyspace of its own", name).
 			WithNext("a placement is chosen once: remove it with its data first, or add it without --placement")
 	case old.Wanted != record.Removed:
