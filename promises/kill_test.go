@@ -4,18 +4,23 @@ import (
 	"context"
 	"flag"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
+
+	"berth/internal/gateways"
 )
 
 var (
-	kills = flag.Int("kills", 20, "how often the kill test kills something")
-	seed  = flag.Uint64("seed", 0, "of the kill test's choices; 0: a new one each time")
+	kills  = flag.Int("kills", 20, "how often the kill test kills something")
+	spoken = flag.String("protocols", strings.Join(gateways.Protocols(), ","), "what the gateways of the kill test speak, in turn")
+	seed   = flag.Uint64("seed", 0, "of the kill test's choices; 0: a new one each time")
 )
 
-// TestAckedIsStoredThroughKills is the promise that gave this folder its name: fifty gateways send at full speed while
-// ingest, reports and the provisioner (with NATS inside) are killed by SIGKILL at random moments. After each recovery a
-// query equals the gateways' own record of what was acknowledged, and so does everything at the end.
+// TestAckedIsStoredThroughKills is the promise that gave this folder its name: fifty gateways, of every protocol that is
+// simulated, send at full speed while ingest, reports and the provisioner (with NATS inside) are killed by SIGKILL at
+// random moments. After each recovery a query equals the gateways' own record of what was acknowledged, and so does
+// everything at the end.
 func TestAckedIsStoredThroughKills(t *testing.T) {
 	count := *kills
 	if testing.Short() {
@@ -28,7 +33,7 @@ func TestAckedIsStoredThroughKills(t *testing.T) {
 	random := rand.New(rand.NewPCG(*seed, 0))
 
 	in, dir := newInstall(t)
-	s := newSending(t, in, dir, 50)
+	s := newSendingBy(t, in, dir, "provider1", 50, 0, *spoken)
 	s.run(func() {
 		for n := range count {
 			s.waitForAcks(500 + random.Int64N(20_000))

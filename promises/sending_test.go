@@ -2,11 +2,9 @@ package promises
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -26,9 +24,6 @@ type sending struct {
 	gateways int
 }
 
-// spoken is what the gateways speak, in turn.
-var spoken = flag.String("protocols", strings.Join(gateways.Protocols(), ","), "what gateways speak that remember what was acknowledged, in turn")
-
 // recovery bounds how long an installation may take to answer again after a kill.
 const recovery = time.Minute
 
@@ -47,6 +42,12 @@ func newSendingOf(t *testing.T, in *install.Install, dir, name string, count int
 
 // newSendingAt is newSendingOf with so many frames a second of each gateway; 0 is as fast as they are acknowledged.
 func newSendingAt(t *testing.T, in *install.Install, dir, name string, count int, rate float64) *sending {
+	t.Helper()
+	return newSendingBy(t, in, dir, name, count, rate, "berth")
+}
+
+// newSendingBy is newSendingAt with the protocols that the gateways speak, in turn.
+func newSendingBy(t *testing.T, in *install.Install, dir, name string, count int, rate float64, protocols string) *sending {
 	t.Helper()
 	s := &sending{t: t, install: in, gateways: count}
 	ctx, cancel := context.WithTimeout(t.Context(), recovery)
@@ -68,7 +69,7 @@ func newSendingAt(t *testing.T, in *install.Install, dir, name string, count int
 	s.provider = provider
 	s.api = gateways.API{Base: "http://" + in.Web, Provider: name, Token: token}
 	s.fleet, err = gateways.New(gateways.Options{
-		Address: provider.Address(), Key: provider.EnrolmentKey, Gateways: s.gateways, Sensors: 4, Window: 16, Protocol: *spoken,
+		Address: provider.Address(), Key: provider.EnrolmentKey, Gateways: s.gateways, Sensors: 4, Window: 16, Protocol: protocols,
 		Start: time.Now().Add(-30 * time.Hour).Truncate(time.Second), Step: 50 * time.Millisecond,
 		Rate: rate,
 	})
