@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nkeys"
@@ -25,6 +26,7 @@ type account struct {
 	Name    string              `json:"name"`
 	Key     identity            `json:"key"`
 	Users   map[string]identity `json:"users"`
+	Revoked map[string]int64    `json:"revoked,omitempty"` // public keys of former users, and when, in Unix seconds
 }
 
 // accountSpec says what an account and its users must be.
@@ -77,10 +79,13 @@ func (a *account) ensure(operator nkeys.KeyPair, spec accountSpec, changed *bool
 		a.Name, a.Version, *changed = spec.name, authorityVersion, true
 	}
 	old, err := jwt.DecodeAccountClaims(a.Key.JWT)
-	if err != nil || !equalJSON(old.Limits, spec.limits) {
+	if err != nil || !equalJSON(old.Limits, spec.limits) || len(old.Revocations) != len(a.Revoked) {
 		claims := jwt.NewAccountClaims(a.Key.Public)
 		claims.Name = spec.name
 		claims.Limits = spec.limits
+		for key, at := range a.Revoked {
+			claims.RevokeAt(key, time.Unix(at, 0))
+		}
 		if a.Key.JWT, err = claims.Encode(operator); err != nil {
 			return fmt.Errorf("sign account %s: %w", spec.name, err)
 		}

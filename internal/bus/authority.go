@@ -168,6 +168,38 @@ func (a *Authority) Provider(name string) (provisioner, pipeline Credentials, ke
 	return acc.credentials(userProvisioner), acc.credentials(userPipeline), acc.Key.Public, nil
 }
 
+// Renew gives the pipeline of a provider another user: the credentials that it had are revoked, and whoever is connected by
+// them is cut off. Provider returns the new ones from then on.
+func (a *Authority) Renew(name string) error {
+	if err := schema.CheckProvider(name); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	acc, fresh, err := a.load(name)
+	if err != nil || fresh {
+		return err // there is nothing to revoke
+	}
+	if acc.Revoked == nil {
+		acc.Revoked = map[string]int64{}
+	}
+	// A revocation is of what was signed up to then; the new user has another key.
+	acc.Revoked[acc.Users[userPipeline].Public] = time.Now().Add(time.Minute).Unix()
+	delete(acc.Users, userPipeline)
+	operator, err := a.root.Operator.pair()
+	if err != nil {
+		return err
+	}
+	changed := false
+	if err := acc.ensure(operator, providerSpec(name), &changed); err != nil {
+		return fmt.Errorf("renew the credentials of %s: %w", name, err)
+	}
+	if err := writeJSON(a.path(name), acc); err != nil {
+		return fmt.Errorf("keep the account of %s: %w", name, err)
+	}
+	return a.publish(acc)
+}
+
 // Forget removes the account of a provider, or finds it gone; its users are disconnected. Whatever its streams still hold
 // goes with it.
 func (a *Authority) Forget(name string) error {

@@ -47,7 +47,11 @@ func newHouse(t testing.TB) *house {
 	h := &house{t: t, dir: t.TempDir()}
 	h.authority = must(OpenAuthority(h.dir + "/authority"))(t)
 	h.start()
-	t.Cleanup(func() { h.server.Stop() })
+	t.Cleanup(func() {
+		if h.server != nil {
+			h.server.Stop()
+		}
+	})
 	return h
 }
 

@@ -257,3 +257,70 @@ func TestRevokedUsersAreCutOff(t *testing.T) {
 		}
 	})
 }
+
+// TestRenewedCredentialsCutOffTheOldOnes renews a pipeline's credentials while it is connected by the old ones; the
+// provisioner stays connected.
+func TestRenewedCredentialsCutOffTheOldOnes(t *testing.T) {
+	onEveryServer(t, func(t *testing.T, h *house) {
+		provisioner, old := h.provider("acme", LogOptions{})
+		_, before, key, err := h.authority.Provider("acme")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := h.authority.Renew("acme"); err != nil {
+			t.Fatal(err)
+		}
+		soon(t, "the old credentials are cut off", func() bool { return old.Ping(t.Context()) != nil })
+		if again, err := Connect(t.Context(), h.options(before)); !schema.Is(err, schema.Unauthorized) {
+			t.Errorf("connecting by revoked credentials: %v", err)
+			if err == nil {
+				again.Close()
+			}
+		}
+		_, after, same, err := h.authority.Provider("acme")
+		if err != nil || same != key {
+			t.Fatalf("the account is %s, was %s: %v", same, key, err)
+		}
+		if _, err := h.connect(after).OpenLog(t.Context()); err != nil {
+			t.Errorf("by the new credentials: %v", err)
+		}
+		if err := provisioner.Ping(t.Context()); err != nil {
+			t.Errorf("the provisioner was cut off too: %v", err)
+		}
+		_, kept, _, err := must(OpenAuthority(h.dir + "/authority"))(t).Provider("acme")
+		if err != nil || string(kept) != string(after) {
+			t.Errorf("the new credentials are not kept: %v", err)
+		}
+	})
+}
+
+// TestTheEmbeddedServersStreamsAreGivenToOneOfItsOwn copies them, as docs/operations.md says.
+func TestTheEmbeddedServersStreamsAreGivenToOneOfItsOwn(t *testing.T) {
+	h := newHouse(t)
+	log := openLog(h, LogOptions{})
+	w, _ := claim(t, log, "one", 0)
+	put(t, w, "a")
+	last := put(t, w, "b")
+	w.Close()
+	log.conn.Close()
+	h.server.Stop()
+	address := natstest.Ports(t, 1)[0]
+	if err := os.CopyFS(h.dir+"/own/jetstream", os.DirFS(h.dir+"/nats/jetstream")); err != nil {
+		t.Fatal(err)
+	}
+	config := must(h.authority.ServerConfig(ServerConfig{Name: "n1", Listen: address, Store: h.dir + "/own"}))(t)
+	natstest.New(t, h.dir, "n1", address, config).Run()
+	h.server, h.at = nil, "nats://"+address
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	h.remote = must(OpenRemote(ctx, h.options(nil), h.authority, func() {}))(t)
+	t.Cleanup(h.remote.Stop)
+	_, pipeline := h.provider("acme", LogOptions{})
+	log = must(pipeline.OpenLog(t.Context()))(t)
+	if first, data := contents(t, log); first != 1 || len(data) != 3 {
+		t.Errorf("the log begins at %d with %q", first, data)
+	}
+	if _, seq := claim(t, log, "two", 0); seq != last+1 {
+		t.Errorf("the next claim is %d, want %d", seq, last+1)
+	}
+}

@@ -38,7 +38,7 @@ func (a *app) restart() *cobra.Command {
 		}),
 	}
 	waiting(cmd, &limit, "until the pipeline is ready")
-	cmd.Flags().BoolVar(&newPassword, "new-password", false, "with another password of its role in the keyspaces' cluster")
+	cmd.Flags().BoolVar(&newPassword, "new-password", false, "with other credentials of NATS, and another password of its role in the keyspaces' cluster: the old ones are revoked")
 	return cmd
 }
 

@@ -78,6 +78,13 @@ func (s *Server) restart(w http.ResponseWriter, r *http.Request) error {
 	act := s.o.House.Restart
 	if r.URL.Query().Get("password") == "new" {
 		act = s.o.House.RotatePassword
+		// First what NATS knows it by: the instances that this cuts off are those that are started anew.
+		if _, err := s.o.House.Provider(r.Context(), r.PathValue("provider")); err != nil {
+			return err
+		}
+		if err := s.o.World.Renew(r.PathValue("provider")); err != nil { //nolint:contextcheck // it has a limit of its own
+			return err
+		}
 	}
 	p, err := act(r.Context(), r.PathValue("provider"))
 	if err != nil {

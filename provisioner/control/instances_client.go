@@ -16,7 +16,7 @@ func (c *Client) Restart(ctx context.Context, name string) (out Provider, err er
 	return out, c.do(ctx, http.MethodPost, of(name, "/restart"), nil, &out)
 }
 
-// Renew asks for new instances of a provider with another password of its keyspace's role.
+// Renew asks for new instances of a provider with another password of its keyspace's role and other credentials of NATS.
 func (c *Client) Renew(ctx context.Context, name string) (out Provider, err error) {
 	return out, c.do(ctx, http.MethodPost, of(name, "/restart?password=new"), nil, &out)
 }

@@ -12,7 +12,7 @@
 //	POST   /v1/providers                              AddRequest → Added
 //	GET    /v1/providers/{provider}                   Provider     ?usage=true with memory
 //	DELETE /v1/providers/{provider}?purge=true        Removed
-//	POST   /v1/providers/{provider}/restart           Provider     ?password=new: of its keyspace's role
+//	POST   /v1/providers/{provider}/restart           Provider     ?password=new: of its keyspace's role, and of NATS
 //	POST   /v1/providers/{provider}/stop              Changed
 //	POST   /v1/providers/{provider}/start             Changed
 //	POST   /v1/providers/{provider}/update            UpdateRequest → Updated

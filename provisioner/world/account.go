@@ -134,6 +134,9 @@ func (w *World) heard(name string, all map[string]bus.Entry) {
 	w.changed()
 }
 
+// Renew gives the provider's instances that are started from now on other credentials of NATS, and cuts off those that run.
+func (w *World) Renew(name string) error { return w.o.Authority.Renew(name) }
+
 // removeLog removes the provider's account with all that it holds, the keys to it, and what its instances wrote.
 func (w *World) removeLog(ctx context.Context, p *record.Provider) error {
 	if err := w.o.House.DropKeys(ctx, p.Name); err != nil {
