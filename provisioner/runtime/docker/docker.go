@@ -90,7 +90,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 	}
 	var err error
 	if r.o.Network != "" {
-		r.control, err = r.inspectNetwork(ctx, r.o.Network)
+		r.control, err = r.findNetwork(ctx, r.o.Network)
 	} else {
 		r.control, err = r.ensureNetwork(ctx, r.controlName(), "", true)
 	}

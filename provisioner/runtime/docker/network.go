@@ -1,11 +1,14 @@
 package docker
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/filters"
 	dockernet "github.com/docker/docker/api/types/network"
 
 	"berth/schema"
@@ -35,7 +38,7 @@ func (r *Runtime) networkName(provider string) string {
 func (r *Runtime) ensureNetwork(ctx context.Context, name, provider string, internal bool) (network, error) {
 	ctx, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
-	n, err := r.inspectNetwork(ctx, name)
+	n, err := r.findNetwork(ctx, name)
 	if !errdefs.IsNotFound(err) {
 		return n, err
 	}
@@ -52,23 +55,37 @@ func (r *Runtime) ensureNetwork(ctx context.Context, name, provider string, inte
 	default:
 		return network{}, r.failed("make the network "+name, err)
 	}
-	return r.inspectNetwork(ctx, name)
+	return r.findNetwork(ctx, name)
 }
 
-func (r *Runtime) inspectNetwork(ctx context.Context, name string) (network, error) {
-	found, err := r.cli.NetworkInspect(ctx, name, dockernet.InspectOptions{})
-	if errdefs.IsNotFound(err) {
-		return network{}, err
-	}
+// findNetwork finds the named network; errdefs' not found as it is. An engine may make two of one name, when a call that was
+// cut off is made again: the older one counts, and the other goes once nothing is in it.
+func (r *Runtime) findNetwork(ctx context.Context, name string) (network, error) {
+	all, err := r.cli.NetworkList(ctx, dockernet.ListOptions{Filters: filters.NewArgs(filters.Arg("name", name))})
 	if err != nil {
-		return network{}, r.failed("look at the network "+name, err)
+		return network{}, r.failed("look for the network "+name, err)
 	}
-	if found.Labels[labelInstall] != r.o.Install && name != r.o.Network {
+	all = slices.DeleteFunc(all, func(n dockernet.Summary) bool { return n.Name != name }) // the engine matches a part of it too
+	ours := slices.DeleteFunc(slices.Clone(all), func(n dockernet.Summary) bool {
+		return n.Labels[labelInstall] != r.o.Install && name != r.o.Network
+	})
+	switch {
+	case len(all) == 0:
+		return network{}, errdefs.ErrNotFound
+	case len(ours) == 0:
 		return network{}, schema.Errorf(schema.Conflict, "the network %s exists and is not of this installation", name).
 			WithNext("remove it: docker network rm %s", name)
 	}
-	n := network{id: found.ID}
-	for _, c := range found.IPAM.Config {
+	slices.SortFunc(ours, func(a, b dockernet.Summary) int {
+		return cmp.Or(a.Created.Compare(b.Created), strings.Compare(a.ID, b.ID))
+	})
+	for _, other := range ours[1:] {
+		if name != r.o.Network {
+			_ = r.cli.NetworkRemove(ctx, other.ID) // what is in use stays
+		}
+	}
+	n := network{id: ours[0].ID}
+	for _, c := range ours[0].IPAM.Config {
 		subnet, err := netip.ParsePrefix(c.Subnet)
 		if err != nil || !subnet.Addr().Is4() {
 			continue

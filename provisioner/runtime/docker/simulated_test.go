@@ -73,7 +73,6 @@ func newSimulated(t interface{ Cleanup(func()) }) *simulated {
 		"GET /info":                    func(*http.Request) (int, any) { return 200, map[string]any{"NCPU": 2, "Name": "simulated"} },
 		"GET /images/{name...}":        func(*http.Request) (int, any) { return 200, map[string]any{} },
 		"GET /networks":                s.listNetworks,
-		"GET /networks/{id}":           s.inspectNetwork,
 		"POST /networks/create":        s.createNetwork,
 		"POST /networks/{id}/connect":  s.connect,
 		"DELETE /networks/{id}":        s.removeNetwork,
@@ -175,20 +174,9 @@ func (s *simulated) listNetworks(r *http.Request) (int, any) {
 	return 200, all
 }
 
-func (s *simulated) inspectNetwork(r *http.Request) (int, any) {
-	n := s.network(r.PathValue("id"))
-	if n == nil {
-		return message(404, "network %s not found", r.PathValue("id"))
-	}
-	return 200, s.shown(n)
-}
-
 func (s *simulated) createNetwork(r *http.Request) (int, any) {
 	var asked dockernet.CreateRequest
 	_ = json.NewDecoder(r.Body).Decode(&asked)
-	if s.network(asked.Name) != nil {
-		return message(409, "network with name %s already exists", asked.Name)
-	}
 	n := &simNetwork{id: s.id(), name: asked.Name, labels: asked.Labels}
 	s.networks[n.id] = n
 	return 201, map[string]string{"Id": n.id}
