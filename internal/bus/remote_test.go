@@ -87,7 +87,7 @@ func (r *load) pause() time.Duration {
 func (r *load) more(n int) {
 	r.t.Helper()
 	want := r.count() + n
-	within(r.t, time.Minute, "batches are confirmed", func() bool { return r.count() >= want })
+	within(r.t, patience, "batches are confirmed", func() bool { return r.count() >= want })
 }
 
 // check stops, and compares the log with what was confirmed.
@@ -121,6 +121,9 @@ func (r *load) check() {
 		}
 	}
 }
+
+// patience bounds what elections hold up, on a machine that does much else.
+const patience = 2 * time.Minute
 
 // within fails the test unless the condition becomes true in time.
 func within(t testing.TB, limit time.Duration, what string, condition func() bool) {
