@@ -47,7 +47,7 @@ func (l *Listener) Stop(context.Context) {}
 
 // Serve serves one connection until it ends.
 func (l *Listener) Serve(c *intake.Conn) {
-	s := newSession(l.in, c)
+	s := newConnection(l.in, c)
 	s.end(s.serve())
 }
 

@@ -13,64 +13,12 @@ import (
 // maxBurst is the size of rows beyond which a burst is handed over before everything that was read is decoded.
 const maxBurst = 64 << 10
 
-// frames reads frames until the session ends.
-func (s *session) frames(in *intake.Input) error {
-	for {
-		if err := s.pace(); err != nil {
-			return err
-		}
-		missing, err := s.consume(in)
-		s.spend()
-		if err != nil {
-			return err
-		}
-		switch {
-		case in.Empty():
-			err = s.idle(in)
-		case missing > 0:
-			err = s.more(in, missing)
-		}
-		if err != nil {
-			return err
-		}
-		if err := s.recheck(); err != nil {
-			return err
-		}
-	}
-}
-
-// idle waits for the next frame without a buffer.
-func (s *session) idle(in *intake.Input) error {
-	in.Release()
-	now := time.Now()
-	// A deadline that is good for almost as long is left as it is.
-	if left := s.deadline.Sub(now); left > s.in.Limits.Idle || left < s.in.Limits.Idle*63/64 {
-		s.setDeadline(now.Add(s.in.Limits.Idle))
-	}
-	if err := s.recheck(); err != nil {
-		return err
-	}
-	return in.ReadSmall()
-}
-
-// more reads more of a frame that is not whole; missing is how many bytes it lacks at least.
-func (s *session) more(in *intake.Input, missing int) error {
-	if !in.Timed {
-		in.Timed = true
-		s.setDeadline(time.Now().Add(s.in.Limits.FrameTime(missing)))
-	}
-	if err := s.recheck(); err != nil {
-		return err
-	}
-	return in.Read(len(in.Data()) + missing)
-}
-
 // consume takes everything that is whole, and returns how many bytes the rest lacks at least; 0 when the rest was left for
 // the next time, because there was enough.
-func (s *session) consume(in *intake.Input) (missing int, err error) {
+func (s *connection) consume(in *intake.Input) (missing int, err error) {
 	var b burst
 	for err == nil {
-		if s.sender.Enough(s.came.readings, s.came.bytes) {
+		if s.Enough() {
 			break
 		}
 		if missing = in.Skipped(); missing > 0 {
@@ -86,7 +34,7 @@ func (s *session) consume(in *intake.Input) (missing int, err error) {
 			in.Consume(n)
 		case string(line) == "PING":
 			in.Consume(n)
-			s.say(func(out []byte) []byte { return append(out, "PONG\n"...) })
+			s.Say(func(out []byte) []byte { return append(out, "PONG\n"...) })
 		case len(line) > 4 && string(line[:4]) == "PUT ":
 			missing, err = s.put(in, &b, line, n)
 			if missing > 0 {
@@ -101,7 +49,7 @@ func (s *session) consume(in *intake.Input) (missing int, err error) {
 }
 
 // handOver submits what is in the burst, also when err ends the session, and returns the first error.
-func (s *session) handOver(b *burst, err error) error {
+func (s *connection) handOver(b *burst, err error) error {
 	if submitErr := s.submit(b, b.last); err == nil {
 		err = submitErr
 	}
@@ -109,14 +57,14 @@ func (s *session) handOver(b *burst, err error) error {
 }
 
 // refuseFrame counts and keeps a frame that ends the session, which is told why.
-func (s *session) refuseFrame(reason string, line []byte, why error) {
+func (s *connection) refuseFrame(reason string, line []byte, why error) {
 	report := format.Report{Code: schema.CodeOf(why), Reason: schema.Show(why), Reasons: map[string]int{reason: 1}}
-	s.in.Committer.Count(commit.Counts{FramesRejected: 1, Reasons: report.Reasons})
+	s.In.Committer.Count(commit.Counts{FramesRejected: 1, Reasons: report.Reasons})
 	s.keepReject(put{length: len(line)}, line, &report)
 }
 
 // put takes the frame whose line, n bytes long with its end, was read, or returns how many bytes it lacks.
-func (s *session) put(in *intake.Input, b *burst, line []byte, n int) (missing int, err error) {
+func (s *connection) put(in *intake.Input, b *burst, line []byte, n int) (missing int, err error) {
 	p, err := parsePut(line)
 	if err != nil {
 		s.refuseFrame(intake.ReasonFrame, line, err)
@@ -136,7 +84,7 @@ func (s *session) put(in *intake.Input, b *burst, line []byte, n int) (missing i
 		return missing, nil
 	}
 	payload := in.Data()[n : n+p.length]
-	s.came.bytes += n + p.length
+	s.Came(0, n+p.length)
 	err = s.take(b, p, payload)
 	in.Consume(n + p.length)
 	s.seq = p.seq
@@ -147,7 +95,7 @@ func (s *session) put(in *intake.Input, b *burst, line []byte, n int) (missing i
 }
 
 // tooLarge refuses a frame and skips its payload; one that is far too large ends the session.
-func (s *session) tooLarge(in *intake.Input, p put, n int) error {
+func (s *connection) tooLarge(in *intake.Input, p put, n int) error {
 	why := schema.Errorf(schema.TooLarge, "a frame of %d bytes is longer than %d", p.length, schema.MaxFrame)
 	report := format.Report{Code: why.Code, Reason: why.Text, Reasons: map[string]int{intake.ReasonFrameSize: 1}}
 	s.refuse(p, nil, &report)
@@ -161,8 +109,8 @@ func (s *session) tooLarge(in *intake.Input, p put, n int) error {
 }
 
 // take decodes a frame into the burst.
-func (s *session) take(b *burst, p put, payload []byte) error {
-	if full := s.in.Full(); full != nil {
+func (s *connection) take(b *burst, p put, payload []byte) error {
+	if full := s.In.Full(); full != nil {
 		report := format.Report{Code: full.Code, Reason: full.Shown(), Reasons: map[string]int{intake.ReasonKeyspace: 1}}
 		s.refuse(p, payload, &report)
 		return nil
@@ -171,8 +119,8 @@ func (s *session) take(b *burst, p put, payload []byte) error {
 		b.rows, b.begun = commit.TakeRows(), time.Now()
 	}
 	load := intake.Payload{Format: p.format, Data: payload}
-	report, err := s.in.Decode(s.keys, s.id, &load, b.rows)
-	s.came.readings += report.Accepted + report.Rejected
+	report, err := s.In.Decode(s.Keys, s.ID, &load, b.rows)
+	s.Came(report.Accepted+report.Rejected, 0)
 	if err != nil || report.Rejected > 0 && report.Accepted == 0 {
 		s.refuse(p, payload, &report)
 		if b.counts.Frames == 0 {
@@ -191,29 +139,29 @@ func (s *session) take(b *burst, p put, payload []byte) error {
 	b.counts.Rejected += uint64(report.Rejected)
 	b.counts.Reasons = report.Reasons
 	s.keepReject(p, payload, &report)
-	s.mu.Lock()
+	s.Mu.Lock()
 	s.partial = append(s.partial, partial{ack: b.last, answer: appendNak(nil, p.seq, report.Code, intake.Partly(&report))})
-	s.mu.Unlock()
+	s.Mu.Unlock()
 	return s.submit(b, p.seq|partialToken)
 }
 
 // refuse answers, counts and keeps a frame of which nothing was taken.
-func (s *session) refuse(p put, payload []byte, report *format.Report) {
-	s.in.Committer.Count(commit.Counts{FramesRejected: 1, Reasons: report.Reasons})
+func (s *connection) refuse(p put, payload []byte, report *format.Report) {
+	s.In.Committer.Count(commit.Counts{FramesRejected: 1, Reasons: report.Reasons})
 	s.keepReject(p, payload, report)
-	s.say(func(out []byte) []byte { return appendNak(out, p.seq, report.Code, report.Reason) })
+	s.Say(func(out []byte) []byte { return appendNak(out, p.seq, report.Code, report.Reason) })
 }
 
-func (s *session) keepReject(p put, payload []byte, report *format.Report) {
-	refused := s.in.Refused()
+func (s *connection) keepReject(p put, payload []byte, report *format.Report) {
+	refused := s.In.Refused()
 	refused.Add(report.Refusals(p.format, payload), p.format == "line")
 	known := record.Reject{
-		Gateway: s.id.Gateway, Relay: s.id.Relay, Protocol: "berth", Format: p.format, Address: s.conn.Address.String(),
+		Gateway: s.ID.Gateway, Relay: s.ID.Relay, Protocol: "berth", Format: p.format, Address: s.Conn.Address.String(),
 		Code: report.Code, Reason: report.Reason, Lines: report.Lines, Readings: uint64(report.Rejected), Size: p.length,
 		Part: report.Accepted > 0,
 	}
 	if payload == nil { // it was skipped
 		known.Refused = p.length
 	}
-	s.in.Reject(known, refused)
+	s.In.Reject(known, refused)
 }

@@ -21,8 +21,8 @@ const (
 )
 
 // connect reads the CONNECT, authenticates the sender and accepts the connection.
-func (s *session) connect(in *intake.Input) error {
-	s.setDeadline(s.conn.Deadline)
+func (s *connection) connect(in *intake.Input) error {
+	s.SetDeadline(s.Conn.Deadline)
 	c, err := s.readConnect(in)
 	if err != nil {
 		return err
@@ -44,7 +44,7 @@ func (s *session) connect(in *intake.Input) error {
 }
 
 // readConnect reads the CONNECT, which must come in time and be small.
-func (s *session) readConnect(in *intake.Input) (*packet.Connect, error) {
+func (s *connection) readConnect(in *intake.Input) (*packet.Connect, error) {
 	for {
 		data := in.Data()
 		h, err := packet.ParseHeader(data)
@@ -83,24 +83,17 @@ func checkClientID(c *packet.Connect) (assigned string, err error) {
 }
 
 // authenticate finds out who shows which key.
-func (s *session) authenticate(c *packet.Connect) error {
+func (s *connection) authenticate(c *packet.Connect) error {
 	user, key := c.User, string(c.Password)
 	if c.HasUser && !c.HasPassword {
 		user, key = "", c.User // as ThingsBoard's devices show their token
 	}
-	s.keys = s.in.Keys()
-	id, err := s.keys.Authenticate(s.conn, user, key)
-	if err != nil {
-		return err
-	}
-	s.id = id
-	s.conn.Knows()
-	return nil
+	return s.Authenticate(user, key)
 }
 
 // accept takes the client up and says so.
-func (s *session) accept(c *packet.Connect, assigned string) error {
-	if full := s.in.Full(); full != nil && s.version != packet.V5 {
+func (s *connection) accept(c *packet.Connect, assigned string) error {
+	if full := s.In.Full(); full != nil && s.version != packet.V5 {
 		return schema.Errorf(schema.Unavailable, "%s", full.Shown()) // its messages could only be closed upon
 	}
 	a := packet.Accepted{
@@ -114,22 +107,16 @@ func (s *session) accept(c *packet.Connect, assigned string) error {
 	if c.MaximumSize > 0 || c.NoReasons {
 		s.options = &options{maximumSize: c.MaximumSize, noReasons: c.NoReasons}
 	}
-	s.state, a.SessionPresent = s.l.sessions.enter(s, s.id.Gateway+"\x00"+c.ClientID, c.Clean)
+	s.state, a.SessionPresent = s.l.sessions.enter(s, s.ID.Gateway+"\x00"+c.ClientID, c.Clean)
 	if !s.state.await(takeOverWait) {
 		return schema.Errorf(schema.Unavailable, "the log cannot keep up").WithNext("connect again in a few seconds")
 	}
-	var err error
-	if s.sender, err = s.in.Admit(s.conn, s.id); err != nil {
-		return err
-	}
-	s.mark = s.sender.Mark()
-	s.conn.Enter(s) // from now on the gate drops it when its key is revoked
-	if err := s.recheck(); err != nil {
+	if err := s.Admit(); err != nil {
 		return err
 	}
 	s.accepted = true
 	s.will, s.willed = c.Will, c.Will != nil
-	s.say(func(out []byte) []byte { return packet.AppendConnack(out, s.version, &a) }) // [MQTT-3.2.0-1]
+	s.Say(func(out []byte) []byte { return packet.AppendConnack(out, s.version, &a) }) // [MQTT-3.2.0-1]
 	return s.greet()
 }
 
@@ -149,8 +136,8 @@ func seconds(n uint32) time.Duration { return time.Duration(n) * time.Second }
 
 // setSilence sets how long nothing may come, and returns the keep-alive that a client of MQTT 5 is told to use instead of
 // its own, 0 if that holds.
-func (s *session) setSilence(keepAlive uint16) (instead uint16) {
-	most := min(s.in.Limits.Idle*2/3, 0xffff*time.Second)
+func (s *connection) setSilence(keepAlive uint16) (instead uint16) {
+	most := min(s.In.Limits.Idle*2/3, 0xffff*time.Second)
 	asked := time.Duration(keepAlive) * time.Second
 	if asked == 0 || asked > most {
 		asked = most

@@ -95,6 +95,6 @@ func (l *Listener) Stop(context.Context) { l.sessions.stop() }
 
 // Serve serves one connection until it ends.
 func (l *Listener) Serve(c *intake.Conn) {
-	s := newSession(l, c)
+	s := newConnection(l, c)
 	s.end(s.serve())
 }

@@ -24,7 +24,7 @@ type burst struct {
 }
 
 // message takes a PUBLISH, whose payload is size bytes long. Without its payload it is too large.
-func (s *session) message(b *burst, p *packet.Publish, size int) error {
+func (s *connection) message(b *burst, p *packet.Publish, size int) error {
 	if err := s.alias(p); err != nil {
 		return err
 	}
@@ -58,20 +58,20 @@ func (s *session) message(b *burst, p *packet.Publish, size int) error {
 			Code: schema.Invalid, Reason: "the payload is said to be UTF-8, and is not", Reasons: map[string]int{format.ReasonTextEncoding: 1},
 		})
 	}
-	if full := s.in.Full(); full != nil {
+	if full := s.In.Full(); full != nil {
 		return s.refuseFull(e, p, r, full)
 	}
 	return s.take(b, p, r)
 }
 
 // take decodes a message into the burst.
-func (s *session) take(b *burst, p *packet.Publish, r route) error {
+func (s *connection) take(b *burst, p *packet.Publish, r route) error {
 	if b.rows == nil {
 		b.rows, b.begun = commit.TakeRows(), time.Now()
 	}
 	load := intake.Payload{Format: r.format, Sensor: r.sensor, Data: p.Payload}
-	report, err := s.in.Decode(s.keys, r.id, &load, b.rows)
-	s.came.readings += report.Accepted + report.Rejected
+	report, err := s.In.Decode(s.Keys, r.id, &load, b.rows)
+	s.Came(report.Accepted+report.Rejected, 0)
 	if err != nil || report.Rejected > 0 && report.Accepted == 0 {
 		if b.counts.Frames == 0 {
 			commit.GiveRows(b.rows)
@@ -94,7 +94,7 @@ func (s *session) take(b *burst, p *packet.Publish, r route) error {
 
 // alias puts the topic that an alias stands for into a PUBLISH of MQTT 5, or remembers it. Aliases are of the connection
 // [MQTT-3.3.2-7].
-func (s *session) alias(p *packet.Publish) error {
+func (s *connection) alias(p *packet.Publish) error {
 	switch {
 	case p.Alias == 0:
 		return nil
@@ -122,7 +122,7 @@ func (s *session) alias(p *packet.Publish) error {
 }
 
 // release ends the exchange of a message of QoS 2. An identifier that is not known, as after a restart, is no harm.
-func (s *session) release(id uint16) error {
+func (s *connection) release(id uint16) error {
 	known, early := s.state.release(id)
 	if early {
 		return &packet.Error{Code: packet.ProtocolError, Text: "a message is released before it was received"}
@@ -133,27 +133,27 @@ func (s *session) release(id uint16) error {
 	} else {
 		code, reason = packet.IdentifierNotFound, "" // table 3-8; 3.1.1 has no codes
 	}
-	s.say(func(out []byte) []byte { return packet.AppendAck(out, s.version, packet.TypePubcomp, id, code, reason) }) // [MQTT-4.3.3-2]; MQTT 5 -11
+	s.Say(func(out []byte) []byte { return packet.AppendAck(out, s.version, packet.TypePubcomp, id, code, reason) }) // [MQTT-4.3.3-2]; MQTT 5 -11
 	return nil
 }
 
 // unanswered returns how many messages of QoS 1 and 2 are not answered in full.
-func (s *session) unanswered() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *connection) unanswered() int {
+	s.Mu.Lock()
+	defer s.Mu.Unlock()
 	return s.inFlight
 }
 
 // count counts a message that is to be answered.
-func (s *session) count(qos byte) {
+func (s *connection) count(qos byte) {
 	if qos > 0 {
 		s.answered(-1)
 	}
 }
 
 // answered counts messages that are answered in full. Those of QoS 2 that an earlier connection received do not count.
-func (s *session) answered(n int) {
-	s.mu.Lock()
+func (s *connection) answered(n int) {
+	s.Mu.Lock()
 	s.inFlight = max(0, s.inFlight-n)
-	s.mu.Unlock()
+	s.Mu.Unlock()
 }

@@ -18,7 +18,7 @@ const (
 // entry is the answers to what was taken together. They are written when the log has it, and the rejects that have to be
 // kept are, and everything before it was answered. It is the waiter of its submission.
 type entry struct {
-	s       *session
+	s       *connection
 	ids     []uint16 // messages of QoS 2 that it takes
 	answers []byte   // filled while the burst is
 	acked   int      // how many messages they answer in full
@@ -32,17 +32,17 @@ type entry struct {
 }
 
 // open returns the entry of the burst. While many wait for their answers it waits.
-func (s *session) open(b *burst) (*entry, error) {
+func (s *connection) open(b *burst) (*entry, error) {
 	if b.entry != nil {
 		return b.entry, nil
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for len(s.queue) >= maxQueue && s.dropped.Load() == nil {
-		s.changed.Wait()
+	s.Mu.Lock()
+	defer s.Mu.Unlock()
+	for len(s.queue) >= maxQueue && s.Dropped() == nil {
+		s.Changed.Wait()
 	}
-	if why := s.dropped.Load(); why != nil {
-		return nil, *why
+	if why := s.Dropped(); why != nil {
+		return nil, why
 	}
 	b.entry = &entry{s: s, waits: 1}
 	s.queue = append(s.queue, b.entry)
@@ -50,7 +50,7 @@ func (s *session) open(b *burst) (*entry, error) {
 }
 
 // answer adds the answer to a message.
-func (e *entry) answer(s *session, p *packet.Publish, code packet.Code, reason string) {
+func (e *entry) answer(s *connection, p *packet.Publish, code packet.Code, reason string) {
 	t := packet.TypePuback
 	switch p.QoS {
 	case 0:
@@ -67,7 +67,7 @@ func (e *entry) answer(s *session, p *packet.Publish, code packet.Code, reason s
 }
 
 // handOver submits what is in the burst, if there is something.
-func (s *session) handOver(b *burst) error {
+func (s *connection) handOver(b *burst) error {
 	e := b.entry
 	if e == nil {
 		return nil
@@ -75,9 +75,9 @@ func (s *session) handOver(b *burst) error {
 	var err error
 	if b.rows != nil {
 		e.sub = commit.Submission{Rows: b.rows, Counts: b.counts, Waiter: e, Received: b.begun}
-		s.mu.Lock()
+		s.Mu.Lock()
 		e.waits++
-		s.mu.Unlock()
+		s.Mu.Unlock()
 		err = s.submit(e)
 	}
 	*b = burst{}
@@ -89,26 +89,25 @@ func (s *session) handOver(b *burst) error {
 func (e *entry) Committed(_ uint64, err error) { e.s.settle(e, err) }
 
 // settle notes that an entry waits for one thing less, or that this failed; then the session ends.
-func (s *session) settle(e *entry, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *connection) settle(e *entry, err error) {
+	s.Mu.Lock()
+	defer s.Mu.Unlock()
 	e.waits--
 	if err != nil {
 		e.failed = true
-		s.dropped.CompareAndSwap(nil, &err)
-		_ = s.conn.SetReadDeadline(longAgo) // wakes the reader
+		s.Doom(err)
 	}
 	s.flush()
 }
 
-// flush answers the entries that need not wait, in their order. It is called with mu held.
-func (s *session) flush() {
+// flush answers the entries that need not wait, in their order. It is called with Mu held.
+func (s *connection) flush() {
 	n := 0
 	for ; n < len(s.queue) && s.queue[n].waits == 0; n++ {
 		e := s.queue[n]
 		s.state.settle(e.ids, !e.failed)
 		if s.mute = s.mute || e.failed; !s.mute {
-			s.out = append(s.out, e.answers...)
+			s.Out = append(s.Out, e.answers...)
 			s.inFlight = max(0, s.inFlight-e.acked)
 		}
 	}
@@ -118,62 +117,62 @@ func (s *session) flush() {
 		if len(s.queue) == 0 && cap(s.queue) > 8 {
 			s.queue = nil // an idle session owns little
 		}
-		s.write()
+		s.Write()
 	}
-	s.changed.Broadcast()
+	s.Changed.Broadcast()
 }
 
 // submit hands an entry's rows over. When the committer has no room for them they are held, and handed over by a goroutine,
 // so that the connection is read on: pings are answered while acknowledgements wait. When there is no memory for that either
 // it waits.
-func (s *session) submit(e *entry) error {
+func (s *connection) submit(e *entry) error {
 	if ready, err := s.wait(e); !ready || err != nil {
 		return err
 	}
-	done, err := s.in.Committer.TrySubmit(&e.sub)
+	done, err := s.In.Committer.TrySubmit(&e.sub)
 	if done {
 		return s.submitted(e, err)
 	}
 	e.memory = commit.Memory(e.sub.Rows)
-	if s.in.TryHold(e.memory) {
+	if s.In.TryHold(e.memory) {
 		s.hold(e)
 		return nil
 	}
-	return s.submitted(e, s.in.Committer.Submit(s.in.Context(), &e.sub))
+	return s.submitted(e, s.In.Committer.Submit(s.In.Context(), &e.sub))
 }
 
 // wait puts an entry behind those that are held. It returns true when none are, and the entry is not.
-func (s *session) wait(e *entry) (ready bool, err error) {
+func (s *connection) wait(e *entry) (ready bool, err error) {
 	memory := commit.Memory(e.sub.Rows)
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.Mu.Lock()
+	defer s.Mu.Unlock()
 	for s.submitting {
-		if s.held+memory <= maxHeld && s.in.TryHold(memory) {
+		if s.held+memory <= maxHeld && s.In.TryHold(memory) {
 			e.memory = memory
 			s.held += memory
 			s.waiting = append(s.waiting, e)
 			return false, nil
 		}
-		if why := s.dropped.Load(); why != nil {
+		if why := s.Dropped(); why != nil {
 			s.lose(e)
-			return false, *why
+			return false, why
 		}
-		s.changed.Wait()
+		s.Changed.Wait()
 	}
 	return true, nil
 }
 
-// lose gives up a burst that cannot be handed over. It is called with mu held.
-func (s *session) lose(e *entry) {
+// lose gives up a burst that cannot be handed over. It is called with Mu held.
+func (s *connection) lose(e *entry) {
 	commit.GiveRows(e.sub.Rows)
-	s.in.Committer.Count(commit.Counts{FramesGivenUp: e.sub.Counts.Frames})
+	s.In.Committer.Count(commit.Counts{FramesGivenUp: e.sub.Counts.Frames})
 	e.failed = true
 	e.waits--
 	s.flush()
 }
 
 // submitted notes that the committer has an entry's rows, or why it has not.
-func (s *session) submitted(e *entry, err error) error {
+func (s *connection) submitted(e *entry, err error) error {
 	if err != nil {
 		commit.GiveRows(e.sub.Rows)
 		s.settle(e, err)
@@ -182,36 +181,36 @@ func (s *session) submitted(e *entry, err error) error {
 }
 
 // hold holds the first entry that the committer has no room for.
-func (s *session) hold(e *entry) {
-	ctx, cancel := context.WithCancel(s.in.Context())
-	s.mu.Lock()
+func (s *connection) hold(e *entry) {
+	ctx, cancel := context.WithCancel(s.In.Context())
+	s.Mu.Lock()
 	s.submitting, s.stop = true, cancel
 	s.held += e.memory
 	s.waiting = append(s.waiting, e)
-	s.mu.Unlock()
+	s.Mu.Unlock()
 	go s.submitAll(ctx, cancel)
 }
 
 // submitAll hands over what is held, until there is nothing.
-func (s *session) submitAll(ctx context.Context, cancel context.CancelFunc) {
+func (s *connection) submitAll(ctx context.Context, cancel context.CancelFunc) {
 	defer cancel()
 	for {
-		s.mu.Lock()
+		s.Mu.Lock()
 		if len(s.waiting) == 0 {
 			s.submitting, s.waiting, s.stop = false, nil, nil
-			s.changed.Broadcast()
-			s.mu.Unlock()
+			s.Changed.Broadcast()
+			s.Mu.Unlock()
 			return
 		}
 		e := s.waiting[0]
 		s.waiting = s.waiting[1:]
-		s.mu.Unlock()
+		s.Mu.Unlock()
 		memory := e.memory
-		_ = s.submitted(e, s.in.Committer.Submit(ctx, &e.sub)) // the entry has the error
-		s.in.Release(memory)
-		s.mu.Lock()
+		_ = s.submitted(e, s.In.Committer.Submit(ctx, &e.sub)) // the entry has the error
+		s.In.Release(memory)
+		s.Mu.Lock()
 		s.held -= memory
-		s.changed.Broadcast()
-		s.mu.Unlock()
+		s.Changed.Broadcast()
+		s.Mu.Unlock()
 	}
 }

@@ -1,8 +1,6 @@
 package mqtt
 
 import (
-	"time"
-
 	"berth/ingest/commit"
 	"berth/ingest/format"
 	"berth/ingest/gate/intake"
@@ -20,65 +18,12 @@ const (
 	maxSkipped = 16 * schema.MaxFrame
 )
 
-// packets reads packets until the session ends.
-func (s *session) packets(in *intake.Input) error {
-	for {
-		if err := s.pace(); err != nil {
-			return err
-		}
-		missing, err := s.consume(in)
-		s.spend()
-		if err != nil {
-			return err
-		}
-		switch {
-		case in.Empty():
-			err = s.idle(in)
-		case missing > 0:
-			err = s.more(in, missing)
-		}
-		if err != nil {
-			return err
-		}
-		if err := s.recheck(); err != nil {
-			return err
-		}
-	}
-}
-
-// idle waits for the next packet without a buffer.
-func (s *session) idle(in *intake.Input) error {
-	in.Release()
-	now := time.Now()
-	// A deadline that is good for little longer is left as it is.
-	if left := s.deadline.Sub(now); left < s.silence || left > s.silence*66/64 {
-		s.setDeadline(now.Add(s.silence * 65 / 64))
-	}
-	if err := s.recheck(); err != nil {
-		return err
-	}
-	return in.ReadSmall()
-}
-
-// more reads more of a packet that is not whole; missing is how many bytes it lacks at least. A packet that has begun may
-// take longer than the keep-alive: nothing else can come meanwhile.
-func (s *session) more(in *intake.Input, missing int) error {
-	if !in.Timed {
-		in.Timed = true
-		s.setDeadline(time.Now().Add(s.in.Limits.FrameTime(missing)))
-	}
-	if err := s.recheck(); err != nil {
-		return err
-	}
-	return in.Read(len(in.Data()) + missing)
-}
-
 // consume takes every packet that is whole, and returns how many bytes the rest lacks at least; 0 when the rest was left
 // for the next time, because there was enough.
-func (s *session) consume(in *intake.Input) (missing int, err error) {
+func (s *connection) consume(in *intake.Input) (missing int, err error) {
 	var b burst
 	for err == nil {
-		if s.sender.Enough(s.came.readings, s.came.bytes) {
+		if s.Enough() {
 			break
 		}
 		if missing = in.Skipped(); missing > 0 {
@@ -95,7 +40,7 @@ func (s *session) consume(in *intake.Input) (missing int, err error) {
 }
 
 // next takes the next packet, or returns how many bytes it lacks.
-func (s *session) next(in *intake.Input, b *burst) (missing int, err error) {
+func (s *connection) next(in *intake.Input, b *burst) (missing int, err error) {
 	data := in.Data()
 	h, err := packet.ParseHeader(data)
 	if err != nil {
@@ -111,7 +56,7 @@ func (s *session) next(in *intake.Input, b *burst) (missing int, err error) {
 	if missing = h.Whole() - len(data); missing > 0 {
 		return missing, nil
 	}
-	s.came.bytes += h.Whole()
+	s.Came(0, h.Whole())
 	body := data[h.Size:h.Whole()]
 	err = s.packet(b, h, body)
 	if _, wrong := err.(*packet.Error); wrong { //nolint:errorlint // what is wrong with the packet itself
@@ -125,7 +70,7 @@ func (s *session) next(in *intake.Input, b *burst) (missing int, err error) {
 }
 
 // packet takes a packet.
-func (s *session) packet(b *burst, h packet.Header, body []byte) error {
+func (s *connection) packet(b *burst, h packet.Header, body []byte) error {
 	switch h.Type {
 	case packet.TypePublish:
 		var p packet.Publish
@@ -150,7 +95,7 @@ func (s *session) packet(b *burst, h packet.Header, body []byte) error {
 		if len(body) > 0 {
 			return &packet.Error{Code: packet.Malformed, Text: "a PINGREQ has something in it"}
 		}
-		s.say(packet.AppendPingresp) // [MQTT-3.12.4-1]
+		s.Say(packet.AppendPingresp) // [MQTT-3.12.4-1]
 		return nil
 	case packet.TypeDisconnect:
 		return s.disconnect(body)
@@ -162,7 +107,7 @@ func (s *session) packet(b *burst, h packet.Header, body []byte) error {
 }
 
 // disconnect ends the session as the client wishes.
-func (s *session) disconnect(body []byte) error {
+func (s *connection) disconnect(body []byte) error {
 	d, err := packet.ReadDisconnect(s.version, body)
 	if err != nil {
 		return err
@@ -181,7 +126,7 @@ func (s *session) disconnect(body []byte) error {
 
 // tooLarge ends the session for a packet that is too long. A PUBLISH of 3.1.1, where nothing tells the client so, is
 // skipped, kept as far as that goes, and answered: the client would send it for ever.
-func (s *session) tooLarge(in *intake.Input, b *burst, h packet.Header) (missing int, err error) {
+func (s *connection) tooLarge(in *intake.Input, b *burst, h packet.Header) (missing int, err error) {
 	why := &packet.Error{Code: packet.TooLarge, Text: "a packet is longer than it may be"} // MQTT 5 §3.1.2.11.4
 	if s.version == packet.V5 || h.Type != packet.TypePublish || h.Whole() > maxSkipped {
 		s.refuseFrame(in.Data(), why)
@@ -204,22 +149,22 @@ func (s *session) tooLarge(in *intake.Input, b *burst, h packet.Header) (missing
 }
 
 // refuseFrame counts and keeps a packet that ends the session, which is told why.
-func (s *session) refuseFrame(data []byte, why error) {
+func (s *connection) refuseFrame(data []byte, why error) {
 	code, reason := packet.Malformed, why.Error()
 	if e, ok := why.(*packet.Error); ok { //nolint:errorlint // what is wrong with the packet itself
 		code, reason = e.Code, e.Text
 	}
 	counted := intake.ReasonFrame
 	known := record.Reject{
-		Gateway: s.id.Gateway, Relay: s.id.Relay, Protocol: name, Address: s.conn.Address.String(), Code: schema.Invalid,
+		Gateway: s.ID.Gateway, Relay: s.ID.Relay, Protocol: name, Address: s.Conn.Address.String(), Code: schema.Invalid,
 		Reason: reason, Size: len(data),
 	}
 	if code == packet.TooLarge {
 		counted, known.Code = intake.ReasonFrameSize, schema.TooLarge
 	}
 	report := format.Report{Reasons: map[string]int{counted: 1}}
-	s.in.Committer.Count(commit.Counts{FramesRejected: 1, Reasons: report.Reasons})
-	refused := s.in.Refused()
+	s.In.Committer.Count(commit.Counts{FramesRejected: 1, Reasons: report.Reasons})
+	refused := s.In.Refused()
 	refused.Add(data, false)
-	s.in.Reject(known, refused)
+	s.In.Reject(known, refused)
 }

@@ -23,27 +23,27 @@ func noRoute(err error) *format.Report {
 }
 
 // refuse answers, counts and keeps a message of which nothing was taken.
-func (s *session) refuse(e *entry, p *packet.Publish, r route, report *format.Report) error {
-	s.in.Committer.Count(commit.Counts{FramesRejected: 1, Reasons: report.Reasons})
+func (s *connection) refuse(e *entry, p *packet.Publish, r route, report *format.Report) error {
+	s.In.Committer.Count(commit.Counts{FramesRejected: 1, Reasons: report.Reasons})
 	s.answerRefused(e, p, r, report, len(p.Payload), report.Reason)
 	return nil
 }
 
 // refuseTooLarge refuses a message that was skipped, or whose payload is too long.
-func (s *session) refuseTooLarge(e *entry, p *packet.Publish, r route, size int) error {
+func (s *connection) refuseTooLarge(e *entry, p *packet.Publish, r route, size int) error {
 	why := schema.Errorf(schema.TooLarge, "a message of %d bytes is longer than %d", size, schema.MaxFrame)
 	report := format.Report{Code: why.Code, Reason: why.Text, Reasons: map[string]int{intake.ReasonFrameSize: 1}}
-	s.in.Committer.Count(commit.Counts{FramesRejected: 1, Reasons: report.Reasons})
+	s.In.Committer.Count(commit.Counts{FramesRejected: 1, Reasons: report.Reasons})
 	s.answerRefused(e, p, r, &report, size, report.Reason)
 	return nil
 }
 
 // refuseFull refuses a message because the keyspace is full. That passes: a client of 3.1.1, which could only be told that
 // it was taken, is closed upon and keeps it [MQTT-3.3.5-2].
-func (s *session) refuseFull(e *entry, p *packet.Publish, r route, full *schema.Error) error {
+func (s *connection) refuseFull(e *entry, p *packet.Publish, r route, full *schema.Error) error {
 	report := format.Report{Code: full.Code, Reason: full.Shown(), Reasons: map[string]int{intake.ReasonKeyspace: 1}}
 	if p.QoS > 0 && s.version != packet.V5 {
-		s.in.Committer.Count(commit.Counts{FramesRejected: 1, Reasons: report.Reasons})
+		s.In.Committer.Count(commit.Counts{FramesRejected: 1, Reasons: report.Reasons})
 		s.forget(e, p)
 		return full
 	}
@@ -52,25 +52,25 @@ func (s *session) refuseFull(e *entry, p *packet.Publish, r route, full *schema.
 
 // answerRefused answers and keeps what was refused of a message whose payload is size bytes long. Where the protocol cannot
 // say that it was refused, it is kept first.
-func (s *session) answerRefused(e *entry, p *packet.Publish, r route, report *format.Report, size int, reason string) {
+func (s *connection) answerRefused(e *entry, p *packet.Publish, r route, report *format.Report, size int, reason string) {
 	known, refused := s.rejectOf(p, r, report, size)
 	if p.QoS == 0 || s.version == packet.V5 {
-		s.in.Reject(known, refused)
+		s.In.Reject(known, refused)
 		if p.QoS == 2 { // the exchange ends with the PUBREC: §4.3.3
 			s.forget(e, p)
 		}
 		e.answer(s, p, pubackOf(report.Code), reason)
 		return
 	}
-	s.mu.Lock()
+	s.Mu.Lock()
 	e.waits++
-	s.mu.Unlock()
-	s.in.RejectThen(known, refused, func(err error) { s.settle(e, err) })
+	s.Mu.Unlock()
+	s.In.RejectThen(known, refused, func(err error) { s.settle(e, err) })
 	e.answer(s, p, packet.Success, "") // [MQTT-3.3.5-2]
 }
 
 // forget takes a message of QoS 2 out of the entry: it is not received.
-func (s *session) forget(e *entry, p *packet.Publish) {
+func (s *connection) forget(e *entry, p *packet.Publish) {
 	if p.QoS == 2 {
 		e.ids = e.ids[:len(e.ids)-1]
 		s.state.forget(p.ID)
@@ -78,11 +78,11 @@ func (s *session) forget(e *entry, p *packet.Publish) {
 }
 
 // rejectOf returns what is kept of a message.
-func (s *session) rejectOf(p *packet.Publish, r route, report *format.Report, size int) (record.Reject, *intake.Refused) {
-	refused := s.in.Refused()
+func (s *connection) rejectOf(p *packet.Publish, r route, report *format.Report, size int) (record.Reject, *intake.Refused) {
+	refused := s.In.Refused()
 	refused.Add(report.Refusals(r.format, p.Payload), r.format == "line")
 	known := record.Reject{
-		Gateway: r.id.Gateway, Relay: r.id.Relay, Protocol: name, Format: r.format, Sensor: r.sensor, Address: s.conn.Address.String(),
+		Gateway: r.id.Gateway, Relay: r.id.Relay, Protocol: name, Format: r.format, Sensor: r.sensor, Address: s.Conn.Address.String(),
 		Code: report.Code, Reason: report.Reason, Lines: report.Lines, Readings: uint64(report.Rejected), Size: size,
 		Part: report.Accepted > 0,
 	}

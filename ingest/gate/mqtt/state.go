@@ -24,7 +24,7 @@ type state struct {
 	key string // of sessions
 
 	// Guarded by sessions.mu.
-	current *session      // whose connection it is; nil: it has none
+	current *connection   // whose connection it is; nil: it has none
 	left    *list.Element // in sessions.left, while it has none
 	expires time.Time     // when it has none
 	will    *time.Timer   // publishes the will of the connection before
@@ -127,14 +127,14 @@ func (t *sessions) begin() { t.all = make(map[string]*state) }
 
 // enter makes s the connection of the client with this key, and returns its state. One that has a connection already loses
 // it [MQTT-3.1.4-2] (MQTT 5 -3). present says that the state was there before; it is not when clean is set [MQTT-3.1.2-6].
-func (t *sessions) enter(s *session, key string, clean bool) (st *state, present bool) {
+func (t *sessions) enter(s *connection, key string, clean bool) (st *state, present bool) {
 	t.mu.Lock()
 	st = t.all[key]
 	if st != nil && st.current == nil && !time.Now().Before(st.expires) {
 		t.forget(st)
 		st = nil
 	}
-	var before *session
+	var before *connection
 	if st != nil {
 		before = st.current
 		st.stopWill() // [MQTT-3.1.2-8]: a new connection comes before it is due
@@ -180,7 +180,7 @@ func (t *sessions) forget(st *state) {
 
 // leave ends the connection s of a state, which is kept for expiry [MQTT-3.1.2-23]. It returns false when another
 // connection has it.
-func (t *sessions) leave(s *session, st *state, expiry time.Duration) bool {
+func (t *sessions) leave(s *connection, st *state, expiry time.Duration) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if st.current != s || t.all[st.key] != st {

@@ -10,7 +10,7 @@ import (
 const commandsTopic = "commands/"
 
 // subscribe answers a SUBSCRIBE: a client may hear the commands of a gateway that it may speak for.
-func (s *session) subscribe(body []byte) error {
+func (s *connection) subscribe(body []byte) error {
 	request, err := packet.ReadSubscribe(s.version, body)
 	if err != nil {
 		return err
@@ -24,12 +24,12 @@ func (s *session) subscribe(body []byte) error {
 			}
 		}
 	}
-	s.say(func(out []byte) []byte { return packet.AppendSuback(out, s.version, request.ID, codes) }) // [MQTT-3.8.4-1], [MQTT-3.8.4-2]
+	s.Say(func(out []byte) []byte { return packet.AppendSuback(out, s.version, request.ID, codes) }) // [MQTT-3.8.4-1], [MQTT-3.8.4-2]
 	return nil
 }
 
 // unsubscribe answers an UNSUBSCRIBE.
-func (s *session) unsubscribe(body []byte) error {
+func (s *connection) unsubscribe(body []byte) error {
 	request, err := packet.ReadUnsubscribe(s.version, body)
 	if err != nil {
 		return err
@@ -40,13 +40,13 @@ func (s *session) unsubscribe(body []byte) error {
 			codes[i] = packet.NoSubscription
 		}
 	}
-	s.say(func(out []byte) []byte { return packet.AppendUnsuback(out, s.version, request.ID, codes) }) // [MQTT-3.10.4-4], [MQTT-3.10.4-5]
+	s.Say(func(out []byte) []byte { return packet.AppendUnsuback(out, s.version, request.ID, codes) }) // [MQTT-3.10.4-4], [MQTT-3.10.4-5]
 	return nil
 }
 
 // grants returns Success when the client may subscribe to the filter, else why not: it may to what begins with
 // commands/<gateway>/ of a gateway that it may speak for.
-func (s *session) grants(filter string) packet.Code {
+func (s *connection) grants(filter string) packet.Code {
 	if strings.HasPrefix(filter, "$share/") {
 		return packet.SharedNotSupported
 	}
@@ -58,7 +58,7 @@ func (s *session) grants(filter string) packet.Code {
 		return packet.NotAuthorized
 	}
 	gateway, _, below := s.split(rest)
-	if _, err := s.keys.As(s.id, gateway); err != nil || !below || strings.ContainsAny(gateway, "+#") {
+	if _, err := s.Keys.As(s.ID, gateway); err != nil || !below || strings.ContainsAny(gateway, "+#") {
 		return packet.NotAuthorized
 	}
 	return packet.Success

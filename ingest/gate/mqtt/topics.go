@@ -29,8 +29,8 @@ type route struct {
 
 // route returns what a topic says of a message. It is the place for a provider's own table of topics, which would be asked
 // first. The error is shown to the sender; the route is then what is known.
-func (s *session) route(topic, contentType string, payload []byte) (route, error) {
-	r := route{id: s.id, format: formatOf(contentType, payload)}
+func (s *connection) route(topic, contentType string, payload []byte) (route, error) {
+	r := route{id: s.ID, format: formatOf(contentType, payload)}
 	switch {
 	case len(topic) > maxTopic:
 		return r, noTopic("a topic of %d bytes takes no readings", len(topic))
@@ -47,7 +47,7 @@ func (s *session) route(topic, contentType string, payload []byte) (route, error
 	if named {
 		r.format, r.sensor = "value", sensor
 	}
-	id, err := s.keys.As(s.id, gateway)
+	id, err := s.Keys.As(s.ID, gateway)
 	if err != nil {
 		return r, err
 	}
@@ -61,8 +61,8 @@ func noTopic(format string, args ...any) error {
 }
 
 // split returns the gateway and the sensor that a topic names. A gateway whose name has a slash can name itself.
-func (s *session) split(rest string) (gateway, sensor string, named bool) {
-	if own := s.id.Gateway; own != "" && strings.HasPrefix(rest, own) {
+func (s *connection) split(rest string) (gateway, sensor string, named bool) {
+	if own := s.ID.Gateway; own != "" && strings.HasPrefix(rest, own) {
 		if len(rest) == len(own) {
 			return own, "", false
 		}

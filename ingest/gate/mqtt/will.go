@@ -19,8 +19,8 @@ const (
 )
 
 // greet has it stored that the gateway is connected, if the client leaves a will.
-func (s *session) greet() error {
-	if !s.willed || s.id.Gateway == "" {
+func (s *connection) greet() error {
+	if !s.willed || s.ID.Gateway == "" {
 		return nil
 	}
 	var b burst
@@ -28,7 +28,7 @@ func (s *session) greet() error {
 		return err
 	}
 	p := packet.Publish{Payload: []byte(connected)}
-	if err := s.take(&b, &p, route{id: s.id, format: "json"}); err != nil {
+	if err := s.take(&b, &p, route{id: s.ID, format: "json"}); err != nil {
 		return err
 	}
 	return s.handOver(&b)
@@ -44,12 +44,12 @@ type farewell struct {
 
 // farewell returns what is to be stored when the connection ends for a reason. When the service is stopped, or the key does
 // not hold any more, that is nothing.
-func (s *session) farewell(why error) (f farewell) {
-	if !s.willed || s.in.Context().Err() != nil || schema.Is(why, schema.Unavailable) || schema.Is(why, schema.Unauthorized) {
+func (s *connection) farewell(why error) (f farewell) {
+	if !s.willed || s.In.Context().Err() != nil || schema.Is(why, schema.Unavailable) || schema.Is(why, schema.Unauthorized) {
 		return f
 	}
-	if s.id.Gateway != "" {
-		s.add(&f, route{id: s.id, format: "json"}, []byte(away))
+	if s.ID.Gateway != "" {
+		s.add(&f, route{id: s.ID, format: "json"}, []byte(away))
 	}
 	if s.will == nil {
 		return f
@@ -63,27 +63,27 @@ func (s *session) farewell(why error) (f farewell) {
 }
 
 // delay returns how long the will is to wait: as the client says, but not longer than its session lasts; §3.1.3.2.2.
-func (s *session) delay() time.Duration { return min(seconds(s.will.DelaySecs), s.expiry) }
+func (s *connection) delay() time.Duration { return min(seconds(s.will.DelaySecs), s.expiry) }
 
 // addWill decodes the will, if its topic takes readings.
-func (s *session) addWill(f *farewell, will *packet.Will) {
+func (s *connection) addWill(f *farewell, will *packet.Will) {
 	if r, err := s.route(will.Topic, will.ContentType, will.Payload); err == nil {
 		s.add(f, r, will.Payload)
 	}
 }
 
 // add decodes a message of the farewell, which arrives now.
-func (s *session) add(f *farewell, r route, payload []byte) {
+func (s *connection) add(f *farewell, r route, payload []byte) {
 	if f.rows == nil {
 		f.rows = commit.TakeRows()
 	}
 	load := intake.Payload{Format: r.format, Sensor: r.sensor, Data: payload}
-	report, err := s.in.Decode(s.keys, r.id, &load, f.rows)
+	report, err := s.In.Decode(s.Keys, r.id, &load, f.rows)
 	if report.Rejected > 0 || err != nil {
-		s.in.Reject(s.rejectOf(&packet.Publish{Payload: payload}, r, &report, len(payload)))
+		s.In.Reject(s.rejectOf(&packet.Publish{Payload: payload}, r, &report, len(payload)))
 	}
 	if err != nil || report.Accepted == 0 {
-		s.in.Committer.Count(commit.Counts{FramesRejected: 1, Reasons: report.Reasons})
+		s.In.Committer.Count(commit.Counts{FramesRejected: 1, Reasons: report.Reasons})
 		return
 	}
 	f.counts.Frames++
@@ -94,11 +94,11 @@ func (s *session) add(f *farewell, r route, payload []byte) {
 }
 
 // publish stores a farewell, and has a will that is delayed stored later.
-func (s *session) publish(f farewell) {
+func (s *connection) publish(f farewell) {
 	s.put(&f)
 	if f.delayed {
 		s.l.sessions.later(s.state, s.delay(), func() {
-			if s.keys = s.in.Keys(); s.keys.Check(s.id) != nil {
+			if s.Keys = s.In.Keys(); s.Keys.Check(s.ID) != nil {
 				return // its key was revoked meanwhile
 			}
 			var late farewell
@@ -109,7 +109,7 @@ func (s *session) publish(f farewell) {
 }
 
 // put stores the rows of a farewell.
-func (s *session) put(f *farewell) {
+func (s *connection) put(f *farewell) {
 	if f.rows == nil {
 		return
 	}
@@ -117,9 +117,9 @@ func (s *session) put(f *farewell) {
 		commit.GiveRows(f.rows)
 		return
 	}
-	ctx, cancel := context.WithTimeout(s.in.Context(), s.in.Limits.Commit)
+	ctx, cancel := context.WithTimeout(s.In.Context(), s.In.Limits.Commit)
 	defer cancel()
-	if err := s.in.Committer.Put(ctx, f.rows, f.counts); err != nil {
-		s.in.Log.Warn("a gateway's state was not stored", "gateway", s.id.Gateway, "error", err)
+	if err := s.In.Committer.Put(ctx, f.rows, f.counts); err != nil {
+		s.In.Log.Warn("a gateway's state was not stored", "gateway", s.ID.Gateway, "error", err)
 	}
 }
