@@ -149,7 +149,7 @@ func leaderOfLog(ctx context.Context, monitor string) (name string, err error) {
 	if err != nil {
 		return "", err
 	}
-	defer resp.Body.Close() //nolint:errcheck // it was read
+	defer resp.Body.Close()
 	var jsz struct {
 		Accounts []struct {
 			Streams []struct {

@@ -188,10 +188,11 @@ func (s *sending) mustBeGood(r gateways.Result) {
 func (s *sending) checkAll() {
 	s.t.Helper()
 	begun := time.Now()
-	result, err := s.fleet.Check(s.t.Context(), s.api)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	var result gateways.Result
+	s.patient(3*recovery, "everything is answered", func(ctx context.Context) (err error) {
+		result, err = s.fleet.Check(ctx, s.api)
+		return err
+	})
 	s.mustBeGood(result)
 	stats := s.fleet.Stats()
 	s.t.Logf("%d readings acknowledged, %d found, %d of them in doubt; lost 0, duplicated 0, wrong 0; %d frames sent again over %d reconnects; compared in %v",
