@@ -52,6 +52,8 @@ func (w *World) start(ctx context.Context, s plan.Step) error {
 	if err := w.place(&spec, u); err != nil {
 		return err
 	}
+	// Noted before the start, since who observes meanwhile sees the instance before the start is over.
+	w.note(spec.Name, func(k *known) { k.id, k.told = spec.ID, u.Resources })
 	if err := w.o.Runtime.Start(ctx, spec); err != nil {
 		return err
 	}
@@ -60,7 +62,6 @@ func (w *World) start(ctx context.Context, s plan.Step) error {
 		if s.Again {
 			k.again++
 		}
-		k.id, k.told = spec.ID, u.Resources
 	})
 	return nil
 }
