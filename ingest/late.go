@@ -136,7 +136,7 @@ func (i *Ingest) openKeyspaceLate(ctx context.Context, c *claim) {
 				i.end(err)
 				return
 			case err == nil:
-				i.log.Info("the keyspace is open", "after", time.Since(began).Round(time.Millisecond))
+				i.log.Info("the keyspace is open", "took", time.Since(began).Round(time.Millisecond))
 				return
 			}
 			i.keyspace.Fail(err)
