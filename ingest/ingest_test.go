@@ -3,6 +3,7 @@ package ingest_test
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"encoding/json"
 	"errors"
@@ -29,6 +30,7 @@ import (
 	"berth/internal/houseapi"
 	"berth/internal/keyspace/open"
 	"berth/schema"
+	"berth/schema/batch"
 	"berth/schema/block"
 	"berth/schema/catalog"
 	"berth/schema/record"
@@ -426,6 +428,44 @@ func TestGatewaysWaitWhileTheLogIsNearlyFull(t *testing.T) {
 	h.until("all is as it should be", func() bool { b = h.books(); return b.State == headapi.StateReady })
 	if !slices.ContainsFunc(b.Episodes, func(e api.Episode) bool { return e.State == headapi.StateFull && e.To != nil }) {
 		t.Errorf("of what happened the books say %+v", b.Episodes)
+	}
+}
+
+// An instance that starts on a log without any room, as after kills under a flood, has it trimmed at once: nothing would be
+// confirmed, and so nothing change, before.
+func TestAFullLogIsTrimmedAfterAStart(t *testing.T) {
+	h := newHouse(t, bus.LogOptions{Quota: 2 << 20})
+	log, err := h.pipeline.OpenLog(t.Context())
+	h.check(err)
+	shape := batch.NewInterner(1).Shape("crane-9", []string{"note"}, []schema.Kind{schema.Text}, nil)
+	message := func(kind batch.Kind, rows ...*batch.Rows) []byte {
+		var e batch.Encoder
+		return e.Encode(nil, &batch.Header{Kind: kind, Claim: "before", Created: time.Now().UnixNano()}, rows...)
+	}
+	writer, _, err := log.Claim(t.Context(), "before", 0, func([]byte) ([]byte, error) { return message(batch.Claim), nil })
+	h.check(err)
+	for full := false; !full; {
+		text := make([]byte, 40<<10)
+		_, _ = rand.Read(text) // it never fails
+		text = fmt.Appendf(nil, "%x", text)
+		rows := &batch.Rows{Rows: []batch.Row{{Shape: shape, Time: time.Now().UnixNano()}}, Bits: []uint64{uint64(len(text))}, Text: text}
+		h.check(writer.Append(message(batch.Data, rows)))
+		_, err := writer.Next(t.Context())
+		if full = errors.Is(err, bus.ErrLogFull); !full {
+			h.check(err)
+		}
+	}
+	writer.Close()
+
+	i := h.start()
+	defer h.stop(i)
+	g := h.dial(i)
+	var lines strings.Builder // more than what is left may hold
+	for n := range 8 {
+		fmt.Fprintf(&lines, "crane note%d=%q\n", n, strings.Repeat("y", 16<<10))
+	}
+	if got := g.put(lines.String()); got != "ACK 1" {
+		t.Errorf("a frame is answered %q", got)
 	}
 }
 

@@ -81,8 +81,8 @@ func (i *Ingest) lookForPressure(ctx context.Context, w *pressureWatch) {
 	case w.stalled.IsZero():
 		w.stalled = now
 	}
-	sequence := i.committer.Sequence()
-	busy := sequence != w.seen || w.held || !w.stalled.IsZero()
+	sequence, full := i.committer.Sequence(), i.committer.Full()
+	busy := sequence != w.seen || w.held || full || !w.stalled.IsZero()
 	if busy || now.Sub(w.disk) >= diskIdle {
 		if detail, ok := i.diskPressed(ctx); ok {
 			w.now.disk, w.disk = detail, now
@@ -101,7 +101,7 @@ func (i *Ingest) lookForPressure(ctx context.Context, w *pressureWatch) {
 		w.held = hold
 		i.committer.Hold(hold)
 	}
-	if hold {
+	if hold || full { // a log that was full at the start confirms nothing, so nothing of it changes
 		i.sealer.Hurry()
 	}
 }
