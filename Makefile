@@ -10,6 +10,7 @@ KILLS       ?= 20
 CUTS        ?= 20
 NODE_KILLS  ?= 10
 CASSANDRA_41 := 4.1.10
+ENGINE_FAULTS ?= 21
 # The full length of each promise's test; a test's own flags say what they count.
 LENGTHS     ?= -kills=200 -cuts=200 -takeovers=40 -histories=5000 -slow=1m -server-kills=12 -feeds=30 -audits=20 -neighbour=30s
 BENCHTIME   ?= 1s
@@ -50,7 +51,7 @@ test-engines: build ## what production runs on: tests on a real Cassandra node (
 	$(GO) test -count=1 -timeout=30m -v ./internal/keyspace/cassandra -cassandra=start
 	CASSANDRA_VERSION=$(CASSANDRA_41) $(GO) test -count=1 -timeout=30m -v -run 'Contract|Killed|TakenOver|Role' ./internal/keyspace/cassandra -cassandra=start
 	$(GO) test -count=1 -timeout=30m -v -run 'OfA.*NATS' ./promises -server-kills=4
-	$(GO) test -count=1 -timeout=60m -v -run 'Cassandra|Containers' ./promises -cassandra=start -docker=start -node-kills=$(NODE_KILLS)
+	$(GO) test -count=1 -timeout=60m -v -run 'Cassandra|Containers|FaultsOfTheEngines' ./promises -cassandra=start -docker=start -node-kills=$(NODE_KILLS) -engine-faults=$(ENGINE_FAULTS)
 
 .PHONY: test-cassandra-short
 test-cassandra-short: build ## the contract suite and three faults on a real Cassandra node: killed, taken over, away

@@ -59,10 +59,16 @@ func (s *sending) kill(random *rand.Rand) string {
 		return victim
 	}
 	s.install.Kill()
+	s.startAgain()
+	return victim
+}
+
+// startAgain starts the provisioner as its supervisor would.
+func (s *sending) startAgain() {
+	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), recovery)
 	defer cancel()
 	if _, err := s.install.Start(ctx); err != nil {
 		s.t.Fatal(err)
 	}
-	return victim
 }

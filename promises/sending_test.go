@@ -106,12 +106,21 @@ func (s *sending) keep(dir string) {
 func (s *sending) waitForAcks(more int64) {
 	s.t.Helper()
 	goal := s.fleet.Stats().Acked + more
-	s.until("frames are acknowledged", func(context.Context) error {
-		if acked := s.fleet.Stats().Acked; acked < goal {
-			return fmt.Errorf("%d of %d", acked, goal)
-		}
-		return nil
-	})
+	s.until("frames are acknowledged", func(context.Context) error { return s.reached(goal) })
+}
+
+// reached returns nil once so many frames are acknowledged.
+func (s *sending) reached(goal int64) error {
+	if acked := s.fleet.Stats().Acked; acked < goal {
+		return fmt.Errorf("%d of %d", acked, goal)
+	}
+	return nil
+}
+
+// answers returns nil when the API answers.
+func (s *sending) answers(ctx context.Context) error {
+	var books api.Books
+	return s.api.Books(ctx, &books)
 }
 
 // until asks again and again until fn succeeds.
@@ -145,10 +154,7 @@ func (s *sending) recover() time.Duration {
 	s.t.Helper()
 	begun := time.Now()
 	s.waitForAcks(1)
-	s.until("the API answers", func(ctx context.Context) error {
-		var books api.Books
-		return s.api.Books(ctx, &books)
-	})
+	s.until("the API answers", s.answers)
 	return time.Since(begun)
 }
 
