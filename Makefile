@@ -86,7 +86,7 @@ bench: build ## print the figures that README quotes, in one run
 	$(GO) run ./promises/bench -benchtime=$(BENCHTIME)
 
 .PHONY: bench-engines
-bench-engines: build ## the figures end to end, embedded and on a Cassandra node beside each other; needs Java 17
+bench-engines: build ## the figures end to end: embedded, on a Cassandra node (Java 17), in containers (root), in one run
 	docker/cassandra/node fetch
 	$(GO) run ./promises/bench -engines
 

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -19,7 +20,7 @@ import (
 func main() {
 	benchtime := flag.Duration("benchtime", time.Second, "of each codec benchmark")
 	load := flag.Duration("load", 5*time.Second, "of each measurement end to end")
-	engines := flag.Bool("engines", false, "measure on a Cassandra node too, which docker/cassandra/node starts; without the codecs")
+	engines := flag.Bool("engines", false, "measure on a Cassandra node and in containers too, which docker/cassandra/node and docker/engine start; without the codecs")
 	verbose := flag.Bool("verbose", false, "print what the programs log")
 	flag.Parse()
 	log := io.Discard
@@ -62,7 +63,10 @@ func run(ctx context.Context, o *options) error {
 	if err != nil || !o.engines {
 		return err
 	}
-	return o.onCassandra(ctx, dir)
+	if err := o.onCassandra(ctx, dir); err != nil {
+		return err
+	}
+	return o.inContainers(ctx, dir)
 }
 
 // onCassandra measures the same on a Cassandra node. What it has on disk is counted after a restart,
@@ -87,13 +91,48 @@ func (o *options) onCassandra(ctx context.Context, dir string) error {
 	})
 }
 
-// measure measures an installation whose keyspaces are at a URL, and whose keyspace occupies what size returns.
-func (o *options) measure(ctx context.Context, bin, data, keyspaces string, size func(ctx context.Context) (int64, error)) error {
+// inContainers measures the embedded keyspaces and NATS once more, with the instances in containers of a Docker engine that
+// is started for it.
+func (o *options) inContainers(ctx context.Context, dir string) (err error) {
+	place := filepath.Join(dir, "docker")
+	address := "unix://" + filepath.Join(place, "docker.sock")
+	if err := o.script(ctx, "OWN=1", "docker/engine", "start", place); err != nil {
+		return err
+	}
+	defer func() {
+		err = errors.Join(err, o.script(context.WithoutCancel(ctx), "OWN=1", "docker/engine", "remove", place))
+	}()
+	if err := o.script(ctx, "DOCKER_HOST="+address, "docker/images", dir, "dev", "bench"); err != nil {
+		return err
+	}
+	fmt.Println("\n# The same as the first, instances in containers of a Docker engine")
+	data := filepath.Join(dir, "var-containers")
+	keyspace := filepath.Join(data, "keyspaces", "provider1")
+	return o.measure(ctx, dir, data, "", func(context.Context) (int64, error) { return sizeOf(keyspace) },
+		"--runtime", "docker", "--docker-host", address)
+}
+
+// script runs a script of the repository's, told one thing more by its environment.
+func (o *options) script(ctx context.Context, env, name string, args ...string) error {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = append(os.Environ(), env)
+	cmd.Stdout, cmd.Stderr = o.log, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%s %s: %w", name, args[0], err)
+	}
+	return nil
+}
+
+// measure measures an installation whose keyspaces are at a URL, and whose keyspace occupies what size returns, with more
+// flags of serve.
+func (o *options) measure(
+	ctx context.Context, bin, data, keyspaces string, size func(ctx context.Context) (int64, error), flags ...string,
+) error {
 	in, err := install.New(ctx, bin, data, o.log)
 	if err != nil {
 		return err
 	}
-	in.Keyspaces = keyspaces
+	in.Keyspaces, in.Flags = keyspaces, flags
 	if _, err := in.Start(ctx); err != nil {
 		return err
 	}
