@@ -42,7 +42,7 @@ func (r *Runtime) Logs(ctx context.Context, name string, o runtime.LogOptions, w
 	if err != nil {
 		return err
 	}
-	if _, err := w.Write(lastLines(text, o.Lines)); err != nil || !o.Follow {
+	if _, err := w.Write(runtime.LastLines(text, o.Lines)); err != nil || !o.Follow {
 		return err
 	}
 	return f.follow(ctx, name)
@@ -213,20 +213,4 @@ func (r *Runtime) cancelAtEnd(ctx context.Context, id string, cancel func()) {
 		c, err := r.inspect(ctx, id)
 		ended = errdefs.IsNotFound(err) || err == nil && (!c.State.Running || c.State.Restarting)
 	}
-}
-
-// lastLines returns the last n lines of data, all for 0.
-func lastLines(data []byte, n int) []byte {
-	if n <= 0 {
-		return data
-	}
-	end := len(bytes.TrimSuffix(data, []byte("\n")))
-	for range n {
-		i := bytes.LastIndexByte(data[:end], '\n')
-		if i < 0 {
-			return data
-		}
-		end = i
-	}
-	return data[end+1:]
 }

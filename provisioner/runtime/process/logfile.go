@@ -152,7 +152,7 @@ func readLogs(ctx context.Context, path string, o runtime.LogOptions, w io.Write
 	if err != nil {
 		return fmt.Errorf("read log: %w", err)
 	}
-	if _, err := w.Write(lastLines(append(all, newest...), o.Lines)); err != nil || !o.Follow {
+	if _, err := w.Write(runtime.LastLines(append(all, newest...), o.Lines)); err != nil || !o.Follow {
 		return err
 	}
 	return follow(ctx, path, &f, w)
@@ -192,20 +192,4 @@ func follow(ctx context.Context, path string, f **os.File, w io.Writer) error {
 		_ = (*f).Close()
 		*f = next
 	}
-}
-
-// lastLines returns the last n lines of data, all for 0.
-func lastLines(data []byte, n int) []byte {
-	if n <= 0 {
-		return data
-	}
-	end := len(bytes.TrimSuffix(data, []byte("\n")))
-	for range n {
-		i := bytes.LastIndexByte(data[:end], '\n')
-		if i < 0 {
-			return data
-		}
-		end = i
-	}
-	return data[end+1:]
 }
