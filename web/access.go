@@ -16,25 +16,51 @@ import (
 	"berth/schema/record"
 )
 
-// access says who may ask a route.
+// access says how much who asks a route must be allowed to do. Each but the first two has all that is before it.
 type access uint8
 
 const (
-	anybody  access = iota + 1 // also who is not signed in
-	signedIn                   // any session
-	provided                   // a session that sees the provider of the path
-	ofAPI                      // as provided, and API tokens too
+	anybody    access = iota + 1 // also who is not signed in
+	signedIn                     // any session
+	mayRead                      // sees the provider of the path: its viewers, tokens of scope read
+	mayWrite                     // changes what the provider has: tokens of scope write
+	mayManage                    // decides who else may: its admins, tokens of scope manage
+	mayOperate                   // runs the installation: operators
 )
 
-// route is a way in. The zero access is nobody's: a route must say who may ask it.
+// route is a way in. The zero access is nobody's: a route must say who may ask it, and what it does when it changes
+// something.
 type route struct {
 	method, path string
 	access       access
+	does         string // what the audit log calls it; empty: it changes nothing
 	handler      httpserver.Handler
+}
+
+// isAPI reports whether the route is one of the API's, which API tokens open too.
+func (rt route) isAPI() bool { return strings.HasPrefix(rt.path, "/api/") }
+
+// check returns what is wrong with the route. No front door is made while one is wrong.
+func (rt route) check() error {
+	name := rt.method + " " + rt.path
+	switch provided := strings.Contains(rt.path, ":provider"); {
+	case rt.access < anybody || rt.access > mayOperate:
+		return fmt.Errorf("route %s does not say who may ask it", name)
+	case provided && rt.access <= signedIn:
+		return fmt.Errorf("route %s is of a provider, and open to those of others", name)
+	case !provided && rt.access > signedIn && rt.access < mayOperate:
+		return fmt.Errorf("route %s asks for a role at a provider, and has none in its path", name)
+	case (rt.method == http.MethodGet) != (rt.does == ""):
+		return fmt.Errorf("route %s must say what it changes if it is no GET, and only then", name)
+	case rt.handler == nil:
+		return fmt.Errorf("route %s has no handler", name)
+	}
+	return nil
 }
 
 // request is what the guard found out about a request.
 type request struct {
+	route    route
 	visitor  visitor
 	provider *record.Provider // of the path; nil where the path has none
 }
@@ -75,37 +101,36 @@ func (w *Web) guard(rt route) httpserver.Middleware {
 // allow returns who asks for what, or why not.
 func (w *Web) allow(rt route, r *http.Request) (request, context.Context, error) {
 	if rt.access == anybody && rt.path != signInPath {
-		return request{}, r.Context(), nil
+		return request{route: rt}, r.Context(), nil
 	}
-	v, ctx, err := w.visitorOf(r, rt.access == ofAPI)
+	v, ctx, err := w.visitorOf(r, rt.isAPI())
 	if err != nil {
-		return request{}, ctx, err
+		return request{route: rt}, ctx, err
 	}
-	q := request{visitor: v}
-	switch rt.access {
-	case anybody:
+	q := request{route: rt, visitor: v}
+	if rt.access == anybody {
 		return q, ctx, nil
-	case signedIn, provided, ofAPI:
-		if v.role == "" {
-			return q, ctx, schema.Errorf(schema.Unauthorized, "nobody is signed in").WithNext("open a sign-in link, or send an API token")
-		}
-	default:
-		return q, ctx, fmt.Errorf("route %s does not say who may ask it", rt.path)
 	}
-	if v.role == record.Admin {
+	if v.role == "" {
+		return q, ctx, schema.Errorf(schema.Unauthorized, "nobody is signed in").WithNext("open a sign-in link, or send an API token")
+	}
+	if v.role != record.Operator {
 		own, err := w.dir.provider(v.provider)
 		if err != nil || !v.sees(own) {
 			return q, ctx, schema.Errorf(schema.Unauthorized, "the provider of this sign-in is no longer here").WithNext("ask the operator for a new link")
 		}
 	}
-	if rt.access == signedIn {
-		return q, ctx, nil
+	if strings.Contains(rt.path, ":provider") {
+		p, err := w.dir.provider(r.PathValue("provider"))
+		if err != nil || !v.sees(p) {
+			return q, ctx, noProvider()
+		}
+		q.provider = p
 	}
-	p, err := w.dir.provider(r.PathValue("provider"))
-	if err != nil || !v.sees(p) {
-		return q, ctx, noProvider()
+	if v.may() < rt.access {
+		return q, ctx, schema.Errorf(schema.Forbidden, "this is not for %s", v.called()).
+			WithNext("ask an admin of the provider, or the operator, for a role or token that may")
 	}
-	q.provider = p
 	return q, ctx, nil
 }
 

@@ -83,7 +83,7 @@ func (w *Web) gatewaysPage(rw http.ResponseWriter, r *http.Request) error {
 			}
 			d.NextPath = "?" + next.Encode()
 		}
-		if len(d.Gateways) == 0 && d.Query == "" && d.After == "" {
+		if len(d.Gateways) == 0 && d.Query == "" && d.After == "" && requestOf(r).visitor.may() >= mayWrite {
 			if d.Connect, err = w.connectOf(r, p); err != nil {
 				return err
 			}

@@ -141,10 +141,10 @@ func (h *house) link(role record.Role, provider string) string {
 }
 
 // token makes an API token and returns it.
-func (h *house) token(provider string) string {
+func (h *house) token(provider string, scope record.Scope) string {
 	h.t.Helper()
 	token := credentials.NewKey("bt_")
-	h.put("tokens", credentials.Hash(token), record.Token{Version: 1, Provider: provider, Name: "test", Created: time.Now()})
+	h.put("tokens", credentials.Hash(token), record.Token{Version: 1, Provider: provider, Name: "test", Scope: scope, Created: time.Now()})
 	return token
 }
 

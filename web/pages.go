@@ -69,6 +69,8 @@ type frame struct {
 	URL      string // path and query of the page
 	SignedIn bool
 	Operator bool
+	Write    bool          // the visitor may change what the provider has
+	Manage   bool          // and who else may
 	Form     string        // token that forms send back
 	Provider *providerView // nil on pages that are no provider's
 	Nav      string        // which of the provider's pages this is
@@ -198,6 +200,7 @@ func (w *Web) fill(f *frame, r *http.Request, title string) {
 	f.Title = f.T(title)
 	f.URL = r.URL.RequestURI()
 	f.SignedIn, f.Operator, f.Form = q.visitor.role != "", q.visitor.role == record.Operator, q.visitor.form
+	f.Write, f.Manage = q.visitor.may() >= mayWrite, q.visitor.may() >= mayManage
 	f.Now, f.files, f.zone = w.now(), w.pages.files, time.UTC
 	if q.provider != nil {
 		f.setProvider(q.provider, w.o.PortBase)

@@ -84,7 +84,7 @@ func (w *Web) keepAsking(r *http.Request, end context.CancelCauseFunc) (stop fun
 			case <-tick.C:
 			}
 			ctx, cancel := context.WithTimeout(context.Background(), w.recheck) // not r's: it holds the session as it was
-			_, _, err := w.allow(route{access: ofAPI}, r.WithContext(ctx))
+			_, _, err := w.allow(requestOf(r).route, r.WithContext(ctx))
 			cancel()
 			if err != nil && !schema.Is(err, schema.Unavailable) && !schema.Is(err, schema.Internal) {
 				end(schema.Errorf(schema.Unauthorized, "the sign-in or token has ended").WithCause(err))

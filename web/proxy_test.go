@@ -56,7 +56,7 @@ func problemOf(t *testing.T, a answer) httpserver.ProblemBody {
 func TestAPIErrorsAreProblems(t *testing.T) {
 	h := newHouse(t)
 	b := h.browser()
-	b.bearer = h.token("north")
+	b.bearer = h.token("north", record.ScopeWrite)
 	if p := problemOf(t, b.get("/api/v1/providers/north/gateways/nobody")); p.Status != 404 || p.Detail != "there is no such gateway" {
 		t.Errorf("reports' own problem came as %+v", p)
 	}
@@ -78,7 +78,7 @@ func TestAPIErrorsAreProblems(t *testing.T) {
 func TestAPIFindsAnInstanceThatAnswers(t *testing.T) {
 	h := newHouse(t)
 	b := h.browser()
-	b.bearer = h.token("north")
+	b.bearer = h.token("north", record.ScopeWrite)
 	h.announce("north", "gone", "127.0.0.1:1")
 	h.soon("both instances are known", func() bool { return len(h.web.dir.reports("north")) == 2 })
 	for range 10 { // in random order
@@ -139,7 +139,7 @@ func TestEventsPassUnbuffered(t *testing.T) {
 	events := make(chan string)
 	h.liveStream(events)
 	b := h.browser()
-	b.bearer = h.token("north")
+	b.bearer = h.token("north", record.ScopeWrite)
 	lines := b.open("/api/v1/providers/north/gateways/crane/live")
 	for range 3 {
 		events <- "data: {}\n\n" // the next is sent only when this one was read
@@ -155,7 +155,7 @@ func TestStreamEndsWhenItsTokenIsRevoked(t *testing.T) {
 	h := newHouse(t)
 	h.liveStream(make(chan string))
 	b := h.browser()
-	b.bearer = h.token("north")
+	b.bearer = h.token("north", record.ScopeWrite)
 	lines := b.open("/api/v1/providers/north/gateways/crane/live")
 	h.remove("tokens", credentials.Hash(b.bearer))
 	ended := make(chan error, 1)

@@ -18,13 +18,17 @@ const (
 	homePrefix = "/providers/:provider"
 )
 
-// routes returns all routes with who may ask them.
+// routes returns all routes with who may ask them, and what those do that change something. The router is made of this
+// table, every answer of every handler comes through its guard, and nothing else adds a route.
 func (w *Web) routes() []route {
 	get := func(path string, a access, h httpserver.Handler) route {
 		return route{method: http.MethodGet, path: path, access: a, handler: h}
 	}
-	post := func(path string, a access, h httpserver.Handler) route {
-		return route{method: http.MethodPost, path: path, access: a, handler: h}
+	act := func(method, path string, a access, does string, h httpserver.Handler) route {
+		return route{method: method, path: path, access: a, does: does, handler: h}
+	}
+	post := func(path string, a access, does string, h httpserver.Handler) route {
+		return act(http.MethodPost, path, a, does, h)
 	}
 	routes := []route{
 		get(api.AlivePath, anybody, httpserver.Alive),
@@ -32,30 +36,30 @@ func (w *Web) routes() []route {
 		get("/assets/:hash/:name", anybody, w.asset),
 		get("/favicon.ico", anybody, w.icon),
 		get(signInPath, anybody, w.signInPage),
-		post(signInPath, anybody, w.signInPost),
-		post("/sign-out", signedIn, w.signOutPost),
+		post(signInPath, anybody, "session.begin", w.signInPost),
+		post("/sign-out", signedIn, "session.end", w.signOutPost),
 
 		get("/", signedIn, w.homePage),
-		get(homePrefix, provided, w.gatewaysPage),
-		get(homePrefix+"/connect", provided, w.connectPage),
-		get(homePrefix+"/first", provided, w.firstPanel),
-		get(homePrefix+"/gateways/:gateway", provided, w.gatewayPage),
-		get(homePrefix+"/rejects", provided, w.rejectsPage),
-		post(homePrefix+"/rejects", provided, w.rejectsPost),
-		get(homePrefix+"/books", provided, w.booksPage),
-		get(homePrefix+"/troubles", provided, w.troublesPart),
+		get(homePrefix, mayRead, w.gatewaysPage),
+		get(homePrefix+"/connect", mayWrite, w.connectPage),
+		get(homePrefix+"/first", mayWrite, w.firstPanel),
+		get(homePrefix+"/gateways/:gateway", mayRead, w.gatewayPage),
+		get(homePrefix+"/rejects", mayRead, w.rejectsPage),
+		post(homePrefix+"/rejects", mayWrite, "kept.change", w.rejectsPost),
+		get(homePrefix+"/books", mayRead, w.booksPage),
+		get(homePrefix+"/troubles", mayRead, w.troublesPart),
 	}
 	for _, path := range []string{
 		"/gateways", "/gateways/:gateway", "/gateways/:gateway/sensors", "/gateways/:gateway/latest", "/gateways/:gateway/series",
 		"/gateways/:gateway/readings", "/gateways/:gateway/live", "/books",
 		"/rejects", "/rejects/:id", "/rejects/:id/raw", "/aside", "/aside/:id", "/aside/:id/raw",
 	} {
-		routes = append(routes, get(apiPrefix+path, ofAPI, w.pass))
+		routes = append(routes, get(apiPrefix+path, mayRead, w.pass))
 	}
 	for _, shelf := range []string{"/rejects", "/aside"} {
 		routes = append(routes,
-			post(apiPrefix+shelf+"/:id/feed", ofAPI, w.pass),
-			route{method: http.MethodDelete, path: apiPrefix + shelf + "/:id", access: ofAPI, handler: w.pass})
+			post(apiPrefix+shelf+"/:id/feed", mayWrite, "kept.feed", w.pass),
+			act(http.MethodDelete, apiPrefix+shelf+"/:id", mayWrite, "kept.remove", w.pass))
 	}
 	return routes
 }

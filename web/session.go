@@ -29,11 +29,12 @@ const (
 
 // visitor is who asks.
 type visitor struct {
-	role     record.Role // empty: not signed in
-	provider string      // of an admin or a token
-	created  int64       // of the provider, in a session
-	form     string      // the session's form token
-	bearer   bool        // by API token, not by session
+	role     record.Role  // empty: not signed in
+	provider string       // of all but operators
+	created  int64        // of the provider, in a session
+	form     string       // the session's form token
+	bearer   bool         // by API token, not by session
+	scope    record.Scope // of the token
 }
 
 // sees reports whether the visitor may see an active provider.
@@ -41,11 +42,39 @@ func (v visitor) sees(p *record.Provider) bool {
 	switch {
 	case v.role == record.Operator:
 		return true
-	case v.role != record.Admin || v.provider != p.Name:
+	case v.role == "" || v.provider != p.Name:
 		return false
 	default:
 		return v.bearer || v.created == p.Created.UnixNano()
 	}
+}
+
+// may returns the most that the visitor may do with what they see.
+func (v visitor) may() access {
+	switch {
+	case v.bearer && v.scope == record.ScopeManage:
+		return mayManage
+	case v.bearer && v.scope == record.ScopeWrite:
+		return mayWrite
+	case v.bearer:
+		return mayRead
+	case v.role == record.Operator:
+		return mayOperate
+	case v.role == record.Admin:
+		return mayManage
+	case v.role == record.Viewer:
+		return mayRead
+	default:
+		return anybody
+	}
+}
+
+// called returns what the visitor is, for a person.
+func (v visitor) called() string {
+	if v.bearer {
+		return "a token of scope " + string(v.scope)
+	}
+	return "the role " + string(v.role)
 }
 
 // newSessions returns the manager of sessions, which keeps them in the bucket under hashes of their tokens.
@@ -135,7 +164,7 @@ func (w *Web) tokenVisitor(ctx context.Context, header string) (visitor, error) 
 	if schema.Is(err, schema.NotFound) {
 		return visitor{}, wrong
 	}
-	return visitor{role: record.Admin, provider: t.Provider, bearer: true}, err
+	return visitor{role: record.Admin, provider: t.Provider, bearer: true, scope: t.ScopeOf()}, err
 }
 
 // signIn begins a new session for whom the link was made.
@@ -149,7 +178,7 @@ func (w *Web) signIn(rw http.ResponseWriter, r *http.Request, l record.Link) err
 	}
 	w.sessions.Put(ctx, sessionRole, string(l.Role))
 	w.sessions.Put(ctx, sessionForm, credentials.NewKey(""))
-	if l.Role == record.Admin {
+	if l.Role != record.Operator {
 		p, err := w.dir.provider(l.Provider)
 		if err != nil {
 			return err

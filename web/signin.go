@@ -57,7 +57,7 @@ func (w *Web) signInPost(rw http.ResponseWriter, r *http.Request) error {
 	if err := w.signIn(rw, r, l); err != nil {
 		return err
 	}
-	if l.Role == record.Admin && next == "/" {
+	if l.Role != record.Operator && next == "/" {
 		next = providerPath(l.Provider)
 	}
 	http.Redirect(rw, r, next, http.StatusSeeOther)
@@ -101,7 +101,7 @@ func (w *Web) link(r *http.Request, secret string) (record.Link, uint64, error) 
 	switch l.Role {
 	case record.Operator:
 		return l, revision, nil
-	case record.Admin:
+	case record.Admin, record.Viewer:
 		if p, err := w.dir.provider(l.Provider); err != nil || l.Created.Before(p.Created) {
 			return l, 0, spent // it was made for an earlier provider of the same name
 		}

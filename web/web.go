@@ -108,6 +108,9 @@ func New(o Options) (*Web, error) {
 	w.metrics = metrics.New(version.Version)
 	w.http = httpserver.New(httpserver.Options{Logger: o.Logger, Answered: w.answered, Headers: securityHeaders, Fail: w.failPage, MaxBody: 64 << 10})
 	for _, r := range w.routes() {
+		if err := r.check(); err != nil {
+			return nil, err
+		}
 		w.http.Handle(r.method, r.path, r.handler, w.guard(r))
 	}
 	return w, nil

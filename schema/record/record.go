@@ -178,14 +178,15 @@ type Role string
 // The roles.
 const (
 	Operator Role = "operator" // runs the installation
-	Admin    Role = "admin"    // of one provider
+	Admin    Role = "admin"    // of one provider: all that is its own
+	Viewer   Role = "viewer"   // of one provider: looks, and changes nothing
 )
 
 // Link is a one-time sign-in link. Its key is the SHA-256 of its secret, hex.
 type Link struct {
 	Version  int       `json:"version"`
 	Role     Role      `json:"role"`
-	Provider string    `json:"provider,omitempty"` // of an Admin
+	Provider string    `json:"provider,omitempty"` // of all but an Operator
 	Created  time.Time `json:"created"`
 	Expires  time.Time `json:"expires"`
 }
@@ -195,7 +196,26 @@ type Token struct {
 	Version  int       `json:"version"`
 	Provider string    `json:"provider"`
 	Name     string    `json:"name"`
+	Scope    Scope     `json:"scope,omitempty"` // empty: from before there were any, which is ScopeWrite
 	Created  time.Time `json:"created"`
+}
+
+// Scope is what an API token opens.
+type Scope string
+
+// The scopes, each with all that is before it.
+const (
+	ScopeRead   Scope = "read"   // looks
+	ScopeWrite  Scope = "write"  // changes what the provider has, such as keys of gateways and what was refused
+	ScopeManage Scope = "manage" // decides who else may: people and tokens
+)
+
+// ScopeOf returns the token's scope.
+func (t Token) ScopeOf() Scope {
+	if t.Scope == "" {
+		return ScopeWrite
+	}
+	return t.Scope
 }
 
 // Service roles.
