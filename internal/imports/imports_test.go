@@ -39,6 +39,7 @@ var wrapped = map[string]string{
 	"github.com/prometheus/":  "internal/metrics/expose",
 	"github.com/hanwen/":      "promises/cutfs",
 	"github.com/fxamacker/":   "ingest/format/cbor",
+	"github.com/xuri/":        "internal/sheet",
 }
 
 func TestImportTable(t *testing.T) {
