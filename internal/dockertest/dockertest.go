@@ -22,6 +22,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"berth/internal/testprocess"
 )
 
 var which = flag.String("docker", "", `the Docker engine of the tests: "start" finds or starts one, unix://… names one that runs; without it they are skipped`)
@@ -31,17 +33,14 @@ const (
 	startLimit  = 5 * time.Minute // apt-get may have to install it
 	answerLimit = time.Minute
 	answerStep  = 50 * time.Millisecond
-	stopLimit   = time.Minute
 )
 
 // Engine is a Docker engine. It is for one goroutine.
 type Engine struct {
-	Address string   // unix://…, the same after every start
-	Dir     string   // its folder, of one that was started
-	Env     []string // what docker/engine is told, such as DOCKERD_FLAGS=--live-restore
-
-	cmd   *exec.Cmd
-	ended chan struct{}
+	*testprocess.Process          // of an engine of the test's own
+	Address              string   // unix://…, the same after every start
+	Dir                  string   // its folder, of one that was started
+	Env                  []string // what docker/engine is told, such as DOCKERD_FLAGS=--live-restore
 }
 
 var shared struct {
@@ -149,74 +148,26 @@ func (e *Engine) script(act string) error {
 }
 
 // Start starts an engine of the test's own and waits until it answers. Its containers end with the test's process, by an
-// orderly stop.
+// orderly stop; after Kill they run on until the next start, which ends them unless it is told
+// DOCKERD_FLAGS=--live-restore.
 func (e *Engine) Start(ctx context.Context) error {
-	log, err := os.OpenFile(filepath.Join(e.Dir, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return fmt.Errorf("start Docker: %w", err)
-	}
-	defer log.Close() //nolint:errcheck // the engine has it
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), filepath.Join(Root(), "docker", "engine"), "run", e.Dir)
 	cmd.Env = append(os.Environ(), e.Env...)
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start Docker: %w", err)
+	var err error
+	if e.Process, err = testprocess.Start(cmd, filepath.Join(e.Dir, "log"), syscall.SIGTERM); err == nil {
+		err = e.Await(ctx, answerLimit, answerStep, e.answers)
 	}
-	e.cmd, e.ended = cmd, make(chan struct{})
-	go func() {
-		_ = cmd.Wait() // how it ended is in its log
-		close(e.ended)
-	}()
-	if err := e.await(ctx); err != nil {
-		e.Kill()
-		said, _ := os.ReadFile(filepath.Join(e.Dir, "log"))
-		return fmt.Errorf("start Docker: %w; its log ends\n%s", err, said[max(0, len(said)-2000):])
+	if err != nil {
+		return fmt.Errorf("start Docker: %w", err)
 	}
 	return nil
 }
 
-// await waits until the engine answers.
-func (e *Engine) await(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, answerLimit)
-	defer cancel()
-	tick := time.NewTicker(answerStep)
-	defer tick.Stop()
-	for {
-		if _, err := e.Do(ctx, "version"); err == nil {
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-e.ended:
-			return fmt.Errorf("dockerd ended")
-		case <-ctx.Done():
-			return fmt.Errorf("dockerd does not answer: %w", ctx.Err())
-		}
-	}
+// answers reports whether the engine answers.
+func (e *Engine) answers(ctx context.Context) bool {
+	_, err := e.Do(ctx, "version")
+	return err == nil
 }
-
-// Kill kills an engine of the test's own by SIGKILL, and waits until it has gone. Its containers run on until the next
-// start, which ends them unless it is told DOCKERD_FLAGS=--live-restore.
-func (e *Engine) Kill() {
-	_ = e.cmd.Process.Kill()
-	<-e.ended
-}
-
-// Stop stops an engine of the test's own in order, and kills it when that takes more than a minute.
-func (e *Engine) Stop() {
-	_ = e.cmd.Process.Signal(syscall.SIGTERM)
-	limit := time.NewTimer(stopLimit)
-	defer limit.Stop()
-	select {
-	case <-e.ended:
-	case <-limit.C:
-		e.Kill()
-	}
-}
-
-// PID returns the process id of an engine of the test's own.
-func (e *Engine) PID() int { return e.cmd.Process.Pid }
 
 // Do runs Docker's command line against the engine and returns what it printed, without the spaces around.
 func (e *Engine) Do(ctx context.Context, args ...string) (string, error) {

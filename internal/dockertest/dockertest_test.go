@@ -23,7 +23,7 @@ func TestAnEngineComesBack(t *testing.T) {
 	}
 	e.Must(t, "build", "-q", "-t", "berth-test-empty", empty)
 	e.Must(t, "create", "--name", "berth-test-empty", "berth-test-empty")
-	for name, end := range map[string]func(){"killed": e.Kill, "stopped": e.Stop} {
+	for name, end := range map[string]func(){"killed": func() { e.Kill() }, "stopped": func() { e.Stop() }} {
 		end()
 		if _, err := e.Do(t.Context(), "version"); err == nil {
 			t.Fatalf("%s, it answers", name)

@@ -6,7 +6,6 @@ package natstest
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -16,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"berth/internal/testprocess"
 )
 
 // startLimit bounds how long a server may take until it takes connections.
@@ -61,13 +62,12 @@ func Ports(t testing.TB, n int) []string {
 
 // Node is one server. It is for one goroutine.
 type Node struct {
-	Address string // where it takes connections
-	Log     string // path of what it says
-	config  string // path of its configuration
-	program string
-	cmd     *exec.Cmd
-	ended   chan struct{} // closed when the process has gone
-	t       testing.TB
+	*testprocess.Process        // nil until it is started
+	Address              string // where it takes connections
+	Log                  string // path of what it says
+	config               string // path of its configuration
+	program              string
+	t                    testing.TB
 }
 
 // New returns a server with a configuration, by which it listens at the address, that is not started. Its files are in dir.
@@ -80,51 +80,36 @@ func New(t testing.TB, dir, name, address, config string) *Node {
 	if err := os.WriteFile(n.config, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(n.Kill)
+	t.Cleanup(func() { n.Kill() })
 	return n
 }
 
 // Start starts the process; it does not wait until it is ready.
 func (n *Node) Start() {
 	n.t.Helper()
-	log, err := os.OpenFile(n.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
+	cmd := exec.CommandContext(context.WithoutCancel(n.t.Context()), n.program, "-c", n.config)
+	var err error
+	if n.Process, err = testprocess.Start(cmd, n.Log, syscall.SIGKILL); err != nil {
 		n.t.Fatal(err)
 	}
-	defer log.Close() //nolint:errcheck // the process has its own
-	n.cmd = exec.CommandContext(context.WithoutCancel(n.t.Context()), n.program, "-c", n.config)
-	n.cmd.Stdout, n.cmd.Stderr = log, log
-	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if err := n.cmd.Start(); err != nil {
-		n.t.Fatal(err)
-	}
-	n.ended = make(chan struct{})
-	go func(cmd *exec.Cmd, ended chan struct{}) {
-		_ = cmd.Wait() // how it ended is of no interest
-		close(ended)
-	}(n.cmd, n.ended)
 }
 
 // Ready waits until the server takes connections.
 func (n *Node) Ready() {
 	n.t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	limit := time.After(startLimit)
-	for {
-		c, err := net.DialTimeout("tcp", n.Address, time.Second) //nolint:noctx // it has a limit
-		if err == nil {
-			_ = c.Close()
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-n.ended:
-			n.t.Fatalf("the server ended: %s\n%s", n.cmd.ProcessState, n.tail())
-		case <-limit:
-			n.t.Fatalf("the server took no connection: %v\n%s", err, n.tail())
-		}
+	if err := n.Await(n.t.Context(), startLimit, 10*time.Millisecond, n.answers); err != nil {
+		n.t.Fatalf("nats-server: %v", err)
 	}
+}
+
+// answers reports whether the server takes connections.
+func (n *Node) answers(ctx context.Context) bool {
+	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", n.Address)
+	if err != nil {
+		return false
+	}
+	_ = conn.Close()
+	return true
 }
 
 // Run starts the process and waits until it is ready.
@@ -132,31 +117,4 @@ func (n *Node) Run() {
 	n.t.Helper()
 	n.Start()
 	n.Ready()
-}
-
-// Kill kills the process by SIGKILL and waits until it has gone. One that does not run is left alone.
-func (n *Node) Kill() { n.end(syscall.SIGKILL) }
-
-// Stop stops the process in order and waits until it has gone.
-func (n *Node) Stop() { n.end(syscall.SIGTERM) }
-
-// Signal sends a signal to the process.
-func (n *Node) Signal(s syscall.Signal) { _ = n.cmd.Process.Signal(s) }
-
-func (n *Node) end(s syscall.Signal) {
-	if n.cmd == nil {
-		return
-	}
-	_ = n.cmd.Process.Signal(s) // it may have gone by itself
-	<-n.ended
-	n.cmd = nil
-}
-
-// tail returns the end of what the server said.
-func (n *Node) tail() string {
-	text, err := os.ReadFile(n.Log)
-	if err != nil {
-		return fmt.Sprint(err)
-	}
-	return string(text[max(0, len(text)-4000):])
 }

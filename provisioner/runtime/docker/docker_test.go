@@ -373,7 +373,7 @@ func TestAnEngineComesBackWithItsInstances(t *testing.T) {
 	r := p.started(t, s)
 	address := fmt.Sprintf("127.0.0.1:%d", s.Ports[0].Number)
 	said(t, r, "serving")
-	for what, end := range map[string]func(){"killed": e.Kill, "stopped": e.Stop} {
+	for what, end := range map[string]func(){"killed": func() { e.Kill() }, "stopped": func() { e.Stop() }} {
 		end()
 		if _, err := r.Instances(t.Context()); !schema.Is(err, schema.Unavailable) {
 			t.Errorf("an engine that was %s: %v, want Unavailable", what, err)

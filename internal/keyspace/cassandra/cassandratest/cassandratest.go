@@ -8,11 +8,9 @@
 package cassandratest
 
 import (
-	"bytes"
 	"context"
 	"flag"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -23,6 +21,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"berth/internal/testprocess"
 )
 
 var which = flag.String("cassandra", "", `the Cassandra of the tests: "start" starts a node, host:port names one that runs; without it they are skipped`)
@@ -30,18 +30,15 @@ var which = flag.String("cassandra", "", `the Cassandra of the tests: "start" st
 // Times of a node's life.
 const (
 	startLimit = 4 * time.Minute
-	stopLimit  = time.Minute
 	answerStep = 100 * time.Millisecond
 )
 
 // Node is a node that was started. It is for one goroutine.
 type Node struct {
-	Dir     string   // its folder
-	Address string   // host:port, the same after every start
-	Env     []string // what docker/cassandra/node is told, such as SYNC=1000ms
-
-	cmd   *exec.Cmd
-	ended chan struct{}
+	*testprocess.Process          // nil until it is started
+	Dir                  string   // its folder
+	Address              string   // host:port, the same after every start
+	Env                  []string // what docker/cassandra/node is told, such as SYNC=1000ms
 }
 
 var shared struct {
@@ -114,44 +111,16 @@ func script() string {
 
 // Start starts the node and waits until it answers. The jars are fetched first when they are not there.
 func (n *Node) Start(ctx context.Context) error {
-	log, err := os.OpenFile(filepath.Join(n.Dir, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), script(), "run", n.Dir)
+	cmd.Env = append(os.Environ(), n.Env...)
+	var err error
+	if n.Process, err = testprocess.Start(cmd, filepath.Join(n.Dir, "log"), syscall.SIGKILL); err == nil {
+		err = n.Await(ctx, startLimit, answerStep, n.answers)
+	}
 	if err != nil {
 		return fmt.Errorf("start Cassandra: %w", err)
 	}
-	defer log.Close() //nolint:errcheck // the node has it
-	var said bytes.Buffer
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), script(), "run", n.Dir)
-	cmd.Env = append(os.Environ(), n.Env...)
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start Cassandra: %w", err)
-	}
-	n.cmd, n.ended = cmd, make(chan struct{})
-	go func() {
-		_ = cmd.Wait() // how it ended is in its log
-		close(n.ended)
-	}()
-	limit := time.NewTimer(startLimit)
-	defer limit.Stop()
-	tick := time.NewTicker(answerStep)
-	defer tick.Stop()
-	for {
-		if n.answers(ctx) {
-			return nil
-		}
-		select {
-		case <-tick.C:
-			continue
-		case <-n.ended:
-		case <-ctx.Done():
-			n.Kill()
-		case <-limit.C:
-			n.Kill()
-		}
-		n.tail(&said)
-		return fmt.Errorf("start Cassandra: it ended, or did not answer within %s; its log ends\n%s", startLimit, said.String())
-	}
+	return nil
 }
 
 // answers reports whether the node takes connections.
@@ -169,35 +138,6 @@ func (n *Node) answers(ctx context.Context) bool {
 	return true
 }
 
-func (n *Node) tail(to io.Writer) {
-	text, _ := os.ReadFile(filepath.Join(n.Dir, "log"))
-	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	for _, line := range lines[max(0, len(lines)-10):] {
-		_, _ = fmt.Fprintln(to, line[:min(len(line), 300)])
-	}
-}
-
-// Kill kills the node by SIGKILL, and waits until it has gone.
-func (n *Node) Kill() {
-	_ = n.cmd.Process.Kill()
-	<-n.ended
-}
-
-// Stop stops the node in order, and kills it when that takes more than a minute.
-func (n *Node) Stop() {
-	_ = n.cmd.Process.Signal(syscall.SIGTERM)
-	limit := time.NewTimer(stopLimit)
-	defer limit.Stop()
-	select {
-	case <-n.ended:
-	case <-limit.C:
-		n.Kill()
-	}
-}
-
-// PID returns the node's process id.
-func (n *Node) PID() int { return n.cmd.Process.Pid }
-
 // Started returns a node of the test's own, which it may kill, and which ends with the test. env is what
 // docker/cassandra/node is told. It skips the test when no node was asked for.
 func Started(tb testing.TB, env ...string) *Node {
@@ -210,6 +150,6 @@ func Started(tb testing.TB, env ...string) *Node {
 	if err := n.Start(tb.Context()); err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(n.Kill)
+	tb.Cleanup(func() { n.Kill() })
 	return n
 }
