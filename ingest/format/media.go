@@ -1,6 +1,9 @@
 package format
 
-import "mime"
+import (
+	"mime"
+	"strings"
+)
 
 // media are the formats that a payload's media type names, with the number by which CoAP knows the type (RFC 7252 §12.3,
 // RFC 8428 §12.4).
@@ -25,6 +28,16 @@ func OfMediaType(contentType string) (name string, ok bool) {
 		}
 	}
 	return "", false
+}
+
+// OtherSenML reports whether a Content-Type is of SenML's family and none of the formats, such as SensML or SenML in XML: its
+// payloads would be misread as another.
+func OtherSenML(contentType string) bool {
+	if _, ok := OfMediaType(contentType); ok {
+		return false
+	}
+	kind := strings.ToLower(contentType)
+	return strings.Contains(kind, "senml") || strings.Contains(kind, "sensml")
 }
 
 // OfContentFormat returns the format of payloads with this CoAP Content-Format; false when it is the number of none.

@@ -1,9 +1,11 @@
 package format_test
 
 import (
+	"slices"
 	"testing"
 
 	"berth/ingest/format"
+	"berth/schema/record"
 )
 
 func TestMediaTypes(t *testing.T) {
@@ -38,5 +40,17 @@ func TestNamedAllocatesNothing(t *testing.T) {
 	}
 	if got := format.Named([]byte("other")); got != "other" {
 		t.Errorf("a name that is of no format became %q", got)
+	}
+}
+
+// TestTopicsNameTheFormats: a provider's own topic may name each format that there is.
+func TestTopicsNameTheFormats(t *testing.T) {
+	if want := append(format.Names(), record.FormatValue); !slices.Equal(want, record.TopicFormats) {
+		t.Errorf("a topic may name %q, there are %q", record.TopicFormats, want)
+	}
+	for _, name := range record.TopicFormats {
+		if !format.Known(name) {
+			t.Errorf("the format %s is unknown", name)
+		}
 	}
 }

@@ -194,6 +194,12 @@ func TestConversations(t *testing.T) {
 			"set provider1 --readings-per-second 1.5M --bytes-per-second none --log-bytes 64MiB", "set provider1 --gateways many",
 			"set provider1 --connections 0", "set provider1 --log-bytes 1k",
 		},
+		"topics": {
+			"add provider1", "topic ls provider1", "topic add provider1 plant/+/{gateway}/{sensor}", "topic add provider1 packs/{gateway} --format senml+json",
+			"topic add provider1 packs/{gateway} --format senml+cbor", "topic add provider1 meter7/# --gateway meter7 --first",
+			"topic add provider1 a/{sensor} --format json", "topic add provider1 a/{device}", "topic add provider1 a --format xml",
+			"topic rm provider1 packs/{gateway}", "topic rm provider1 packs/{gateway}", "topic ls provider1 -o json", "show provider1",
+		},
 		"removal": {
 			"add provider1", "rm provider1 < ", "rm provider1 < provider2", "rm provider1 < provider1", "rm provider1 --yes", "ls", "ls --all",
 			"set provider1 --retention 90d", "add provider1", "rm provider1 --yes --purge-data", "ls --all", "add provider1", "rm provider9 --yes",
@@ -236,9 +242,11 @@ func TestConversations(t *testing.T) {
 func progress(text string) string {
 	var out strings.Builder
 	for line := range strings.Lines(text) {
-		if !strings.HasPrefix(line, "provider1: ") {
-			out.WriteString(line)
+		asked, _, waits := strings.Cut(line, "provider1: ")
+		if waits && (asked == "" || strings.HasSuffix(asked, "go on: ")) { // a question has no end of line
+			line = asked
 		}
+		out.WriteString(line)
 	}
 	return out.String()
 }

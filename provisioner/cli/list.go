@@ -182,5 +182,8 @@ func printSettings(w io.Writer, s control.Settings) {
 	} else {
 		say(w, "tls\ttaken, and plain connections too\n")
 	}
+	for _, r := range s.Topics {
+		say(w, "topic\t%s\n", r.Pattern)
+	}
 	printLimits(w, s.Limits)
 }

@@ -202,6 +202,9 @@ func (c SettingsChange) apply(s *record.Settings) error {
 	if err := setLimits(&s.Limits, c.Limits); err != nil {
 		return err
 	}
+	if err := c.applyTopics(s); err != nil {
+		return err
+	}
 	return s.Validate()
 }
 
@@ -221,11 +224,17 @@ func setLimits(l *record.Limits, change map[string]int64) error {
 }
 
 func settings(s record.Settings) Settings {
-	tags := s.AttributeTags
+	tags, topics := s.AttributeTags, s.Topics
 	if tags == nil {
 		tags = []string{}
 	}
-	return Settings{GatewayTag: s.GatewayTag, AttributeTags: tags, Retention: FormatRetention(s.Retention), Future: FormatRetention(s.Future), Timezone: s.Timezone, RequireTLS: s.RequireTLS, Limits: s.Limits}
+	if topics == nil {
+		topics = []record.TopicRule{}
+	}
+	return Settings{
+		GatewayTag: s.GatewayTag, AttributeTags: tags, Retention: FormatRetention(s.Retention), Future: FormatRetention(s.Future),
+		Timezone: s.Timezone, RequireTLS: s.RequireTLS, Limits: s.Limits, Topics: topics,
+	}
 }
 
 // Reachable returns a host that a program of this machine can reach what listens on host at.

@@ -120,6 +120,8 @@ type Settings struct {
 	Timezone      string        `json:"timezone"`
 	RequireTLS    bool          `json:"require_tls"` // gateways may connect by TLS alone
 	Limits        record.Limits `json:"limits"`
+
+	Topics []record.TopicRule `json:"topics"` // of MQTT, in the order in which they are asked
 }
 
 // SettingsChange changes what is not nil.
@@ -133,6 +135,10 @@ type SettingsChange struct {
 	DropLog       *uint64   `json:"drop_log,omitempty"`
 
 	Limits map[string]int64 `json:"limits,omitempty"` // by the names of record.Limits
+
+	AddTopic    *record.TopicRule `json:"add_topic,omitempty"` // behind the others, or in the place of the one with its pattern
+	FirstTopic  bool              `json:"first_topic,omitempty"`
+	RemoveTopic *string           `json:"remove_topic,omitempty"` // by its pattern
 }
 
 // SettingsChanged are the settings after a change.

@@ -114,6 +114,7 @@ type Settings struct {
 	Limits        Limits        `json:"limits"`
 	RequireTLS    bool          `json:"require_tls,omitempty"` // gateways may connect by TLS alone
 	DropLog       uint64        `json:"drop_log,omitempty"`    // a log that ends here, before what the keyspace has, may be given up
+	Topics        []TopicRule   `json:"topics,omitempty"`      // of MQTT, asked before those that every provider has
 }
 
 // DefaultSettings returns the settings of a new provider. A reader of a record begins with them: a setting that the record
@@ -144,6 +145,9 @@ func (s Settings) Validate() error {
 		return schema.Errorf(schema.Invalid, "the tag %q cannot name the gateway and be its attribute", s.GatewayTag)
 	case slices.Contains(s.AttributeTags, ""):
 		return schema.Errorf(schema.Invalid, "an attribute tag has no name")
+	}
+	if err := validateTopics(s.Topics); err != nil {
+		return err
 	}
 	return s.Limits.validate()
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"berth/ingest/commit"
 	"berth/ingest/format"
@@ -74,7 +73,7 @@ func (t *taking) setFormat(at route, contentType string) error {
 		t.format = name
 		return nil
 	}
-	if kind := strings.ToLower(contentType); strings.Contains(kind, "senml") || strings.Contains(kind, "sensml") {
+	if format.OtherSenML(contentType) {
 		return schema.Errorf(schema.Invalid, "content type %q is not taken", contentType[:min(len(contentType), 100)]).
 			WithNext("send application/senml+json or application/senml+cbor")
 	}

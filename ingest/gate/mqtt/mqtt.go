@@ -6,6 +6,8 @@
 //	v1/devices/me/telemetry       JSON, as ThingsBoard's devices send it
 //	v1/gateway/telemetry          JSON of many devices, as ThingsBoard's gateways send it, with a relay's key
 //
+// and before these what the provider's own rules say of a topic (package topics).
+//
 // The user name is the gateway, the password its key or the enrolment key; a user name without a password is taken for a
 // key. A client identifier belongs to its user: nobody can take over another gateway's session by its identifier.
 //

@@ -8,6 +8,7 @@ import (
 	"berth/ingest/format"
 	"berth/ingest/gate/intake"
 	"berth/ingest/gate/mqtt/packet"
+	"berth/ingest/gate/topics"
 	"berth/schema"
 	"berth/schema/batch"
 )
@@ -47,7 +48,7 @@ func (s *connection) message(b *burst, p *packet.Publish, size int) error {
 		e.ids = append(e.ids, p.ID)
 	}
 	s.count(p.QoS)
-	r, err := s.route(p.Topic, p.ContentType, p.Payload)
+	r, err := s.route(&topics.Message{Topic: p.Topic, ContentType: p.ContentType, Payload: p.Payload})
 	switch {
 	case size > schema.MaxFrame || p.Payload == nil:
 		return s.refuseTooLarge(e, p, r, size)
@@ -64,13 +65,18 @@ func (s *connection) message(b *burst, p *packet.Publish, size int) error {
 	return s.take(b, p, r)
 }
 
+// route returns what a message says of itself.
+func (s *connection) route(m *topics.Message) (topics.Route, error) {
+	return topics.Of(s.Keys, s.ID, m, nil)
+}
+
 // take decodes a message into the burst.
-func (s *connection) take(b *burst, p *packet.Publish, r route) error {
+func (s *connection) take(b *burst, p *packet.Publish, r topics.Route) error {
 	if b.rows == nil {
 		b.rows, b.begun = commit.TakeRows(), time.Now()
 	}
-	load := intake.Payload{Format: r.format, Sensor: r.sensor, Data: p.Payload}
-	report, err := s.In.Decode(s.Keys, r.id, &load, b.rows)
+	load := intake.Payload{Format: r.Format, Sensor: r.Sensor, Data: p.Payload}
+	report, err := s.In.Decode(s.Keys, r.ID, &load, b.rows)
 	s.Came(report.Accepted+report.Rejected, 0)
 	if err != nil || report.Rejected > 0 && report.Accepted == 0 {
 		if b.counts.Frames == 0 {
@@ -108,7 +114,7 @@ func (s *connection) alias(p *packet.Publish) error {
 			return &packet.Error{Code: packet.ProtocolError, Text: "a topic alias stands for nothing"} // §3.3.2.3.4
 		}
 		return nil
-	case len(p.Topic) > maxTopic:
+	case len(p.Topic) > topics.Longest:
 		return &packet.Error{Code: packet.TopicNameInvalid, Text: "a topic that takes no readings is given an alias"} // it is not kept
 	}
 	if s.options == nil {

@@ -5,6 +5,7 @@ import (
 	"berth/ingest/format"
 	"berth/ingest/gate/intake"
 	"berth/ingest/gate/mqtt/packet"
+	"berth/ingest/gate/topics"
 	"berth/schema"
 	"berth/schema/record"
 )
@@ -132,7 +133,7 @@ func (s *connection) tooLarge(in *intake.Input, b *burst, h packet.Header) (miss
 		s.refuseFrame(in.Data(), why)
 		return 0, why
 	}
-	const names = 2 + maxTopic + 2
+	const names = 2 + topics.Longest + 2
 	if missing = h.Size + names - len(in.Data()); missing > 0 {
 		return missing, nil
 	}

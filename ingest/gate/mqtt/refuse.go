@@ -5,6 +5,7 @@ import (
 	"berth/ingest/format"
 	"berth/ingest/gate/intake"
 	"berth/ingest/gate/mqtt/packet"
+	"berth/ingest/gate/topics"
 	"berth/schema"
 	"berth/schema/record"
 )
@@ -23,14 +24,14 @@ func noRoute(err error) *format.Report {
 }
 
 // refuse answers, counts and keeps a message of which nothing was taken.
-func (s *connection) refuse(e *entry, p *packet.Publish, r route, report *format.Report) error {
+func (s *connection) refuse(e *entry, p *packet.Publish, r topics.Route, report *format.Report) error {
 	s.In.Committer.Count(commit.Counts{FramesRejected: 1, Reasons: report.Reasons})
 	s.answerRefused(e, p, r, report, len(p.Payload), report.Reason)
 	return nil
 }
 
 // refuseTooLarge refuses a message that was skipped, or whose payload is too long.
-func (s *connection) refuseTooLarge(e *entry, p *packet.Publish, r route, size int) error {
+func (s *connection) refuseTooLarge(e *entry, p *packet.Publish, r topics.Route, size int) error {
 	why := schema.Errorf(schema.TooLarge, "a message of %d bytes is longer than %d", size, schema.MaxFrame)
 	report := format.Report{Code: why.Code, Reason: why.Text, Reasons: map[string]int{intake.ReasonFrameSize: 1}}
 	s.In.Committer.Count(commit.Counts{FramesRejected: 1, Reasons: report.Reasons})
@@ -40,7 +41,7 @@ func (s *connection) refuseTooLarge(e *entry, p *packet.Publish, r route, size i
 
 // refuseFull refuses a message because the keyspace is full. That passes: a client of 3.1.1, which could only be told that
 // it was taken, is closed upon and keeps it [MQTT-3.3.5-2].
-func (s *connection) refuseFull(e *entry, p *packet.Publish, r route, full *schema.Error) error {
+func (s *connection) refuseFull(e *entry, p *packet.Publish, r topics.Route, full *schema.Error) error {
 	report := format.Report{Code: full.Code, Reason: full.Shown(), Reasons: map[string]int{intake.ReasonKeyspace: 1}}
 	if p.QoS > 0 && s.version != packet.V5 {
 		s.In.Committer.Count(commit.Counts{FramesRejected: 1, Reasons: report.Reasons})
@@ -52,7 +53,7 @@ func (s *connection) refuseFull(e *entry, p *packet.Publish, r route, full *sche
 
 // answerRefused answers and keeps what was refused of a message whose payload is size bytes long. Where the protocol cannot
 // say that it was refused, it is kept first.
-func (s *connection) answerRefused(e *entry, p *packet.Publish, r route, report *format.Report, size int, reason string) {
+func (s *connection) answerRefused(e *entry, p *packet.Publish, r topics.Route, report *format.Report, size int, reason string) {
 	known, refused := s.rejectOf(p, r, report, size)
 	if p.QoS == 0 || s.version == packet.V5 {
 		s.In.Reject(known, refused)
@@ -78,11 +79,11 @@ func (s *connection) forget(e *entry, p *packet.Publish) {
 }
 
 // rejectOf returns what is kept of a message.
-func (s *connection) rejectOf(p *packet.Publish, r route, report *format.Report, size int) (record.Reject, *intake.Refused) {
+func (s *connection) rejectOf(p *packet.Publish, r topics.Route, report *format.Report, size int) (record.Reject, *intake.Refused) {
 	refused := s.In.Refused()
-	refused.Add(report.Refusals(r.format, p.Payload), r.format == "line")
+	refused.Add(report.Refusals(r.Format, p.Payload), r.Format == "line")
 	known := record.Reject{
-		Gateway: r.id.Gateway, Relay: r.id.Relay, Protocol: name, Format: r.format, Sensor: r.sensor, Address: s.Conn.Address.String(),
+		Gateway: r.ID.Gateway, Relay: r.ID.Relay, Protocol: name, Format: r.Format, Sensor: r.Sensor, Address: s.Conn.Address.String(),
 		Code: report.Code, Reason: report.Reason, Lines: report.Lines, Readings: uint64(report.Rejected), Size: size,
 		Part: report.Accepted > 0,
 	}

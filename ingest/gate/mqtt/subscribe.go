@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"berth/ingest/gate/mqtt/packet"
+	"berth/ingest/gate/topics"
 )
 
 // commandsTopic begins the topics under which a gateway will be sent commands: commands/<gateway>/#.
@@ -57,7 +58,7 @@ func (s *connection) grants(filter string) packet.Code {
 	if !ok {
 		return packet.NotAuthorized
 	}
-	gateway, _, below := s.split(rest)
+	gateway, _, below := topics.Split(s.ID, rest)
 	if _, err := s.Keys.As(s.ID, gateway); err != nil || !below || strings.ContainsAny(gateway, "+#") {
 		return packet.NotAuthorized
 	}
@@ -68,7 +69,7 @@ func (s *connection) grants(filter string) packet.Code {
 func (st *state) subscribe(filter string, qos byte) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if _, there := st.subscriptions[filter]; !there && len(st.subscriptions) >= maxSubscriptions || len(filter) > maxTopic {
+	if _, there := st.subscriptions[filter]; !there && len(st.subscriptions) >= maxSubscriptions || len(filter) > topics.Longest {
 		return false
 	}
 	if st.subscriptions == nil {

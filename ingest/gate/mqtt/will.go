@@ -8,6 +8,7 @@ import (
 	"berth/ingest/commit"
 	"berth/ingest/gate/intake"
 	"berth/ingest/gate/mqtt/packet"
+	"berth/ingest/gate/topics"
 	"berth/schema"
 	"berth/schema/batch"
 )
@@ -28,7 +29,7 @@ func (s *connection) greet() error {
 		return err
 	}
 	p := packet.Publish{Payload: []byte(connected)}
-	if err := s.take(&b, &p, route{id: s.ID, format: "json"}); err != nil {
+	if err := s.take(&b, &p, topics.Route{ID: s.ID, Format: "json"}); err != nil {
 		return err
 	}
 	return s.handOver(&b)
@@ -49,7 +50,7 @@ func (s *connection) farewell(why error) (f farewell) {
 		return f
 	}
 	if s.ID.Gateway != "" {
-		s.add(&f, route{id: s.ID, format: "json"}, []byte(away))
+		s.add(&f, topics.Route{ID: s.ID, Format: "json"}, []byte(away))
 	}
 	if s.will == nil {
 		return f
@@ -67,18 +68,18 @@ func (s *connection) delay() time.Duration { return min(seconds(s.will.DelaySecs
 
 // addWill decodes the will, if its topic takes readings.
 func (s *connection) addWill(f *farewell, will *packet.Will) {
-	if r, err := s.route(will.Topic, will.ContentType, will.Payload); err == nil {
+	if r, err := s.route(&topics.Message{Topic: will.Topic, ContentType: will.ContentType, Payload: will.Payload}); err == nil {
 		s.add(f, r, will.Payload)
 	}
 }
 
 // add decodes a message of the farewell, which arrives now.
-func (s *connection) add(f *farewell, r route, payload []byte) {
+func (s *connection) add(f *farewell, r topics.Route, payload []byte) {
 	if f.rows == nil {
 		f.rows = commit.TakeRows()
 	}
-	load := intake.Payload{Format: r.format, Sensor: r.sensor, Data: payload}
-	report, err := s.In.Decode(s.Keys, r.id, &load, f.rows)
+	load := intake.Payload{Format: r.Format, Sensor: r.Sensor, Data: payload}
+	report, err := s.In.Decode(s.Keys, r.ID, &load, f.rows)
 	if report.Rejected > 0 || err != nil {
 		s.In.Reject(s.rejectOf(&packet.Publish{Payload: payload}, r, &report, len(payload)))
 	}
