@@ -15,6 +15,7 @@ ENGINE_FAULTS ?= 21
 LENGTHS     ?= -kills=200 -cuts=200 -takeovers=40 -histories=5000 -slow=1m -server-kills=12 -feeds=30 -audits=20 -neighbour=30s
 BENCHTIME   ?= 1s
 FUZZTIME    ?= 10s
+READINGS    ?= 15000000
 GOLANGCI    := v2.15.0
 # The programs need no C compiler; only the race detector does.
 export CGO_ENABLED := 0
@@ -89,6 +90,10 @@ bench: build ## print the figures that README quotes, in one run
 bench-engines: build ## the figures end to end: embedded, on a Cassandra node (Java 17), in containers (root), in one run
 	docker/cassandra/node fetch
 	$(GO) run ./promises/bench -engines
+
+.PHONY: bench-peers
+bench-peers: build ## beside VictoriaMetrics and InfluxDB 1.x (Debian: victoria-metrics, influxdb), in one run: make bench-peers READINGS=15000000
+	$(GO) run ./promises/peers -readings=$(READINGS)
 
 .PHONY: fuzz
 fuzz: assets ## every fuzz target for FUZZTIME each, from its corpus in testdata/fuzz

@@ -106,6 +106,7 @@ func command(out, log io.Writer) *cobra.Command {
 	flag.StringVar(&f.api.Provider, "provider", "", "the provider's name, for the check")
 	flag.StringVar(&f.api.Token, "token", "", "an API token of the provider, for the check")
 	flag.BoolVar(&f.debug, "debug", false, "log each connection that ends")
+	cmd.AddCommand(trucksCommand(out))
 	return cmd
 }
 

@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"berth/internal/api"
+	"berth/internal/trucks"
+	"berth/promises/install"
+)
+
+// openBerth starts an installation, all embedded, with one provider to whom a relay speaks for all trucks.
+func openBerth(ctx context.Context, o *options, dir string) (*running, error) {
+	if err := install.Build(ctx, dir); err != nil {
+		return nil, err
+	}
+	data := filepath.Join(dir, "berth")
+	in, err := install.New(ctx, dir, data, o.log)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := in.Start(ctx); err != nil {
+		return nil, err
+	}
+	b := &berth{options: o, base: "http://" + in.Web + "/api/v1/providers/provider1"}
+	key, err := b.provide(ctx, in)
+	if err != nil {
+		in.Stop()
+		return nil, err
+	}
+	r := &running{pid: in.PID(), dir: data, write: "http://" + b.port + "/write?precision=ns", key: key, stop: in.Stop}
+	r.settle, r.count = b.settle, b.count
+	r.ask = [questions]func(context.Context, *trucks.Fleet, int) (int, error){b.last, b.day, b.maxima}
+	return r, nil
+}
+
+// berth asks an installation.
+type berth struct {
+	options *options
+	base    string // URL of the provider's API
+	token   string
+	port    string // host:port of the provider
+}
+
+// provide adds the provider and returns the relay's key.
+func (b *berth) provide(ctx context.Context, in *install.Install) (key string, err error) {
+	p, err := in.Add(ctx, "provider1")
+	if err != nil {
+		return "", err
+	}
+	b.port = p.Address()
+	if _, err := in.CLI(ctx, "set", p.Name, "--gateway-tag", trucks.GatewayTag, "--attribute-tags", strings.Join(trucks.AttributeTags, ",")); err != nil {
+		return "", err
+	}
+	if b.token, err = in.Token(ctx, p.Name); err != nil {
+		return "", err
+	}
+	out, err := in.CLI(ctx, "gateway", "add", p.Name, "sender", "--relay", "-o", "json")
+	if err != nil {
+		return "", err
+	}
+	var answer struct {
+		Key string `json:"key"`
+	}
+	err = json.Unmarshal(out, &answer)
+	return answer.Key, err
+}
+
+// settle waits until the log is trimmed: all that was sent is in the keyspace then.
+func (b *berth) settle(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for begun := time.Now(); ; {
+		var books api.Books
+		if err := get(ctx, b.base+"/books", b.token, &books); err != nil {
+			return err
+		}
+		if books.Log.Messages <= 1 {
+			return nil
+		}
+		if time.Since(begun) > 3*time.Minute {
+			return fmt.Errorf("the log still has %d messages three minutes after the last one", books.Log.Messages)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// sensors are the names of all sensors of a truck.
+func sensors() url.Values {
+	values := url.Values{}
+	for _, m := range trucks.Measurements {
+		for _, field := range m.Fields {
+			values.Add("sensor", m.Name+"."+field)
+		}
+	}
+	return values
+}
+
+// each asks about every truck, several at once as there are workers, and adds up what ask returns.
+func (b *berth) each(ctx context.Context, ask func(ctx context.Context, gateway string) (int, error)) (int, error) {
+	var wg sync.WaitGroup
+	var next, sum atomic.Int64
+	errs := make([]error, b.options.workers)
+	for w := range errs {
+		wg.Go(func() {
+			for errs[w] == nil {
+				i := int(next.Add(1)) - 1
+				if i >= b.options.trucks {
+					return
+				}
+				n, err := ask(ctx, b.base+"/gateways/"+trucks.Name(i))
+				sum.Add(int64(n))
+				errs[w] = err
+			}
+		})
+	}
+	wg.Wait()
+	return int(sum.Load()), errors.Join(errs...)
+}
+
+// count adds up the counts of every sensor's days.
+func (b *berth) count(ctx context.Context) (int64, error) {
+	values := sensors()
+	values.Set("from", b.options.start.Format(time.RFC3339))
+	values.Set("to", b.options.start.AddDate(0, 0, b.options.days).Format(time.RFC3339))
+	n, err := b.each(ctx, func(ctx context.Context, gateway string) (int, error) {
+		var answer api.SeriesAnswer
+		if err := get(ctx, gateway+"/series?"+values.Encode(), b.token, &answer); err != nil {
+			return 0, err
+		}
+		n := 0
+		for _, s := range answer.Series {
+			for _, c := range s.Count {
+				n += int(c)
+			}
+		}
+		return n, nil
+	})
+	return int64(n), err
+}
+
+// last asks for the latest readings of every truck.
+func (b *berth) last(ctx context.Context, _ *trucks.Fleet, _ int) (int, error) {
+	return b.each(ctx, func(ctx context.Context, gateway string) (int, error) {
+		var answer api.Latest
+		err := get(ctx, gateway+"/latest", b.token, &answer)
+		found := 0
+		for _, r := range answer.Readings {
+			if r.Sensor == "readings.latitude" || r.Sensor == "readings.longitude" {
+				found++
+			}
+		}
+		return found, err
+	})
+}
+
+// day asks for all readings of a truck's day.
+func (b *berth) day(ctx context.Context, f *trucks.Fleet, n int) (int, error) {
+	from, to := day(f, n, b.options.days)
+	values := url.Values{"from": {from.Format(time.RFC3339)}, "to": {to.Format(time.RFC3339)}, "format": {"json"}}
+	var answer struct {
+		Readings []json.RawMessage `json:"readings"`
+	}
+	err := get(ctx, b.base+"/gateways/"+trucks.Name(n%b.options.trucks)+"/readings?"+values.Encode(), b.token, &answer)
+	return len(answer.Readings), err
+}
+
+// maxima asks for the daily maximum of every truck's velocity.
+func (b *berth) maxima(ctx context.Context, f *trucks.Fleet, _ int) (int, error) {
+	values := url.Values{
+		"sensor": {"readings.velocity"}, "points": {strconv.Itoa(b.options.days + 2)},
+		"from": {b.options.start.Format(time.RFC3339)}, "to": {f.End().Format(time.RFC3339)},
+	}
+	return b.each(ctx, func(ctx context.Context, gateway string) (int, error) {
+		var answer api.SeriesAnswer
+		if err := get(ctx, gateway+"/series?"+values.Encode(), b.token, &answer); err != nil {
+			return 0, err
+		}
+		return len(answer.Series[0].Max), nil
+	})
+}

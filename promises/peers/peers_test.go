@@ -1,0 +1,59 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestMissing: a peer that is not installed is named, with how to install it.
+func TestMissing(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	for _, p := range peers[1:] {
+		if why := p.missing(); !strings.Contains(why, p.name) || !strings.Contains(why, "apt-get install "+p.pkg) {
+			t.Errorf("%s: %q", p.name, why)
+		}
+	}
+	if why := peers[0].missing(); why != "" {
+		t.Errorf("Berth is built from this source: %q", why)
+	}
+}
+
+// TestLoad: requests are whole lines within their size, and hold what the fleet says.
+func TestLoad(t *testing.T) {
+	l, err := generate(&options{readings: 20_000, trucks: 10, days: 2, batch: 8 << 10, start: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := 0
+	for _, b := range l.bodies {
+		if len(b) > 8<<10 || !bytes.HasSuffix(b, []byte("\n")) {
+			t.Errorf("a request of %d bytes ends in %q", len(b), b[len(b)-1:])
+		}
+		for line := range bytes.Lines(b) {
+			_, rest, _ := bytes.Cut(line, []byte(" "))
+			fields += bytes.Count(rest, []byte("="))
+		}
+	}
+	if fields != l.readings {
+		t.Errorf("%d readings, and it says %d", fields, l.readings)
+	}
+}
+
+// TestUsage: a process uses processor and memory, and its disk use is that of its files.
+func TestUsage(t *testing.T) {
+	u, err := used(os.Getpid())
+	if err != nil || u.resident == 0 || u.peak < u.resident/2 {
+		t.Errorf("%+v, %v", u, err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "a"), make([]byte, 100_000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if size, err := diskUse(dir); err != nil || size > 200_000 {
+		t.Errorf("%d bytes, %v", size, err)
+	}
+}
