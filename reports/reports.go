@@ -26,6 +26,7 @@ import (
 	"berth/internal/metrics"
 	"berth/internal/version"
 	"berth/reports/query"
+	"berth/reports/report"
 	"berth/schema"
 	"berth/schema/record"
 )
@@ -69,9 +70,12 @@ type Reports struct {
 	metrics *metrics.Set
 
 	auditing sync.Mutex // one audit at a time: it reads everything
+	maker    *report.Maker
+	making   chan struct{} // holds a token for each report that is being made
 
 	current atomic.Pointer[record.Pipeline]
 	keys    atomic.Pointer[[]string]
+	said    atomic.Pointer[record.Sensors] // what the provider says about them
 }
 
 // New returns an instance that is not started.
@@ -79,10 +83,11 @@ func New(o Options) (*Reports, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	r := &Reports{options: o, stops: lifecycle.New(o.Logger), metrics: metrics.New(version.Version)}
+	r := &Reports{options: o, stops: lifecycle.New(o.Logger), metrics: metrics.New(version.Version), making: make(chan struct{}, mostAtOnce)}
 	r.http = httpserver.New(httpserver.Options{Logger: o.Logger, Answered: r.answered})
 	r.current.Store(&record.Pipeline{})
 	r.keys.Store(&[]string{})
+	r.said.Store(&record.Sensors{})
 	return r, nil
 }
 
@@ -115,6 +120,10 @@ func (r *Reports) Start(ctx context.Context) (err error) {
 		Settings: func() record.Settings { return r.pipeline().Settings },
 		Keys:     func() []string { return *r.keys.Load() },
 		Logger:   r.options.Logger,
+	})
+	r.maker = report.New(report.Options{
+		Provider: r.options.Provider, Engine: r.engine, Rejects: r,
+		Sensors: func() map[string]record.Sensor { return r.said.Load().Sensors },
 	})
 	r.routes()
 	if err := r.http.Start(ctx, r.options.Listen); err != nil {
@@ -182,9 +191,10 @@ func (r *Reports) followRecord(ctx context.Context) error {
 	}
 }
 
-// take takes over what the bucket holds, and reports whether the provider's record was among it.
+// take takes over what the bucket holds (the provider's record, keys of gateways, what is said about sensors), and reports whether the provider's record was among it.
 func (r *Reports) take(all map[string]bus.Entry) bool {
 	names := []string{}
+	sensors := &record.Sensors{}
 	found := false
 	for key, entry := range all {
 		switch {
@@ -196,6 +206,11 @@ func (r *Reports) take(all map[string]bus.Entry) bool {
 			}
 			r.current.Store(&p)
 			found = true
+		case key == record.SensorsKey:
+			if err := json.Unmarshal(entry.Value, sensors); err != nil || sensors.Version > record.Version {
+				r.options.Logger.Error("what is said about sensors cannot be read; what was said before stays", "error", err)
+				sensors = r.said.Load()
+			}
 		case strings.HasPrefix(key, "gateway."):
 			var g record.GatewayKey
 			if err := json.Unmarshal(entry.Value, &g); err != nil {
@@ -209,6 +224,7 @@ func (r *Reports) take(all map[string]bus.Entry) bool {
 	}
 	slices.Sort(names)
 	r.keys.Store(&names)
+	r.said.Store(sensors)
 	return found
 }
 

@@ -197,8 +197,11 @@ func TestEveryQuestionIsAnswered(t *testing.T) {
 		escaped + "/latest":                    `"kind":"float","value":21.5`,
 		escaped + "/series?sensor=boiler.none": `"time_ms":[],"min":[],"max":[],"mean":[],"count":[]`,
 		escaped + "/readings":                  `"kind":"text","value":"say \"hi\", twice"`,
-		"/books":                               `"received":7`,
-		"/rejects":                             `{"rejects":[],"kept":0}`,
+		"/reports/preview?from=now-1d":         `"mean":21.5`,
+		"/reports/preview?from=now-1d&gateway=boiler%2F1%20S%C3%BCd": `"totals":{"gateways":1,"sensors":2,`,
+		"/reports/preview?period=today":                              `"period":"today"`,
+		"/books":                                                     `"received":7`,
+		"/rejects":                                                   `{"rejects":[],"kept":0}`,
 		escaped + "/series?sensor=boiler.temperature&from=now-2h&points=100": `"raw":true`,
 	} {
 		answer := b.ask(root + path)
@@ -217,6 +220,9 @@ func TestBadQuestionsGetProblems(t *testing.T) {
 		root + "/gateways/nobody":                          http.StatusNotFound,
 		root + "/gateways/nobody/series?sensor=a":          http.StatusNotFound,
 		root + escaped + "/series":                         http.StatusBadRequest,
+		root + "/reports/preview?period=tomorrow":          http.StatusBadRequest,
+		root + "/reports/preview?format=docx":              http.StatusBadRequest,
+		root + "/reports/preview?gateway=nobody":           http.StatusNotFound,
 		root + escaped + "/series?sensor=a&from=yesterday": http.StatusBadRequest,
 		root + escaped + "/readings?from=now&to=now-1h":    http.StatusBadRequest,
 		root + escaped + "/readings?format=xml":            http.StatusBadRequest,

@@ -30,6 +30,7 @@ func (r *Reports) routes() {
 	r.http.Get(prefix+"/gateways/:gateway/series", r.series)
 	r.http.Get(prefix+"/gateways/:gateway/readings", r.readings)
 	r.http.Get(prefix+"/gateways/:gateway/live", r.live)
+	r.http.Get(prefix+"/reports/preview", r.preview)
 	r.http.Get(prefix+"/books", r.books)
 	r.http.Get(prefix+"/audit", r.audit)
 	for _, of := range []shelf{{name: "rejects"}, {name: "aside", aside: true}} {

@@ -23,9 +23,9 @@ var steps = [...]time.Duration{
 
 const day = 24 * time.Hour
 
-// stepFor returns the narrowest width, at least least, in which no more than points buckets cover the span, wherever it
+// StepFor returns the narrowest width, at least least, in which no more than points buckets cover the span, wherever it
 // begins. There are at least two points.
-func stepFor(span time.Duration, points int, least time.Duration) time.Duration {
+func StepFor(span time.Duration, points int, least time.Duration) time.Duration {
 	for _, step := range steps {
 		if step >= least && int64(span/step)+2 <= int64(points) {
 			return step

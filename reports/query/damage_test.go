@@ -13,6 +13,7 @@ import (
 
 	"berth/internal/api"
 	"berth/internal/keyspace"
+	"berth/reports/query/querytest"
 	"berth/schema"
 	"berth/schema/block"
 	"berth/schema/catalog"
@@ -118,7 +119,7 @@ func TestDamageIsNamedAndTheRestAnswered(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
 			w.threeDaysAndATail(t, at)
-			c.rot.Writer = w.store
+			c.rot.Writer = w.Store
 			w.engine.store = &c.rot
 			var want, got []int64
 			for back := 3; back >= 0; back-- {
@@ -180,8 +181,8 @@ func (w *world) threeDaysAndATail(t *testing.T, at func(back int) int64) {
 	t.Helper()
 	var c keyspace.Changes
 	for back := 3; back >= 0; back-- {
-		w.events = append(w.events, event{"a", at(back), schema.FloatValue(1)})
-		p := position(3 - back)
+		w.Events = append(w.Events, event{Sensor: "a", Time: at(back), Value: schema.FloatValue(1)})
+		p := querytest.Position(3 - back)
 		b := block.NewBuilder(testGateway)
 		b.Add("a", at(back), schema.FloatValue(1), p)
 		content := b.Content()
@@ -190,7 +191,7 @@ func (w *world) threeDaysAndATail(t *testing.T, at func(back int) int64) {
 			t.Fatal(err)
 		}
 		if back == 0 {
-			c.Gateways = []keyspace.Gateway{{Name: testGateway, Position: p, Entry: catalog.EncodeEntry(nil, w.entry(0, 4)), Tail: catalog.EncodeTail(nil, [][]byte{data})}}
+			c.Gateways = []keyspace.Gateway{{Name: testGateway, Position: p, Entry: catalog.EncodeEntry(nil, w.Entry(0, 4)), Tail: catalog.EncodeTail(nil, [][]byte{data})}}
 			break
 		}
 		c.Blocks = append(c.Blocks, keyspace.Block{BlockKey: keyspace.BlockKey{Gateway: testGateway, First: at(back), From: p, To: p}, Last: at(back), Data: data})
@@ -204,7 +205,7 @@ func (w *world) threeDaysAndATail(t *testing.T, at func(back int) int64) {
 			c.Rollups = append(c.Rollups, keyspace.Rollup{RollupKey: key, Computed: p, Data: rollup.Encode(nil, rollup.Compute(series))})
 		}
 	}
-	if _, err := w.store.Write(w.ctx, &c); err != nil {
+	if _, err := w.Store.Write(w.ctx, &c); err != nil {
 		t.Fatal(err)
 	}
 }

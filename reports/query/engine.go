@@ -99,6 +99,7 @@ func (e *Engine) ask(ctx context.Context, subject string, request any, chunk fun
 type recent struct {
 	readers  []*block.Reader // in order of their first time
 	complete api.Complete
+	followed uint64 // the head has followed the log up to here
 	damage   damage
 }
 
@@ -111,9 +112,10 @@ func (r *recent) answered() api.Complete { return r.damage.apply(r.complete) }
 func (e *Engine) recent(ctx context.Context, gateway string, from, to int64) (*recent, error) {
 	r := &recent{damage: damage{engine: e}}
 	request := headapi.PartsRequest{Gateway: gateway, From: from, To: to}
-	_, r.complete = e.ask(ctx, headapi.Parts, request, func(data []byte) error {
+	header, complete := e.ask(ctx, headapi.Parts, request, func(data []byte) error {
 		return r.add(data, from, to)
 	})
+	r.complete, r.followed = complete, header.Followed
 	row, err := e.store.Gateway(ctx, gateway)
 	switch {
 	case schema.Is(err, schema.NotFound):

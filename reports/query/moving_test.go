@@ -8,6 +8,7 @@ import (
 
 	"berth/internal/headapi"
 	"berth/internal/keyspace"
+	"berth/reports/query/querytest"
 	"berth/schema"
 	"berth/schema/block"
 	"berth/schema/catalog"
@@ -25,25 +26,25 @@ type mover struct {
 
 func (m *mover) move() {
 	m.asked++
-	e := m.w.events[0]
+	e := m.w.Events[0]
 	b := block.NewBuilder(testGateway)
-	b.Add(e.sensor, e.time, e.value, position(0))
+	b.Add(e.Sensor, e.Time, e.Value, querytest.Position(0))
 	data, err := block.Encode(nil, b.Content())
 	if err != nil {
 		panic(err)
 	}
-	row := keyspace.Gateway{Name: testGateway, Position: position(0), Entry: catalog.EncodeEntry(nil, m.w.entry(0, 1))}
+	row := keyspace.Gateway{Name: testGateway, Position: querytest.Position(0), Entry: catalog.EncodeEntry(nil, m.w.Entry(0, 1))}
 	if m.asked == m.steps[0] {
 		row.Tail = catalog.EncodeTail(nil, [][]byte{data})
 		m.write(&keyspace.Changes{Gateways: []keyspace.Gateway{row}})
-		m.w.head.parts, m.w.head.entries = nil, nil // only once the keyspace has it
+		m.w.Head.Parts, m.w.Head.Entries = nil, nil // only once the keyspace has it
 	}
 	if m.asked == m.steps[1] {
-		key := keyspace.BlockKey{Gateway: testGateway, First: e.time, From: position(0), To: position(0)}
-		mark := keyspace.Mark{Stale: position(0)}
-		mark.RollupKey = keyspace.RollupKey{Gateway: testGateway, Span: keyspace.Hour, Start: schema.Start(e.time, schema.HourSpan)}
+		key := keyspace.BlockKey{Gateway: testGateway, First: e.Time, From: querytest.Position(0), To: querytest.Position(0)}
+		mark := keyspace.Mark{Stale: querytest.Position(0)}
+		mark.RollupKey = keyspace.RollupKey{Gateway: testGateway, Span: keyspace.Hour, Start: schema.Start(e.Time, schema.HourSpan)}
 		m.write(&keyspace.Changes{
-			Marks: []keyspace.Mark{mark}, Blocks: []keyspace.Block{{BlockKey: key, Last: e.time, Data: data}},
+			Marks: []keyspace.Mark{mark}, Blocks: []keyspace.Block{{BlockKey: key, Last: e.Time, Data: data}},
 			Gateways: []keyspace.Gateway{row},
 		})
 	}
@@ -52,7 +53,7 @@ func (m *mover) move() {
 // Ask is the head's.
 func (m *mover) Ask(ctx context.Context, subject string, request []byte, chunk func([]byte) error) error {
 	m.move()
-	return m.w.head.Ask(ctx, subject, request, chunk)
+	return m.w.Head.Ask(ctx, subject, request, chunk)
 }
 
 // Gateway, Gateways, Blocks and Rollups are the keyspace's.
@@ -136,20 +137,20 @@ func counted(ctx context.Context, e *Engine, span time.Duration) (found int, err
 func newMover(t *testing.T, steps [2]int) *mover {
 	t.Helper()
 	w := newWorld(t)
-	w.events = []event{{sensor: "a", time: now.Add(-time.Minute).UnixNano(), value: schema.FloatValue(1)}}
-	m := &mover{Reader: w.store, w: w, steps: steps, write: func(c *keyspace.Changes) {
-		if _, err := w.store.Write(context.Background(), c); err != nil {
+	w.Events = []event{{Sensor: "a", Time: now.Add(-time.Minute).UnixNano(), Value: schema.FloatValue(1)}}
+	m := &mover{Reader: w.Store, w: w, steps: steps, write: func(c *keyspace.Changes) {
+		if _, err := w.Store.Write(context.Background(), c); err != nil {
 			t.Fatal(err)
 		}
 	}}
 	b := block.NewBuilder(testGateway)
-	b.Add("a", w.events[0].time, w.events[0].value, position(0))
+	b.Add("a", w.Events[0].Time, w.Events[0].Value, querytest.Position(0))
 	data, err := block.Encode(nil, b.Content())
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.head.parts, w.head.entries = [][]byte{data}, []*catalog.Entry{w.entry(0, 1)}
-	w.head.header = headapi.Header{Complete: true}
+	w.Head.Parts, w.Head.Entries = [][]byte{data}, []*catalog.Entry{w.Entry(0, 1)}
+	w.Head.Header = headapi.Header{Complete: true}
 	w.engine.store, w.engine.head = m, m
 	return m
 }

@@ -12,6 +12,7 @@ import (
 
 	"berth/internal/api"
 	"berth/internal/keyspace"
+	"berth/reports/query/querytest"
 	"berth/schema"
 	"berth/schema/block"
 	"berth/schema/catalog"
@@ -25,8 +26,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestAnswersEqualTheModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := newWorld(t)
-		w.events = history(rt)
-		w.settle(rt)
+		w.Events = querytest.History(rt)
+		w.Settle(rt)
 		w.checkReadings(rt)
 		w.checkLatest(rt)
 		for range 3 {
@@ -52,9 +53,9 @@ func (w *world) checkReadings(t *rapid.T) {
 	if err != nil || answer.Damaged != 0 || !answer.Complete.Complete {
 		t.Fatal(answer.Damaged, err)
 	}
-	for _, e := range w.truth() {
-		if e.time >= from.UnixNano() {
-			want = append(want, fmt.Sprint(e.time, e.sensor, e.value.Kind(), e.value))
+	for _, e := range w.Truth() {
+		if e.Time >= from.UnixNano() {
+			want = append(want, fmt.Sprint(e.Time, e.Sensor, e.Value.Kind(), e.Value))
 		}
 	}
 	if d := cmp.Diff(want, got); d != "" {
@@ -68,8 +69,8 @@ func (w *world) checkLatest(t *rapid.T) {
 		t.Fatal(err)
 	}
 	want := map[string]string{}
-	for _, e := range w.truth() {
-		want[e.sensor] = fmt.Sprint(e.time, " ", e.value.Kind(), " ", e.value)
+	for _, e := range w.Truth() {
+		want[e.Sensor] = fmt.Sprint(e.Time, " ", e.Value.Kind(), " ", e.Value)
 	}
 	got := map[string]string{}
 	for _, r := range answer.Readings {
@@ -94,19 +95,19 @@ func (w *world) checkSeries(t *rapid.T) {
 	}
 	for _, s := range answer.Series {
 		want := map[int64]*bucket{}
-		for _, e := range w.truth() {
-			if e.sensor != s.Sensor || e.time < begin || e.time >= end {
+		for _, e := range w.Truth() {
+			if e.Sensor != s.Sensor || e.Time < begin || e.Time >= end {
 				continue
 			}
-			at := Millis(e.time)
+			at := Millis(e.Time)
 			if !s.Raw {
-				at = Millis(schema.Start(e.time, step))
+				at = Millis(schema.Start(e.Time, step))
 			}
 			if want[at] == nil {
 				want[at] = &bucket{}
 			}
 			want[at].count++
-			if number, ok := e.value.Number(); ok {
+			if number, ok := e.Value.Number(); ok {
 				want[at].addNumbers(1, number, number, number)
 			}
 		}
@@ -136,10 +137,10 @@ func comparePoint(t *rapid.T, s *api.Series, i int, want *bucket) {
 
 func TestWithoutTheHeadAnswersSayUpToWhen(t *testing.T) {
 	w := newWorld(t)
-	w.events = []event{{"a", now.UnixNano() - int64(time.Minute), schema.FloatValue(1)}}
-	entry := w.entry(0, 1)
+	w.Events = []event{{Sensor: "a", Time: now.UnixNano() - int64(time.Minute), Value: schema.FloatValue(1)}}
+	entry := w.Entry(0, 1)
 	for away, want := range map[bool]schema.Code{false: schema.NotFound, true: schema.Unavailable} { // it may be in the log alone
-		w.head.away = away
+		w.Head.Away = away
 		_, err := w.engine.Series(w.ctx, SeriesRequest{Gateway: testGateway, Sensors: []string{"a"}, From: now.Add(-time.Hour), To: now})
 		if !schema.Is(err, want) {
 			t.Errorf("a gateway that nobody knows gave %v while the head is away %v, want %s", err, away, want)
@@ -148,7 +149,7 @@ func TestWithoutTheHeadAnswersSayUpToWhen(t *testing.T) {
 			t.Errorf("the latest of a gateway that nobody knows gave %v while the head is away %v, want %s", err, away, want)
 		}
 	}
-	w.head.away = true
+	w.Head.Away = true
 	w.putRow(t, entry)
 	answer, err := w.engine.Series(w.ctx, SeriesRequest{Gateway: testGateway, Sensors: []string{"a"}, From: now.Add(-time.Hour), To: now})
 	if err != nil {
@@ -167,9 +168,9 @@ func (w *world) putRow(t *testing.T, entries ...*catalog.Entry) {
 	t.Helper()
 	var c keyspace.Changes
 	for _, e := range entries {
-		c.Gateways = append(c.Gateways, keyspace.Gateway{Name: e.Gateway, Position: position(1), Entry: catalog.EncodeEntry(nil, e)})
+		c.Gateways = append(c.Gateways, keyspace.Gateway{Name: e.Gateway, Position: querytest.Position(1), Entry: catalog.EncodeEntry(nil, e)})
 	}
-	if _, err := w.store.Write(w.ctx, &c); err != nil {
+	if _, err := w.Store.Write(w.ctx, &c); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -180,7 +181,7 @@ func TestGatewaysComeInPagesFromEverywhere(t *testing.T) {
 		return &catalog.Entry{Gateway: name, FirstSeen: 1, LastSeen: now.Add(-ago).UnixNano()}
 	}
 	w.putRow(t, seen("alpha", 0), seen("beta", time.Hour), seen("Zeta", 10*time.Minute))
-	w.head.entries = []*catalog.Entry{seen("beta", 0), seen("gamma", 0)}
+	w.Head.Entries = []*catalog.Entry{seen("beta", 0), seen("gamma", 0)}
 	type line struct {
 		Name  string
 		State api.State
@@ -228,9 +229,9 @@ func TestAGatewayWhoseClockIsAheadIsNamed(t *testing.T) {
 		-48 * time.Hour: 0, 0: 0, api.ClockTolerance: 0, api.ClockTolerance + time.Second: 121, 5 * time.Hour: 18_000,
 	} {
 		e := &catalog.Entry{Gateway: "clock", FirstSeen: 1, LastSeen: now.Add(-time.Hour).UnixNano()}
-		e.Observe("a", e.LastSeen-int64(day), schema.BoolValue(true), position(0))
-		e.Observe("b", e.LastSeen+int64(ahead), schema.BoolValue(true), position(1))
-		w.head.entries = []*catalog.Entry{e}
+		e.Observe("a", e.LastSeen-int64(day), schema.BoolValue(true), querytest.Position(0))
+		e.Observe("b", e.LastSeen+int64(ahead), schema.BoolValue(true), querytest.Position(1))
+		w.Head.Entries = []*catalog.Entry{e}
 		page, err := w.engine.Gateways(w.ctx, GatewaysRequest{Search: "clock"})
 		if err != nil || len(page.Gateways) != 1 || page.Gateways[0].ClockAhead != want {
 			t.Errorf("a newest reading %v after the last frame: %+v, %v, want %v ahead", ahead, page, err, want)
@@ -269,7 +270,7 @@ func TestStepForKeepsToThePoints(t *testing.T) {
 		{5 * 365 * day, 800, time.Hour, 5 * day},
 		{time.Second, 2, time.Millisecond, 2 * time.Second},
 	} {
-		if got := stepFor(c.span, c.points, c.least); got != c.want {
+		if got := StepFor(c.span, c.points, c.least); got != c.want {
 			t.Errorf("%v in %d points is cut by %v, want %v", c.span, c.points, got, c.want)
 		}
 	}
@@ -279,13 +280,13 @@ func TestReadingsBeyondRetentionAreHidden(t *testing.T) {
 	w := newWorld(t)
 	old := now.Add(-record.DefaultSettings().Retention)
 	builder := block.NewBuilder(testGateway)
-	builder.Add("a", old.UnixNano()-1, schema.FloatValue(1), position(0))
-	builder.Add("a", old.UnixNano(), schema.FloatValue(2), position(1))
+	builder.Add("a", old.UnixNano()-1, schema.FloatValue(1), querytest.Position(0))
+	builder.Add("a", old.UnixNano(), schema.FloatValue(2), querytest.Position(1))
 	data, err := block.Encode(nil, builder.Content())
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.head.parts = [][]byte{data}
+	w.Head.Parts = [][]byte{data}
 	answer, err := w.engine.Readings(w.ctx, ReadingsRequest{Gateway: testGateway, From: old.Add(-time.Hour), To: now})
 	if err != nil {
 		t.Fatal(err)

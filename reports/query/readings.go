@@ -23,6 +23,9 @@ type Readings struct {
 	Complete api.Complete
 	Damaged  int // places that could not be read
 
+	// Followed is the last sequence of the log that is surely in the answer; 0: not known, since the head did not answer.
+	Followed uint64
+
 	engine  *Engine
 	request ReadingsRequest
 	recent  *recent
@@ -34,7 +37,7 @@ func (e *Engine) Readings(ctx context.Context, q ReadingsRequest) (*Readings, er
 	if err != nil {
 		return nil, err
 	}
-	return &Readings{Complete: r.answered(), Damaged: r.damage.count, engine: e, request: q, recent: r}, nil
+	return &Readings{Complete: r.answered(), Damaged: r.damage.count, Followed: r.followed, engine: e, request: q, recent: r}, nil
 }
 
 // Head says how far the answer is complete, whatever is damaged.
@@ -42,9 +45,14 @@ func (r *Readings) Head() api.Complete { return r.recent.complete }
 
 // Walk yields the readings in order of time and, within one time, of the sensors' names.
 func (r *Readings) Walk(ctx context.Context, yield func(sensor string, t int64, v schema.Value) error) error {
+	return r.WalkSeries(ctx, func(series []block.Series) error { return inOrder(series, yield) })
+}
+
+// WalkSeries yields the readings as series of a stretch of time after the other: those of a stretch are all after those
+// of the one before. It may be called again.
+func (r *Readings) WalkSeries(ctx context.Context, yield func([]block.Series) error) error {
 	q := r.request
-	err := r.engine.clusters(ctx, q.Gateway, r.recent, keepOnly(q.Sensors), q.From.UnixNano(), q.To.UnixNano(),
-		func(series []block.Series) error { return inOrder(series, yield) })
+	err := r.engine.clusters(ctx, q.Gateway, r.recent, keepOnly(q.Sensors), q.From.UnixNano(), q.To.UnixNano(), yield)
 	r.Complete, r.Damaged = r.recent.answered(), r.recent.damage.count
 	return err
 }

@@ -11,6 +11,7 @@ import (
 
 	"berth/internal/api"
 	"berth/internal/keyspace"
+	"berth/reports/query/querytest"
 	"berth/schema"
 	"berth/schema/block"
 	"berth/schema/catalog"
@@ -31,13 +32,13 @@ func recountOf(t interface{ Fatal(...any) }, e *Engine) (Recount, []api.Finding)
 func TestRecountFindsNothingWhereNothingIsWrong(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := newWorld(t)
-		w.events = history(rt)
-		w.settle(rt)
+		w.Events = querytest.History(rt)
+		w.Settle(rt)
 		r, found := recountOf(rt, w.engine)
 		if len(found) > 0 {
 			rt.Fatalf("found %+v", found)
 		}
-		if want := len(w.truth()); int(r.Identities) != want {
+		if want := len(w.Truth()); int(r.Identities) != want {
 			rt.Fatalf("%d identities are counted, there are %d", r.Identities, want)
 		}
 	})
@@ -107,7 +108,7 @@ func (w *world) storeDays(t *testing.T) {
 		c.Rollups = append(c.Rollups, keyspace.Rollup{RollupKey: key, Computed: last, Data: rollup.Encode(nil, rollup.Compute(series))})
 	}
 	c.Gateways = []keyspace.Gateway{{Name: testGateway, Position: last, Entry: catalog.EncodeEntry(nil, entry)}}
-	if _, err := w.store.Write(t.Context(), &c); err != nil {
+	if _, err := w.Store.Write(t.Context(), &c); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -161,8 +162,8 @@ func TestRecountNamesWhatIsWrong(t *testing.T) {
 			altered{row: func(g *keyspace.Gateway) { g.Tail = []byte("no tail") }}, []string{api.FoundRow}, "cannot be read",
 		},
 	} {
-		c.altered.Reader = w.store
-		e := New(Options{Store: &c.altered, Head: w.head, Settings: w.engine.settings, Keys: w.engine.keys, Now: w.engine.now, Logger: w.engine.log})
+		c.altered.Reader = w.Store
+		e := New(Options{Store: &c.altered, Head: w.Head, Settings: w.engine.settings, Keys: w.engine.keys, Now: w.engine.now, Logger: w.engine.log})
 		_, found := recountOf(t, e)
 		var what []string
 		text := ""

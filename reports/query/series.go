@@ -64,7 +64,7 @@ func (e *Engine) Series(ctx context.Context, q SeriesRequest) (*api.SeriesAnswer
 	if span > rollupSpan {
 		least = time.Hour
 	}
-	step := int64(stepFor(span, q.Points, least))
+	step := int64(StepFor(span, q.Points, least))
 	from := schema.Start(q.From.UnixNano(), step)
 	to := schema.Start(q.To.UnixNano()-1, step) + step
 

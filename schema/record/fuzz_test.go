@@ -20,6 +20,7 @@ func FuzzRecords(f *testing.F) {
 		Link{Version: Version, Role: Admin, Provider: "p1"},
 		Token{Version: Version, Provider: "p1"},
 		Service{Version: Version, Role: RoleWeb},
+		goldenSensors(),
 		Episodes{Version: Version, Episodes: []Episode{{State: "slow", From: time.Unix(1, 0).UTC()}}},
 	} {
 		data, err := json.Marshal(v)
@@ -37,9 +38,14 @@ func FuzzRecords(f *testing.F) {
 		again[Token](t, data)
 		again[Service](t, data)
 		again[Episodes](t, data)
+		again[Sensors](t, data)
 		var s Settings
 		if json.Unmarshal(data, &s) == nil {
 			_ = s.Validate()
+		}
+		var all Sensors
+		if json.Unmarshal(data, &all) == nil {
+			_ = all.Validate()
 		}
 		var w Wish
 		if json.Unmarshal(data, &w) == nil {

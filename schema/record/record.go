@@ -11,6 +11,7 @@
 //	pipeline (provider)     pipeline                   Pipeline: all that its instances may know
 //	pipeline (provider)     port.certificate           PortCertificate
 //	pipeline (provider)     gateway.<sha256 of name>   GatewayKey
+//	pipeline (provider)     sensors                    Sensors, written by reports
 //	services (provider)     <role>.<instance>          Service, expires unless renewed
 //	episodes (provider)     <role>                     Episodes: what was out of the ordinary, kept by the instance
 //	episodes (provider)     log.trimmed                the sequence up to which the log is trimmed, in decimal: internal/bus

@@ -1,0 +1,120 @@
+package reports
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"berth/internal/api"
+	"berth/internal/bus"
+	"berth/reports/report"
+	"berth/schema"
+)
+
+// preview answers with a report, as JSON or as a file.
+func (r *Reports) preview(w http.ResponseWriter, req *http.Request) error {
+	q, err := r.reportRequest(req)
+	if err != nil {
+		return err
+	}
+	done, err := r.turn(req.Context())
+	if err != nil {
+		return err
+	}
+	defer done()
+	made, err := r.maker.Make(req.Context(), q)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, made)
+}
+
+// reportRequest reads what a report is asked for.
+func (r *Reports) reportRequest(req *http.Request) (report.Request, error) {
+	values := req.URL.Query()
+	q := report.Request{Gateways: values["gateway"], Charts: true}
+	if format := values.Get("format"); format != "" && format != "json" {
+		return q, schema.Errorf(schema.Invalid, "a report's format %q is unknown", format).WithNext("use json")
+	}
+	for _, name := range q.Gateways {
+		if err := schema.CheckGateway(name); err != nil {
+			return q, err
+		}
+	}
+	var err error
+	if values.Get("period") == "" && values.Has("from") {
+		var from, to time.Time
+		if from, to, err = r.span(req); err == nil {
+			q.Period, err = report.Range(from, to)
+		}
+		return q, err
+	}
+	period := values.Get("period")
+	if period == "" {
+		period = "yesterday"
+	}
+	q.Period, err = report.ParsePeriod(period, time.Now(), r.maker.Zone())
+	return q, err
+}
+
+const (
+	// mostAtOnce is how many reports are made at once; each reads all that it is about.
+	mostAtOnce = 2
+	// turnLimit is how long a report waits for its turn.
+	turnLimit = 30 * time.Second
+)
+
+// turn waits until a report may be made; done says that it is.
+func (r *Reports) turn(ctx context.Context) (done func(), err error) {
+	limit := time.NewTimer(turnLimit)
+	defer limit.Stop()
+	select {
+	case r.making <- struct{}{}:
+		return func() { <-r.making }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-limit.C:
+		return nil, schema.Errorf(schema.Limited, "%d reports are being made already", mostAtOnce).WithNext("try again in a moment")
+	}
+}
+
+// What of the rejects is read for one report.
+const (
+	mostRejectsRead = 20_000
+	rejectsPage     = 1000
+	rejectsBytes    = 64 << 20
+)
+
+// Rejected returns how many readings of each sender were refused between two times, by their rejects; a frame of which
+// nothing could be read counts as one. Since is when the oldest came that is here, where older ones may have been given up.
+func (r *Reports) Rejected(ctx context.Context, from, to time.Time) (byGateway map[string]uint64, since time.Time, err error) {
+	byGateway = map[string]uint64{}
+	bytes, before, oldest := rejectsBytes, uint64(0), time.Time{}
+	for read := 0; read < mostRejectsRead && bytes > 0; {
+		kept, _, err := r.bus.List(ctx, bus.Rejects, before, rejectsPage, bytes)
+		if err != nil {
+			return nil, since, err
+		}
+		for i := range kept {
+			reject, err := api.RejectOf(kept[i].ID, kept[i].About, kept[i].Raw)
+			if err != nil {
+				continue // the list of rejects says so
+			}
+			if oldest = reject.Time; oldest.Before(from) {
+				return byGateway, time.Time{}, nil
+			}
+			if oldest.Before(to) {
+				byGateway[reject.Gateway] += max(reject.Readings, 1)
+			}
+			bytes -= len(kept[i].Raw)
+		}
+		if len(kept) == 0 {
+			break
+		}
+		read, before = read+len(kept), kept[len(kept)-1].ID
+		if before == 1 {
+			return byGateway, time.Time{}, nil // all that ever were
+		}
+	}
+	return byGateway, oldest, nil
+}
