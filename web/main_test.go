@@ -234,6 +234,7 @@ func newFakeReports(t *testing.T, provider, token string) *fakeReports {
 		f.answer(path, `{"of":"`+provider+`"}`)
 	}
 	f.answer("/books", `{"frames":{"received":12345},"reasons":{"syntax":2,"new_reason":3},"strangers":0,"at":"2026-11-21T10:00:00Z","state":"ready"}`)
+	f.answer("/reports/preview", `{"gateways":[],"complete":true}`)
 	f.answer("/rejects", `{"rejects":[],"kept":0}`)
 	f.answer("/aside", `{"aside":[],"kept":0}`)
 	for _, path := range []string{"/rejects/7", "/rejects/7/raw", "/rejects/7/feed", "/aside/7", "/aside/7/raw", "/aside/7/feed"} {
