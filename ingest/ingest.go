@@ -186,6 +186,9 @@ func (i *Ingest) start(ctx context.Context) error {
 	if err := i.look(ctx, claim); err != nil {
 		return err
 	}
+	if err := i.readSessions(ctx, claim); err != nil {
+		return err
+	}
 	i.follow(claim)
 	i.commit(writer, claim)
 	if err := i.answer(); err != nil {
@@ -292,6 +295,8 @@ type claim struct {
 	first    uint64 // the log's first entry
 	checked  bool   // the keyspace knows nothing beyond it
 	totals   batch.Totals
+	from     uint64        // from where on the log has all sessions; 0: there are none
+	sessions []commit.Kept // that it knows
 }
 
 // claimLog makes this instance the log's one writer.
@@ -307,11 +312,12 @@ func (i *Ingest) claimLog(ctx context.Context) (*bus.Writer, *claim, error) {
 	c := &claim{id: i.o.Instance + "-" + rand.Text(), checked: checked}
 	writer, sequence, err := i.journal.Claim(ctx, c.id, above, func(prev []byte) ([]byte, error) {
 		var err error
-		if c.totals, err = i.totalsOf(prev); err != nil {
+		if c.totals, c.from, err = i.carryOn(prev); err != nil {
 			return nil, err
 		}
+		h := batch.Header{Kind: batch.Claim, Claim: c.id, Created: i.o.Now().UnixNano(), Totals: c.totals, SessionsFrom: c.from}
 		var e batch.Encoder
-		return e.Encode(nil, &batch.Header{Kind: batch.Claim, Claim: c.id, Created: i.o.Now().UnixNano(), Totals: c.totals}), nil
+		return e.Encode(nil, &h), nil
 	})
 	if older, ok := errors.AsType[*bus.OlderLogError](err); ok {
 		return nil, nil, i.olderLog(older)
@@ -340,22 +346,22 @@ func (i *Ingest) look(ctx context.Context, c *claim) error {
 	return nil
 }
 
-// totalsOf returns the running totals that the log's last message carries. Frames that its instance had in hand when it
-// was killed were never acknowledged: they are given up.
-func (i *Ingest) totalsOf(last []byte) (batch.Totals, error) {
+// carryOn returns the running totals that the log's last message carries, and from where on the log has all sessions.
+// Frames that its instance had in hand when it was killed were never acknowledged: they are given up.
+func (i *Ingest) carryOn(last []byte) (batch.Totals, uint64, error) {
 	if last == nil {
-		return batch.Totals{}, nil
+		return batch.Totals{}, 0, nil
 	}
 	h, err := batch.DecodeHeader(last)
 	if err != nil {
 		i.log.Error("a message at the end of the log cannot be read: the running totals go on from the one before", "error", err)
-		return batch.Totals{}, bus.ErrUnreadable
+		return batch.Totals{}, 0, bus.ErrUnreadable
 	}
 	t := h.Totals
 	if ended := t.FramesCommitted + t.FramesRejected + t.FramesGivenUp; t.FramesReceived > ended {
 		t.FramesGivenUp += t.FramesReceived - ended
 	}
-	return t, nil
+	return t, h.SessionsFrom, nil
 }
 
 // follow makes the head.
@@ -368,7 +374,10 @@ func (i *Ingest) follow(c *claim) {
 
 // commit starts the committer.
 func (i *Ingest) commit(writer *bus.Writer, c *claim) {
-	i.committer = commit.New(commit.Options{Writer: writer, Claim: c.id, Totals: c.totals, Metrics: i.metrics, Logger: i.log, Now: i.o.Now, Follow: i.head.Follow})
+	i.committer = commit.New(commit.Options{
+		Writer: writer, Claim: c.id, Totals: c.totals, Sequence: c.sequence, SessionsFrom: c.from, Sessions: c.sessions,
+		Metrics: i.metrics, Logger: i.log, Now: i.o.Now, Follow: i.head.Follow,
+	})
 }
 
 func (i *Ingest) pushCommitter() { i.push("committer", commitStop, i.committer.Close) }
@@ -379,7 +388,7 @@ func (i *Ingest) seal(ctx context.Context) {
 		Head: i.head, Keyspace: &i.keyspace, Aside: i.setBlockAside, Metrics: i.metrics, Now: i.o.Now, Logger: i.log,
 		Retention: func() time.Duration { return i.settings.pipeline().Settings.Retention },
 		Trim: func(ctx context.Context, upTo uint64) error {
-			err := i.journal.Trim(ctx, upTo)
+			err := i.journal.Trim(ctx, i.committer.Trimmable(upTo))
 			i.committer.Room()
 			return err
 		},

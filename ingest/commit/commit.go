@@ -50,6 +50,9 @@ type Submission struct {
 	Counts Counts      // what it adds to the running totals
 	Waiter Waiter
 	Token  uint64
+	// Session is as what the sender's session is to be known once the submission is in the log; nil: as before. With no rows
+	// the submission is there for it alone.
+	Session *batch.Session
 	// Received is when its first frame had come in whole; zero: when it was submitted. What passes from then until its
 	// waiter has been told is the time of the acknowledgement.
 	Received time.Time
@@ -60,7 +63,11 @@ type Options struct {
 	Writer Writer
 	Claim  string       // the id of the claim that the batches are chained to
 	Totals batch.Totals // where the running totals begin: those of the log's last message
-	Logger *slog.Logger
+	// Sequence is that of the claim, SessionsFrom what it says, and Sessions what the log knows up to it, in the order in
+	// which they were written.
+	Sequence, SessionsFrom uint64
+	Sessions               []Kept
+	Logger                 *slog.Logger
 	// Metrics is where batches and the times of acknowledgements are counted; nil: nowhere.
 	Metrics *metrics.Set
 	// Follow takes each batch that the log has confirmed, in log order, from one goroutine, after its frames were
@@ -73,6 +80,7 @@ type Options struct {
 	Queue       int64         // bytes of memory that submissions may wait in; 16 MB if 0
 	TotalsEvery time.Duration // totals that changed without a batch are written at least so often; 10 s if 0
 	RetryEvery  time.Duration // how often a full log is tried again; 1 s if 0
+	Behind      int64         // bytes of log behind a session before it is written again; 4 MB if 0
 	Now         func() time.Time
 }
 
@@ -95,6 +103,9 @@ func (o Options) withDefaults() Options {
 	if o.RetryEvery == 0 {
 		o.RetryEvery = time.Second
 	}
+	if o.Behind == 0 {
+		o.Behind = 4 << 20
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -109,6 +120,8 @@ type Committer struct {
 	queue  *budget.Budget // bytes of submissions in pending and taken
 	books  books
 	watch  watched
+
+	sessions sessions
 
 	sequence atomic.Uint64 // of the last confirmed batch
 	full     atomic.Bool   // the log refused a batch for lack of room
@@ -151,6 +164,7 @@ func New(o Options) *Committer {
 	c.wake.L = &c.mu
 	c.books.begin(o.Totals)
 	c.watch.begin(o.Metrics)
+	c.sessions.begin(&o)
 	go c.run()
 	return c
 }

@@ -70,6 +70,7 @@ func (c *Committer) awaitRoom() bool {
 
 // confirmed answers the frames of b and lets the next batch be cut.
 func (c *Committer) confirmed(b *cut) {
+	c.sessions.from.Store(b.header.SessionsFrom)
 	c.sequence.Store(b.seq)
 	c.books.committed(&b.counts)
 	size := len(b.data)

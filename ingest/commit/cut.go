@@ -18,6 +18,9 @@ type cut struct {
 	counts  Counts
 	answers []answer
 	seq     uint64 // once confirmed
+
+	sessions []*batch.Session // that have changed, in order
+	size     int              // that these take
 }
 
 // answer is owed when the batch is confirmed.
@@ -111,7 +114,7 @@ func (c *Committer) cut() *cut {
 			if !c.split(b.rows, q.Rows) {
 				return b
 			}
-		case b.rows.Len() > 0 && b.rows.Size()+q.size > c.o.MaxBatch:
+		case len(b.answers) > 0 && b.rows.Size()+b.size+q.size > c.o.MaxBatch:
 			return b
 		default:
 			b.rows.Append(q.Rows)
@@ -121,6 +124,10 @@ func (c *Committer) cut() *cut {
 			q.Received = time.Time{}
 		}
 		b.answers = append(b.answers, answer{q.Waiter, q.Token, q.Received})
+		if q.Session != nil {
+			b.sessions = append(b.sessions, q.Session)
+			b.size += q.sessionSize()
+		}
 		c.queue.Give(q.memory)
 		GiveRows(q.Rows)
 		k.left -= q.size
@@ -148,11 +155,18 @@ func (c *Committer) encode(dst []*cut, b *cut) []*cut {
 	b.counts.Accepted, b.counts.Timeless = uint64(b.rows.Readings()), timeless(b.rows)
 	before, after := c.books.cut(&b.counts)
 	b.header = batch.Header{Kind: batch.Data, Claim: c.o.Claim, Created: c.o.Now().UnixNano(), Totals: after}
-	return c.halve(dst, b, before)
+	from := c.sessions.cut(&b.header, b.sessions, max(c.o.Sequence, c.sequence.Load()), b.header.Created)
+	n := len(dst)
+	dst = c.halve(dst, b, before, from)
+	for _, b := range dst[n:] {
+		c.sessions.encoded(len(b.data))
+	}
+	return dst
 }
 
-// halve encodes b; while that is too long for the log it cuts it in two.
-func (c *Committer) halve(dst []*cut, b *cut, before batch.Totals) []*cut {
+// halve encodes b; while that is too long for the log it cuts it in two, of which the last has the sessions: what a session
+// has received is in the log before it, or with it. Before that they are found from the same message on as before.
+func (c *Committer) halve(dst []*cut, b *cut, before batch.Totals, from uint64) []*cut {
 	b.data = c.cutter.encoder.Encode(takeBuffer(), &b.header, b.rows)
 	if len(b.data) <= maxMessage || b.rows.Len() < 2 {
 		return append(dst, b)
@@ -160,6 +174,7 @@ func (c *Committer) halve(dst []*cut, b *cut, before batch.Totals) []*cut {
 	giveBuffer(b.data)
 	whole, half := b.rows, b.rows.Len()/2
 	first := &cut{header: b.header, rows: TakeRows()}
+	first.header.Sessions, first.header.SessionsFrom = nil, from
 	first.rows.AppendRange(whole, 0, half)
 	first.counts.Accepted, first.counts.Timeless = uint64(first.rows.Readings()), timeless(first.rows)
 	b.counts.Accepted -= first.counts.Accepted
@@ -171,7 +186,7 @@ func (c *Committer) halve(dst []*cut, b *cut, before batch.Totals) []*cut {
 	b.rows = TakeRows()
 	b.rows.AppendRange(whole, half, whole.Len())
 	GiveRows(whole)
-	return c.halve(c.halve(dst, first, before), b, between)
+	return c.halve(c.halve(dst, first, before, from), b, between, from)
 }
 
 // timeless returns how many readings came without a time.

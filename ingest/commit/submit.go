@@ -54,14 +54,23 @@ func queue(s *Submission) queued {
 	if q.Received.IsZero() {
 		q.Received = time.Now()
 	}
-	q.memory = Memory(s.Rows)
-	q.size = s.Rows.Size()
+	q.memory = s.Memory()
+	q.size = s.Rows.Size() + s.sessionSize()
 	return q
 }
 
-// Memory returns about how many bytes rows take while they wait.
-func Memory(rows *batch.Rows) int64 {
-	return int64(submissionMemory + rowMemory*len(rows.Rows) + valueMemory*len(rows.Bits) + len(rows.Text))
+// Memory returns about how many bytes a submission takes while it waits.
+func (s *Submission) Memory() int64 {
+	rows := s.Rows
+	return int64(submissionMemory + rowMemory*len(rows.Rows) + valueMemory*len(rows.Bits) + len(rows.Text) + s.sessionSize())
+}
+
+// sessionSize returns how many bytes the session takes in a message at most.
+func (s *Submission) sessionSize() int {
+	if s.Session == nil {
+		return 0
+	}
+	return s.Session.Size()
 }
 
 // enqueue puts a submission into the queue, of whose memory its own was taken and whose frames are counted as received.
@@ -85,9 +94,15 @@ func (c *Committer) enqueue(q *queued) error {
 // Put submits rows of frames that nobody on a connection waits for, and returns when the log has them. When it returns an
 // error, it is unknown whether it has.
 func (c *Committer) Put(ctx context.Context, rows *batch.Rows, counts Counts) error {
+	return c.put(ctx, &Submission{Rows: rows, Counts: counts})
+}
+
+// put submits and waits.
+func (c *Committer) put(ctx context.Context, s *Submission) error {
 	w := make(putWaiter, 1)
-	if err := c.Submit(ctx, &Submission{Rows: rows, Counts: counts, Waiter: w}); err != nil {
-		GiveRows(rows)
+	s.Waiter = w
+	if err := c.Submit(ctx, s); err != nil {
+		GiveRows(s.Rows)
 		return err
 	}
 	select {

@@ -7,8 +7,11 @@
 // a reading, the second half of its position in the log, is its index in the values of the message, and encoding and
 // decoding keep it.
 //
-//	message   magic "BTHB" · version 1 byte (1) · kind 1 byte (1 claim, 2 data) · header · body · CRC-32C 4 bytes
-//	header    claim text · created 8 bytes · 8 totals uvarint · reasons uvarint · reasons × (name text · number uvarint)
+//	message   magic "BTHB" · version 1 byte (1 or 2) · kind 1 byte (1 claim, 2 data) · header · body · CRC-32C 4 bytes
+//	header    claim text · created 8 bytes · 8 totals uvarint · reasons uvarint · reasons × (name text · number uvarint) ·
+//	          of version 2 only: sessions from uvarint · sessions
+//	sessions  number uvarint · each: key text · left 8 bytes · expiry uvarint · received uvarint · received × (identifier
+//	          minus that of the one before, uvarint) · filters uvarint · filters × (name text · QoS 1 byte)
 //	body      of data only: readings uvarint · text bytes uvarint · layouts · shapes · rows
 //	layouts   number uvarint · each: sensors uvarint · sensors × (kind 1 byte · name coded against the name before it)
 //	shapes    number uvarint · each: layout uvarint · gateway coded against the shape before · attributes uvarint ·
@@ -19,17 +22,19 @@
 //	text      length uvarint · that many bytes
 //	coded     bytes shared at the start uvarint · bytes shared at the end uvarint · text between them
 //
-// Integers of fixed size are little-endian. The CRC-32C covers everything before it. A decoder of this version reads
-// version 1 alone; whoever changes the drawing raises the version and keeps reading the one before.
+// Integers of fixed size are little-endian. The CRC-32C covers everything before it. Version 2 is written only while there
+// are sessions to carry, so that a release before it reads what it would have written itself; whoever changes the drawing
+// raises the version and keeps reading the one before.
 package batch
 
 import "hash/crc32"
 
 // The fixed parts of a message.
 const (
-	magic   = "BTHB"
-	version = 1
-	crcSize = 4
+	magic        = "BTHB"
+	version      = 1 // without sessions
+	withSessions = 2
+	crcSize      = 4
 )
 
 // Bounds that hold for every message. Decoders of frames refuse what is beyond them, so that a row always fits a
@@ -68,6 +73,9 @@ type Header struct {
 	Claim   string // the id of the claim that the message is, or is chained to
 	Created int64  // nanoseconds; for data the arrival time of those readings that came without a time
 	Totals  Totals
+
+	Sessions     []Session // what has changed of them, each whole
+	SessionsFrom uint64    // whoever reads the sessions of all messages from here on knows every one; 0: there are none
 }
 
 // Totals are a provider's running totals, up to and with the message that carries them.

@@ -61,11 +61,15 @@ func join(rows ...*batch.Rows) *batch.Rows {
 func TestGolden(t *testing.T) {
 	claim := batch.Header{Kind: batch.Claim, Claim: "c-1", Created: -1}
 	h, rows := sample(batch.NewInterner(10))
+	with := h
+	with.Sessions, with.SessionsFrom = someSessions, 1<<33
+	claimed := claim
+	claimed.SessionsFrom = 7
 	for _, c := range []struct {
 		name   string
 		header batch.Header
 		rows   []*batch.Rows
-	}{{"data.v1", h, rows}, {"claim.v1", claim, nil}} {
+	}{{"data.v1", h, rows}, {"claim.v1", claim, nil}, {"data.v2", with, rows}, {"claim.v2", claimed, nil}} {
 		t.Run(c.name, func(t *testing.T) {
 			path := filepath.Join("testdata", c.name)
 			var e batch.Encoder
@@ -155,6 +159,10 @@ func TestRoundTrip(t *testing.T) {
 		if len(h.Totals.Reasons) == 0 {
 			h.Totals.Reasons = nil
 		}
+		if rapid.Bool().Draw(t, "sessions") {
+			h.Sessions = rapid.SliceOfN(anySession(), 1, 3).Draw(t, "sessions")
+			h.SessionsFrom = rapid.Uint64().Draw(t, "sessionsFrom")
+		}
 		before := []byte("before")
 		data := e.Encode(before, &h, rows...)
 		header, got, err := batch.Decode(data[len(before):], in)
@@ -180,6 +188,7 @@ func TestRoundTrip(t *testing.T) {
 func TestCutAndDamaged(t *testing.T) {
 	in := batch.NewInterner(10)
 	h, rows := sample(in)
+	h.Sessions, h.SessionsFrom = someSessions, 1
 	var e batch.Encoder
 	data := e.Encode(nil, &h, rows...)
 	for n := range data {
@@ -279,6 +288,7 @@ func FuzzDecode(f *testing.F) {
 	var e batch.Encoder
 	for _, data := range [][]byte{
 		e.Encode(nil, &h, rows...), e.Encode(nil, &batch.Header{Kind: batch.Claim}), e.Encode(nil, &h, trucks(seeds, 3, 20)),
+		e.Encode(nil, &batch.Header{Kind: batch.Data, Sessions: someSessions, SessionsFrom: 1}),
 	} {
 		f.Add(data[:len(data)-4])
 	}

@@ -50,8 +50,8 @@ func open(data []byte) (*decoder, Header, error) {
 	switch {
 	case len(data) < len(magic)+2+crcSize || string(data[:len(magic)]) != magic:
 		return nil, h, schema.Errorf(schema.Invalid, "log message: %d bytes that do not begin as one", len(data))
-	case data[len(magic)] != version:
-		return nil, h, schema.Errorf(schema.Invalid, "log message: version %d is not known here, only %d", data[len(magic)], version)
+	case data[len(magic)] != version && data[len(magic)] != withSessions:
+		return nil, h, schema.Errorf(schema.Invalid, "log message: version %d is not known here, only %d and %d", data[len(magic)], version, withSessions)
 	}
 	end := len(data) - crcSize
 	if got, want := crc32.Checksum(data[:end], castagnoli), binary.LittleEndian.Uint32(data[end:]); got != want {
@@ -63,6 +63,9 @@ func open(data []byte) (*decoder, Header, error) {
 	}
 	d := &decoder{data: data[:end], rest: data[len(magic)+2 : end]}
 	d.header(&h)
+	if data[len(magic)] == withSessions {
+		d.sessions(&h)
+	}
 	return d, h, d.err
 }
 

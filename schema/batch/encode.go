@@ -33,8 +33,11 @@ type layoutKey struct {
 func (e *Encoder) Encode(dst []byte, h *Header, rows ...*Rows) []byte {
 	start := len(dst)
 	dst = append(dst, magic...)
-	dst = append(dst, version, byte(h.Kind))
-	dst = appendHeader(dst, h)
+	if h.SessionsFrom == 0 && len(h.Sessions) == 0 {
+		dst = appendHeader(append(dst, version, byte(h.Kind)), h)
+	} else {
+		dst = appendSessions(appendHeader(append(dst, withSessions, byte(h.Kind)), h), h)
+	}
 	if h.Kind == Data {
 		readings, text := e.collect(rows)
 		dst = binary.AppendUvarint(dst, uint64(readings))

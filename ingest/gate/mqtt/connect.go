@@ -107,12 +107,18 @@ func (s *connection) accept(c *packet.Connect, assigned string) error {
 	if c.MaximumSize > 0 || c.NoReasons {
 		s.options = &options{maximumSize: c.MaximumSize, noReasons: c.NoReasons}
 	}
-	s.state, a.SessionPresent = s.l.sessions.enter(s, s.ID.Gateway+"\x00"+c.ClientID, c.Clean)
+	var old *state
+	s.state, old, a.SessionPresent = s.l.sessions.enter(s, s.ID.Gateway+"\x00"+c.ClientID, c.Clean)
 	if !s.state.await(takeOverWait) {
-		return schema.Errorf(schema.Unavailable, "the log cannot keep up").WithNext("connect again in a few seconds")
+		return errBehind
 	}
 	if err := s.Admit(); err != nil {
 		return err
+	}
+	if !a.SessionPresent {
+		if err := s.replace(old); err != nil {
+			return err
+		}
 	}
 	s.accepted = true
 	s.will, s.willed = c.Will, c.Will != nil

@@ -18,11 +18,9 @@
 // keyspace is full, which passes, 3.1.1 is not acknowledged but closed.
 //
 // Of QoS 2 a session remembers which messages were received and are not released: a message that comes again meanwhile is
-// not taken again. Sessions live in memory, for as long as the client asks and a day at most, and end with the process.
-// That loses nothing that was acknowledged: after a restart CONNACK says that there is no session, and what comes again is
-// the same reading again, unless it had no time of its own and is stored twice with two arrivals. To close this gap, each
-// batch would name the (session, identifier) pairs that its messages received or released; the head would carry them to
-// the catalog before the log is trimmed; and CONNECT would read them there. PUBCOMP would then wait for the log too.
+// not taken again. Sessions live for as long as the client asks and a day at most, and survive a restart: what changes them
+// rides in the log (saved.go), where it costs no more than its bytes, since it is in the batch that has to be written
+// anyway. So Session Present tells the truth, and a reading of QoS 2 that has no time of its own is stored once.
 //
 // A client that leaves a will has its state as a reading: sensor mqtt.connected of its gateway, true when it connects and
 // false when the connection ends, however it does. A will whose topic takes readings is taken as a message there, when it
@@ -49,7 +47,7 @@ var _ intake.Listener = (*Listener)(nil)
 // New returns the listener.
 func New(in *intake.Intake) intake.Listener {
 	l := &Listener{in: in}
-	l.sessions.begin()
+	l.sessions.begin(in.Committer.Sessions())
 	return l
 }
 

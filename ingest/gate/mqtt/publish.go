@@ -46,6 +46,7 @@ func (s *connection) message(b *burst, p *packet.Publish, size int) error {
 			return &packet.Error{Code: packet.ReceiveExceeded, Text: "more than 4096 messages are not released"}
 		}
 		e.ids = append(e.ids, p.ID)
+		s.changes(e)
 	}
 	s.count(p.QoS)
 	r, err := s.route(&topics.Message{Topic: p.Topic, ContentType: p.ContentType, Payload: p.Payload})
@@ -127,19 +128,23 @@ func (s *connection) alias(p *packet.Publish) error {
 	return nil
 }
 
-// release ends the exchange of a message of QoS 2. An identifier that is not known, as after a restart, is no harm.
-func (s *connection) release(id uint16) error {
+// release ends the exchange of a message of QoS 2. An identifier that is not known is no harm.
+func (s *connection) release(b *burst, id uint16) error {
 	known, early := s.state.release(id)
 	if early {
 		return &packet.Error{Code: packet.ProtocolError, Text: "a message is released before it was received"}
 	}
-	code, reason := packet.Success, ""
-	if known {
-		s.answered(1)
-	} else {
-		code, reason = packet.IdentifierNotFound, "" // table 3-8; 3.1.1 has no codes
+	e, err := s.open(b)
+	if err != nil {
+		return err
 	}
-	s.Say(func(out []byte) []byte { return packet.AppendAck(out, s.version, packet.TypePubcomp, id, code, reason) }) // [MQTT-4.3.3-2]; MQTT 5 -11
+	s.changes(e)                      // also if it is not known: the log may know it still
+	code := packet.IdentifierNotFound // table 3-8; 3.1.1 has no codes
+	if known {
+		code = packet.Success
+		e.acked++
+	}
+	e.answers = packet.AppendAck(e.answers, s.version, packet.TypePubcomp, id, code, "") // [MQTT-4.3.3-2]; MQTT 5 -11
 	return nil
 }
 

@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"context"
+	"time"
 
 	"berth/ingest/commit"
 	"berth/ingest/gate/mqtt/packet"
@@ -22,6 +23,7 @@ type entry struct {
 	ids     []uint16 // messages of QoS 2 that it takes
 	answers []byte   // filled while the burst is
 	acked   int      // how many messages they answer in full
+	changes bool     // the session
 
 	// Guarded by session.mu.
 	waits  int  // for how much: that the burst is handed over, the log, each reject
@@ -73,8 +75,14 @@ func (s *connection) handOver(b *burst) error {
 		return nil
 	}
 	var err error
+	if b.rows == nil && e.changes && s.keeps() {
+		b.rows = commit.TakeRows() // it is for the session alone
+	}
 	if b.rows != nil {
 		e.sub = commit.Submission{Rows: b.rows, Counts: b.counts, Waiter: e, Received: b.begun}
+		if e.changes && s.keeps() {
+			e.sub.Session = s.state.session(time.Time{}, s.expiry)
+		}
 		s.Mu.Lock()
 		e.waits++
 		s.Mu.Unlock()
@@ -94,10 +102,20 @@ func (s *connection) settle(e *entry, err error) {
 	defer s.Mu.Unlock()
 	e.waits--
 	if err != nil {
-		e.failed = true
+		s.fail(e)
 		s.Doom(err)
 	}
 	s.flush()
+}
+
+// fail notes that an entry is not answered. What it took may be received again, from now on: a state that is saved must not
+// have it. It is called with Mu held.
+func (s *connection) fail(e *entry) {
+	e.failed = true
+	for _, id := range e.ids {
+		s.state.forget(id)
+	}
+	e.ids = nil
 }
 
 // flush answers the entries that need not wait, in their order. It is called with Mu held.
@@ -105,7 +123,9 @@ func (s *connection) flush() {
 	n := 0
 	for ; n < len(s.queue) && s.queue[n].waits == 0; n++ {
 		e := s.queue[n]
-		s.state.settle(e.ids, !e.failed)
+		if e.changes {
+			s.state.settle(e.ids)
+		}
 		if s.mute = s.mute || e.failed; !s.mute {
 			s.Out = append(s.Out, e.answers...)
 			s.inFlight = max(0, s.inFlight-e.acked)
@@ -133,7 +153,7 @@ func (s *connection) submit(e *entry) error {
 	if done {
 		return s.submitted(e, err)
 	}
-	e.memory = commit.Memory(e.sub.Rows)
+	e.memory = e.sub.Memory()
 	if s.In.TryHold(e.memory) {
 		s.hold(e)
 		return nil
@@ -143,7 +163,7 @@ func (s *connection) submit(e *entry) error {
 
 // wait puts an entry behind those that are held. It returns true when none are, and the entry is not.
 func (s *connection) wait(e *entry) (ready bool, err error) {
-	memory := commit.Memory(e.sub.Rows)
+	memory := e.sub.Memory()
 	s.Mu.Lock()
 	defer s.Mu.Unlock()
 	for s.submitting {
@@ -166,7 +186,7 @@ func (s *connection) wait(e *entry) (ready bool, err error) {
 func (s *connection) lose(e *entry) {
 	commit.GiveRows(e.sub.Rows)
 	s.In.Committer.Count(commit.Counts{FramesGivenUp: e.sub.Counts.Frames})
-	e.failed = true
+	s.fail(e)
 	e.waits--
 	s.flush()
 }
@@ -191,10 +211,11 @@ func (s *connection) hold(e *entry) {
 	go s.submitAll(ctx, cancel)
 }
 
-// submitAll hands over what is held, until there is nothing.
+// submitAll hands over what is held, until there is nothing. After one that cannot be handed over none is: a later burst's
+// session has what the earlier one received.
 func (s *connection) submitAll(ctx context.Context, cancel context.CancelFunc) {
 	defer cancel()
-	for {
+	for lost := false; ; {
 		s.Mu.Lock()
 		if len(s.waiting) == 0 {
 			s.submitting, s.waiting, s.stop = false, nil, nil
@@ -206,7 +227,13 @@ func (s *connection) submitAll(ctx context.Context, cancel context.CancelFunc) {
 		s.waiting = s.waiting[1:]
 		s.Mu.Unlock()
 		memory := e.memory
-		_ = s.submitted(e, s.In.Committer.Submit(ctx, &e.sub)) // the entry has the error
+		if lost {
+			s.Mu.Lock()
+			s.lose(e)
+			s.Mu.Unlock()
+		} else {
+			lost = s.submitted(e, s.In.Committer.Submit(ctx, &e.sub)) != nil // the entry has the error
+		}
 		s.In.Release(memory)
 		s.Mu.Lock()
 		s.held -= memory

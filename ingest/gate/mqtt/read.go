@@ -84,14 +84,14 @@ func (s *connection) packet(b *burst, h packet.Header, body []byte) error {
 		if err != nil {
 			return err
 		}
-		return s.release(id)
+		return s.release(b, id)
 	case packet.TypePuback, packet.TypePubrec, packet.TypePubcomp: // nothing was published to it, by this process
 		_, err := packet.ReadAck(s.version, body)
 		return err
 	case packet.TypeSubscribe:
-		return s.subscribe(body)
+		return s.subscribe(b, body)
 	case packet.TypeUnsubscribe:
-		return s.unsubscribe(body)
+		return s.unsubscribe(b, body)
 	case packet.TypePingreq:
 		if len(body) > 0 {
 			return &packet.Error{Code: packet.Malformed, Text: "a PINGREQ has something in it"}

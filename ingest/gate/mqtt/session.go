@@ -24,6 +24,7 @@ type connection struct {
 	version  packet.Version
 	accepted bool // a CONNACK said so
 	state    *state
+	left     bool          // the state was left, and belongs to nobody
 	gone     chan struct{} // closed when another connection of the client may begin
 	expiry   time.Duration // of the session, after the connection
 	will     *packet.Will  // nil: none, or not any more
@@ -101,8 +102,8 @@ func (s *connection) end(why error) {
 		s.Close()
 	}
 	if s.state != nil {
-		left := s.l.sessions.leave(s, s.state, s.expiry)
-		farewell.delayed = farewell.delayed && left
+		s.left = s.l.sessions.leave(s, s.state, s.expiry)
+		farewell.delayed = farewell.delayed && s.left
 	}
 	close(s.gone)
 	s.Drain(s.In.Limits.Drain, func() bool { return len(s.queue) == 0 && !s.Writing || s.Broken && !s.submitting })
@@ -116,6 +117,9 @@ func (s *connection) end(why error) {
 	}
 	s.Close()
 	s.giveUp()
+	if s.state != nil {
+		s.l.sessions.saveLeft(s)
+	}
 	s.publish(farewell)
 }
 

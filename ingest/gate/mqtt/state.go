@@ -1,9 +1,14 @@
 package mqtt
 
 import (
+	"cmp"
 	"container/list"
+	"slices"
 	"sync"
 	"time"
+
+	"berth/ingest/commit"
+	"berth/schema/batch"
 )
 
 const (
@@ -12,9 +17,9 @@ const (
 	// maxLeft is how many sessions without a connection are kept; beyond that the one that was left first is forgotten.
 	maxLeft = 20_000
 	// maxUnreleased is how many messages of QoS 2 a client of 3.1.1 may have received and not released.
-	maxUnreleased = 4096
+	maxUnreleased = batch.MaxReceived
 	// maxSubscriptions is how many topic filters a session may have.
-	maxSubscriptions = 16
+	maxSubscriptions = batch.MaxFilters
 	// takeOverWait is how long a new connection waits for the one before it to end.
 	takeOverWait = 5 * time.Second
 )
@@ -31,9 +36,10 @@ type state struct {
 
 	mu            sync.Mutex      // guards what follows
 	received      map[uint16]bool // messages of QoS 2 that are not released; whether they are in the log
-	pending       int             // those that are not in the log yet
+	pending       int             // bursts that change it and are not in the log yet
 	settled       chan struct{}   // closed when pending is 0 again; nil while it is
 	subscriptions map[string]byte // the QoS granted, by filter
+	saved         bool            // the log knows it, or is about to
 }
 
 // receive notes a message of QoS 2, and reports whether it had been received before [MQTT-4.3.3-2]; full: there are more
@@ -51,34 +57,37 @@ func (st *state) receive(id uint16) (again, full bool) {
 		st.received = make(map[uint16]bool)
 	}
 	st.received[id] = false
-	if st.pending++; st.pending == 1 {
-		st.settled = make(chan struct{})
-	}
 	return false, false
 }
 
-// settle notes that messages are in the log, or that they are not and may be received again.
-func (st *state) settle(ids []uint16, inLog bool) {
-	if len(ids) == 0 {
-		return
+// pend notes a burst that changes the state.
+func (st *state) pend() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.pending++; st.pending == 1 {
+		st.settled = make(chan struct{})
 	}
+}
+
+// settle ends what pend began. These messages of the burst are in the log.
+func (st *state) settle(ids []uint16) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	for _, id := range ids {
-		if inLog {
-			st.received[id] = true
-		} else {
-			delete(st.received, id)
-		}
+		st.received[id] = true
 	}
-	if st.pending -= len(ids); st.pending == 0 {
+	if st.pending--; st.pending == 0 {
 		close(st.settled)
 		st.settled = nil
 	}
 }
 
-// forget forgets a message whose exchange ends with a refusal.
-func (st *state) forget(id uint16) { st.settle([]uint16{id}, false) }
+// forget forgets a message that was not received: it was refused, or is not in the log.
+func (st *state) forget(id uint16) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	delete(st.received, id)
+}
 
 // release ends the exchange of a message [MQTT-4.3.3-2]. early: its PUBREC cannot have been sent yet.
 func (st *state) release(id uint16) (known, early bool) {
@@ -123,16 +132,25 @@ type sessions struct {
 	telling sync.WaitGroup // wills that are being published
 }
 
-func (t *sessions) begin() { t.all = make(map[string]*state) }
+// begin carries on what the log knows.
+func (t *sessions) begin(known []commit.Kept) {
+	t.all = make(map[string]*state)
+	slices.SortStableFunc(known, func(a, b commit.Kept) int { return cmp.Compare(a.Left, b.Left) })
+	for i := range known {
+		st := restored(&known[i].Session)
+		t.all[st.key] = st
+		st.left = t.left.PushBack(st)
+	}
+}
 
 // enter makes s the connection of the client with this key, and returns its state. One that has a connection already loses
 // it [MQTT-3.1.4-2] (MQTT 5 -3). present says that the state was there before; it is not when clean is set [MQTT-3.1.2-6].
-func (t *sessions) enter(s *connection, key string, clean bool) (st *state, present bool) {
+// Then old is the one that it replaces, nil if there is none.
+func (t *sessions) enter(s *connection, key string, clean bool) (st, old *state, present bool) {
 	t.mu.Lock()
 	st = t.all[key]
 	if st != nil && st.current == nil && !time.Now().Before(st.expires) {
-		t.forget(st)
-		st = nil
+		clean = true // it has ended
 	}
 	var before *connection
 	if st != nil {
@@ -140,8 +158,8 @@ func (t *sessions) enter(s *connection, key string, clean bool) (st *state, pres
 		st.stopWill() // [MQTT-3.1.2-8]: a new connection comes before it is due
 	}
 	if present = st != nil && !clean; !present {
-		if st != nil {
-			t.forget(st)
+		if old = st; old != nil {
+			t.forget(old)
 		}
 		st = &state{key: key}
 		t.all[key] = st
@@ -156,7 +174,7 @@ func (t *sessions) enter(s *connection, key string, clean bool) (st *state, pres
 		before.Drop(errTakenOver)
 		wait(before.gone, takeOverWait) // what it has in hand is settled beside it
 	}
-	return st, present
+	return st, old, present
 }
 
 // stopWill sees to it that the will of the connection before is not published any more. sessions.mu is held.
@@ -196,6 +214,9 @@ func (t *sessions) leave(s *connection, st *state, expiry time.Duration) bool {
 	for t.left.Len() > maxLeft {
 		if oldest, ok := t.left.Front().Value.(*state); ok {
 			t.forget(oldest)
+			if oldest.isSaved() {
+				s.In.Committer.TryPutSession(&batch.Session{Key: oldest.key})
+			}
 		}
 	}
 	return true

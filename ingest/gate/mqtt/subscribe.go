@@ -11,7 +11,7 @@ import (
 const commandsTopic = "commands/"
 
 // subscribe answers a SUBSCRIBE: a client may hear the commands of a gateway that it may speak for.
-func (s *connection) subscribe(body []byte) error {
+func (s *connection) subscribe(b *burst, body []byte) error {
 	request, err := packet.ReadSubscribe(s.version, body)
 	if err != nil {
 		return err
@@ -25,12 +25,17 @@ func (s *connection) subscribe(body []byte) error {
 			}
 		}
 	}
-	s.Say(func(out []byte) []byte { return packet.AppendSuback(out, s.version, request.ID, codes) }) // [MQTT-3.8.4-1], [MQTT-3.8.4-2]
+	e, err := s.open(b)
+	if err != nil {
+		return err
+	}
+	s.changes(e)
+	e.answers = packet.AppendSuback(e.answers, s.version, request.ID, codes) // [MQTT-3.8.4-1], [MQTT-3.8.4-2]
 	return nil
 }
 
 // unsubscribe answers an UNSUBSCRIBE.
-func (s *connection) unsubscribe(body []byte) error {
+func (s *connection) unsubscribe(b *burst, body []byte) error {
 	request, err := packet.ReadUnsubscribe(s.version, body)
 	if err != nil {
 		return err
@@ -41,7 +46,12 @@ func (s *connection) unsubscribe(body []byte) error {
 			codes[i] = packet.NoSubscription
 		}
 	}
-	s.Say(func(out []byte) []byte { return packet.AppendUnsuback(out, s.version, request.ID, codes) }) // [MQTT-3.10.4-4], [MQTT-3.10.4-5]
+	e, err := s.open(b)
+	if err != nil {
+		return err
+	}
+	s.changes(e)
+	e.answers = packet.AppendUnsuback(e.answers, s.version, request.ID, codes) // [MQTT-3.10.4-4], [MQTT-3.10.4-5]
 	return nil
 }
 

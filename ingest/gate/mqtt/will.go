@@ -19,18 +19,23 @@ const (
 	away      = `{"mqtt.connected":false}`
 )
 
-// greet has it stored that the gateway is connected, if the client leaves a will.
+// greet has it stored that the gateway is connected, if the client leaves a will, and that its session is, if that is kept.
 func (s *connection) greet() error {
-	if !s.willed || s.ID.Gateway == "" {
+	tells := s.willed && s.ID.Gateway != ""
+	if !tells && !s.keeps() {
 		return nil
 	}
 	var b burst
-	if _, err := s.open(&b); err != nil {
+	e, err := s.open(&b)
+	if err != nil {
 		return err
 	}
-	p := packet.Publish{Payload: []byte(connected)}
-	if err := s.take(&b, &p, topics.Route{ID: s.ID, Format: "json"}); err != nil {
-		return err
+	s.changes(e)
+	if tells {
+		p := packet.Publish{Payload: []byte(connected)}
+		if err := s.take(&b, &p, topics.Route{ID: s.ID, Format: "json"}); err != nil {
+			return err
+		}
 	}
 	return s.handOver(&b)
 }
