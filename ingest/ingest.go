@@ -27,6 +27,7 @@ import (
 	"berth/ingest/gate"
 	"berth/ingest/head"
 	"berth/ingest/seal"
+	"berth/ingest/witness"
 	"berth/internal/bus"
 	"berth/internal/keyspace"
 	"berth/internal/keyspace/late"
@@ -115,6 +116,7 @@ type Ingest struct {
 	shapes    *batch.Interner
 	pressure  pressure
 	episodes  episode.Keeper
+	witness   *witness.Witness
 	metrics   *metrics.Set
 	feeding   sync.Mutex // one thing is fed at a time
 	aside     asideState
@@ -145,7 +147,7 @@ func New(o Options) (*Ingest, error) {
 	return &Ingest{
 		o: o, log: log, started: time.Now(), stack: lifecycle.New(log),
 		done: make(chan struct{}), shapes: batch.NewInterner(maxShapes), metrics: metrics.New(version.Version),
-		limits: make(chan struct{}, 1), ended: make(chan struct{}),
+		limits: make(chan struct{}, 1), ended: make(chan struct{}), witness: witness.New(),
 	}, nil
 }
 
@@ -210,6 +212,7 @@ func (i *Ingest) start(ctx context.Context) error {
 	i.announce(ctx)
 	i.watchPressure(ctx)
 	i.watchConditions(ctx)
+	i.watchSenders(ctx)
 	i.watchLimits(ctx)
 	i.watchOver(ctx)
 	i.log.Info("accepting", "address", i.Addr(), "sequence", claim.sequence)
@@ -438,6 +441,7 @@ func (i *Ingest) openGate(ctx context.Context) error {
 	g, err := gate.New(gate.Options{
 		Address: net.JoinHostPort(i.o.Host, strconv.Itoa(port)), Committer: i.committer, Decoders: format.New(i.table),
 		Pipeline: pipeline, Keys: keys, Rejects: i.keepReject, Ready: i.ready, Logger: i.log, Now: i.o.Now,
+		Witness: i.witness, Introduced: i.introduced,
 	})
 	if err != nil {
 		return err

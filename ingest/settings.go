@@ -13,9 +13,6 @@ import (
 	"berth/schema/record"
 )
 
-// gatewayKeyPrefix begins the keys of the records of gateways' own keys.
-const gatewayKeyPrefix = "gateway."
-
 // settings are the provider's records as they are now.
 type settings struct {
 	provider string
@@ -65,7 +62,7 @@ func (s *settings) take(all map[string]bus.Entry) {
 	}
 	gateways := make(map[string]record.GatewayKey)
 	for key, e := range all {
-		if !strings.HasPrefix(key, gatewayKeyPrefix) {
+		if !strings.HasPrefix(key, record.GatewayKeyPrefix) {
 			continue
 		}
 		var g record.GatewayKey

@@ -289,7 +289,7 @@ func (i *installation) keysAreLiveAtOnce(t *testing.T) {
 		if got := i.send(t, put(gateway, first.Key, reading)); fmt.Sprint(got) != "[OK ACK]" || !first.Live {
 			t.Errorf("a new key was answered %v, said to be live %v", got, first.Live)
 		}
-		i.run(t, 0, &second, "gateway", "rotate", "provider1", gateway)
+		i.run(t, 0, &second, "gateway", "rotate", "provider1", gateway, "--overlap", "0")
 		if got := i.send(t, put(gateway, first.Key, reading)); fmt.Sprint(got) != "[ERR]" {
 			t.Errorf("a key that was rotated away was answered %v", got)
 		}

@@ -13,6 +13,7 @@ type Code string
 const (
 	Invalid      Code = "invalid"      // the request or payload is malformed; sending it again will not help
 	Unauthorized Code = "unauthorized" // the key, token or session is missing, wrong, expired or revoked
+	Pending      Code = "pending"      // good, but it waits for somebody's approval; later it may pass
 	Forbidden    Code = "forbidden"    // known, but not allowed to do this
 	NotFound     Code = "not_found"
 	Conflict     Code = "conflict"  // something else changed or holds it

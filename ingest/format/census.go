@@ -100,6 +100,18 @@ func (c *census) admit(name string, sensors []string, l *record.Limits) *refusal
 	return nil
 }
 
+// has reports whether a gateway is remembered as one that the provider has.
+func (c *census) has(name string) bool {
+	id := maphash.String(c.seed, name)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, added := c.added[id]; added {
+		return true
+	}
+	g := c.find(id)
+	return g != nil && g.counted
+}
+
 // use returns how many gateways there are, and how many sensors the gateway has that was seen to have most.
 func (c *census) use() (gateways, sensors int) {
 	c.mu.Lock()

@@ -23,6 +23,7 @@ const (
 	ReasonAttribute    = "attribute"     // an attribute's name or value breaks the rules
 	ReasonNotARelay    = "not_a_relay"   // names another gateway with a key that speaks for one alone
 	ReasonNotAllowed   = "not_allowed"   // names a gateway that this key may not speak for
+	ReasonPending      = "pending"       // names a new gateway, which waits for approval
 	ReasonGatewayLimit = "gateway_limit" // the provider has as many gateways as it may
 	ReasonSensorLimit  = "sensor_limit"  // the gateway has as many sensors as it may
 	ReasonTextLength   = "text_length"   // a text beyond schema.MaxText

@@ -61,6 +61,9 @@ func NewTable(o TableOptions) *Table {
 // start.
 func (t *Table) Use() (gateways, sensors int) { return t.census.use() }
 
+// Has reports whether a gateway is remembered as one that the provider has. It may have been forgotten.
+func (t *Table) Has(gateway string) bool { return t.census.has(gateway) }
+
 // Add says that the provider has so many gateways more than was known at the start.
 func (t *Table) Add(gateways int) {
 	t.census.mu.Lock()

@@ -245,11 +245,19 @@ func (t *task) speaks(s *series) *refusal {
 	}
 	if sender.Allow != nil {
 		if err := sender.Allow(s.gateway); err != nil {
-			return refuse(schema.CodeOf(err), ReasonNotAllowed, "%s", schema.Show(err))
+			return refuse(schema.CodeOf(err), reasonOf(err), "%s", schema.Show(err))
 		}
 	}
 	t.allowed = s
 	return nil
+}
+
+// reasonOf returns the reason under which it is counted that a sender may not speak for a gateway.
+func reasonOf(err error) string {
+	if schema.Is(err, schema.Pending) {
+		return ReasonPending
+	}
+	return ReasonNotAllowed
 }
 
 // gatewayOf returns the name of the gateway that a line names as name, "" if it names none.

@@ -20,6 +20,7 @@ import (
 	"berth/ingest/format"
 	"berth/ingest/gate/intake"
 	"berth/ingest/gate/secure"
+	"berth/ingest/witness"
 	"berth/schema"
 	"berth/schema/record"
 )
@@ -37,7 +38,9 @@ type Options struct {
 	Logger      *slog.Logger
 	Memory      int64 // bytes that payloads in the making may take together; intake.DefaultMemory if 0
 	Limits      intake.Limits
-	Now         func() time.Time // the wall clock; nil: time.Now
+	Witness     *witness.Witness                        // what is seen of senders; nil: it is forgotten at the end
+	Introduced  func(gateway string) (known, sure bool) // whether the provider has the gateway already; nil: it has none
+	Now         func() time.Time                        // the wall clock; nil: time.Now
 }
 
 // Gate is a provider's port.
@@ -50,17 +53,28 @@ type Gate struct {
 	listener  net.Listener
 	accepting sync.WaitGroup
 	serving   sync.WaitGroup
+	recheck   chan struct{}
+	watching  sync.WaitGroup
 }
+
+// keysEnd bounds how late it is seen that a key has ended.
+const keysEnd = time.Second
 
 // New returns a gate; Start opens it.
 func New(o Options) (*Gate, error) {
 	if o.Committer == nil || o.Decoders == nil || o.Pipeline == nil || o.Logger == nil {
 		return nil, schema.Errorf(schema.Invalid, "a gate wants a committer, decoders, a pipeline and a logger")
 	}
-	g := &Gate{o: o}
+	if o.Witness == nil {
+		o.Witness = witness.New()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	g := &Gate{o: o, recheck: make(chan struct{}, 1)}
 	g.in = intake.New(intake.Options{
 		Committer: o.Committer, Decoders: o.Decoders, Rejects: o.Rejects, Ready: o.Ready, Logger: o.Logger,
-		Keys: intake.NewKeys(o.Pipeline, o.Keys), Limits: o.Limits, Memory: o.Memory, Now: o.Now,
+		Keys: g.keys(o.Pipeline, o.Keys), Limits: o.Limits, Memory: o.Memory, Now: o.Now,
 	})
 	g.door = secure.New(g.in)
 	g.door.SetCertificate(o.Certificate)
@@ -83,7 +97,48 @@ func (g *Gate) Start(ctx context.Context) error {
 	}
 	g.listener = listener
 	g.accepting.Go(g.accept)
+	g.watching.Go(g.watchKeys)
 	return nil
+}
+
+// keys returns who may send.
+func (g *Gate) keys(p *record.Pipeline, own map[string]record.GatewayKey) *intake.Keys {
+	k := intake.NewKeys(p, own, intake.Around{
+		Witness: g.o.Witness, Introduced: g.o.Introduced, Now: g.o.Now,
+		Used:  func(string) { g.checkSoon() },
+		Count: func(reason string) { g.o.Committer.Count(commit.Counts{Reasons: map[string]int{reason: 1}}) },
+	})
+	g.o.Witness.Decide(k.Decided)
+	return k
+}
+
+// checkSoon has connections dropped whose key is good no more.
+func (g *Gate) checkSoon() {
+	select {
+	case g.recheck <- struct{}{}:
+	default: // it will be done
+	}
+}
+
+// watchKeys drops connections whose key ends by itself: one that was replaced.
+func (g *Gate) watchKeys() {
+	tick := time.NewTicker(keysEnd)
+	defer tick.Stop()
+	seen := g.o.Now()
+	for {
+		select {
+		case <-g.recheck:
+			g.conns.recheck(g.in.Keys())
+		case <-tick.C:
+			now := g.o.Now()
+			if keys := g.in.Keys(); keys.Ended(seen, now) {
+				g.conns.recheck(keys)
+			}
+			seen = now
+		case <-g.in.Context().Done():
+			return
+		}
+	}
 }
 
 // Addr returns where the gate listens.
@@ -105,7 +160,7 @@ func (g *Gate) SetFull(why *schema.Error) { g.in.SetFull(why) }
 
 // Set changes settings and keys. Connections whose key no longer holds are dropped.
 func (g *Gate) Set(p *record.Pipeline, own map[string]record.GatewayKey) {
-	keys := intake.NewKeys(p, own)
+	keys := g.keys(p, own)
 	g.in.SetKeys(keys)
 	g.conns.recheck(keys)
 }
@@ -278,6 +333,7 @@ func (g *Gate) Stop(ctx context.Context) error {
 		err = fmt.Errorf("answer what is in hand: %w", ctx.Err())
 	}
 	g.in.Stop()
+	g.watching.Wait()
 	g.conns.closeAll()
 	<-served
 	return err

@@ -10,6 +10,7 @@ import (
 var statuses = map[schema.Code]int{
 	schema.Invalid:      http.StatusBadRequest,
 	schema.Unauthorized: http.StatusUnauthorized,
+	schema.Pending:      http.StatusUnauthorized,
 	schema.Forbidden:    http.StatusForbidden,
 	schema.NotFound:     http.StatusNotFound,
 	schema.Conflict:     http.StatusConflict,

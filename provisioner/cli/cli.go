@@ -200,7 +200,7 @@ func exitCode(err error) int {
 		return ExitNotFound
 	case schema.Conflict:
 		return ExitConflict
-	case schema.Unauthorized, schema.Forbidden:
+	case schema.Unauthorized, schema.Forbidden, schema.Pending:
 		return ExitForbidden
 	case schema.Unavailable:
 		return ExitUnavailable

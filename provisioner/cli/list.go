@@ -185,5 +185,8 @@ func printSettings(w io.Writer, s control.Settings) {
 	for _, r := range s.Topics {
 		say(w, "topic\t%s\n", r.Pattern)
 	}
+	if s.Approve {
+		say(w, "new gateways\twait for approval\n")
+	}
 	printLimits(w, s.Limits)
 }

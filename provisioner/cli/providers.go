@@ -206,7 +206,7 @@ func (a *app) set() *cobra.Command {
 	var (
 		tag, retention, future, timezone string
 		attributes                       []string
-		requireTLS                       bool
+		requireTLS, approve              bool
 		dropLog                          uint64
 	)
 	cmd := &cobra.Command{
@@ -231,6 +231,9 @@ func (a *app) set() *cobra.Command {
 			}
 			if given("require-tls") {
 				change.RequireTLS = &requireTLS
+			}
+			if given("approve-gateways") {
+				change.Approve = &approve
 			}
 			if given("drop-log") {
 				change.DropLog = &dropLog
@@ -261,6 +264,7 @@ func (a *app) set() *cobra.Command {
 	f.StringVar(&future, "future", "", "how far ahead of now a reading's time may lie, such as 24h")
 	f.StringVar(&timezone, "timezone", "", "IANA name, such as Europe/Berlin")
 	f.BoolVar(&requireTLS, "require-tls", false, "refuse gateways that connect without TLS; --require-tls=false takes them again")
+	f.BoolVar(&approve, "approve-gateways", false, "a new gateway that shows the enrolment key waits until it is approved: gateway approve")
 	f.Uint64Var(&dropLog, "drop-log", 0, "give up what a log holds that ends at this message, before what the keyspace has")
 	addLimits(f)
 	return cmd

@@ -194,6 +194,11 @@ func (c *Client) Gateway(ctx context.Context, provider, act string, req GatewayR
 	return out, c.do(ctx, http.MethodPost, of(provider, "/gateways?act="+url.QueryEscape(act)), req, &out)
 }
 
+// Enrolment returns what was seen of the enrolment key.
+func (c *Client) Enrolment(ctx context.Context, provider string) (out Enrolment, err error) {
+	return out, c.do(ctx, http.MethodGet, of(provider, "/enrolment"), nil, &out)
+}
+
 // Reports asks the provider's reports and reads its answer into v.
 func (c *Client) Reports(ctx context.Context, method, provider, path string, v any) error {
 	return c.do(ctx, method, of(provider, "/reports/"+path), nil, v)

@@ -1,17 +1,6 @@
 package control
 
-import (
-	"context"
-	"net/http"
-	"time"
-
-	"berth/provisioner/house"
-	"berth/schema"
-	"berth/schema/record"
-)
-
-// liveLimit bounds how long a command waits until the provider's ingest goes by what it changed.
-const liveLimit = 2 * time.Second
+import "net/http"
 
 func (s *Server) tokens(w http.ResponseWriter, r *http.Request) error {
 	name, err := s.provider(r)
@@ -51,69 +40,4 @@ func (s *Server) revokeToken(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return answer(w, Token{Provider: name, Name: token})
-}
-
-func (s *Server) gateways(w http.ResponseWriter, r *http.Request) error {
-	name, err := s.provider(r)
-	if err != nil {
-		return err
-	}
-	bucket, err := s.o.World.Bucket(r.Context(), name)
-	if err != nil {
-		return err
-	}
-	keys, err := s.o.House.Gateways(name, bucket).List(r.Context())
-	if err != nil {
-		return err
-	}
-	out := []Gateway{}
-	for _, k := range keys {
-		out = append(out, gateway(name, k))
-	}
-	return answer(w, out)
-}
-
-func (s *Server) changeGateway(w http.ResponseWriter, r *http.Request) error {
-	var req GatewayRequest
-	if err := read(r, &req); err != nil {
-		return err
-	}
-	name, err := s.provider(r)
-	if err != nil {
-		return err
-	}
-	bucket, err := s.o.World.Bucket(r.Context(), name)
-	if err != nil {
-		return err
-	}
-	var (
-		gateways = s.o.House.Gateways(name, bucket)
-		c        house.KeyChange
-	)
-	switch act := r.URL.Query().Get("act"); act {
-	case "add":
-		c, err = gateways.Add(r.Context(), req.Gateway, req.Relay)
-	case "rotate":
-		c, err = gateways.Rotate(r.Context(), req.Gateway)
-	case "revoke":
-		c, err = gateways.Revoke(r.Context(), req.Gateway)
-	default:
-		return schema.Errorf(schema.Invalid, "%q cannot be done to a gateway", act)
-	}
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), liveLimit)
-	defer cancel()
-	return answer(w, GatewayKey{
-		Gateway: gateway(name, c.Record), Key: c.Key, Changed: c.Changed, Live: s.o.World.Live(ctx, name, c.Revision) == nil,
-	})
-}
-
-func gateway(provider string, k record.GatewayKey) Gateway {
-	g := Gateway{Provider: provider, Gateway: k.Gateway, Relay: k.Relay, Created: k.Created}
-	if !k.Revoked.IsZero() {
-		g.Revoked = &k.Revoked
-	}
-	return g
 }

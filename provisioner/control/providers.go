@@ -196,6 +196,9 @@ func (c SettingsChange) apply(s *record.Settings) error {
 	if c.RequireTLS != nil {
 		s.RequireTLS = *c.RequireTLS
 	}
+	if c.Approve != nil {
+		s.Approve = *c.Approve
+	}
 	if c.DropLog != nil {
 		s.DropLog = *c.DropLog
 	}
@@ -233,7 +236,7 @@ func settings(s record.Settings) Settings {
 	}
 	return Settings{
 		GatewayTag: s.GatewayTag, AttributeTags: tags, Retention: FormatRetention(s.Retention), Future: FormatRetention(s.Future),
-		Timezone: s.Timezone, RequireTLS: s.RequireTLS, Limits: s.Limits, Topics: topics,
+		Timezone: s.Timezone, RequireTLS: s.RequireTLS, Approve: s.Approve, Limits: s.Limits, Topics: topics,
 	}
 }
 

@@ -68,6 +68,7 @@ func NewServer(o Options) *Server {
 		"DELETE /v1/providers/{provider}/tokens":            s.revokeToken,
 		"GET /v1/providers/{provider}/gateways":             s.gateways,
 		"POST /v1/providers/{provider}/gateways":            s.changeGateway,
+		"GET /v1/providers/{provider}/enrolment":            s.enrolment,
 		"GET /v1/providers/{provider}/reports/{path...}":    s.reports,
 		"POST /v1/providers/{provider}/reports/{path...}":   s.reports,
 		"DELETE /v1/providers/{provider}/reports/{path...}": s.reports,

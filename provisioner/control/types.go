@@ -22,7 +22,8 @@
 //	POST   /v1/providers/{provider}/tokens            TokenRequest → NewToken
 //	DELETE /v1/providers/{provider}/tokens?name=      Token
 //	GET    /v1/providers/{provider}/gateways          []Gateway
-//	POST   /v1/providers/{provider}/gateways          GatewayRequest → GatewayKey   ?act=add|rotate|revoke
+//	POST   /v1/providers/{provider}/gateways          GatewayRequest → GatewayKey   ?act=add|rotate|revoke|approve|refuse
+//	GET    /v1/providers/{provider}/enrolment         Enrolment
 //	*      /v1/providers/{provider}/reports/…         what its reports answers (internal/api)
 //
 // Errors are problems of RFC 9457 that carry a schema.Error's code, text and next command; the client makes them
@@ -33,6 +34,7 @@ package control
 import (
 	"time"
 
+	"berth/internal/houseapi"
 	"berth/provisioner/runtime"
 	"berth/schema"
 	"berth/schema/record"
@@ -118,7 +120,8 @@ type Settings struct {
 	Retention     string        `json:"retention"` // "400d"
 	Future        string        `json:"future"`    // how far ahead of now a reading's time may lie
 	Timezone      string        `json:"timezone"`
-	RequireTLS    bool          `json:"require_tls"` // gateways may connect by TLS alone
+	RequireTLS    bool          `json:"require_tls"`      // gateways may connect by TLS alone
+	Approve       bool          `json:"approve_gateways"` // new gateways wait for approval
 	Limits        record.Limits `json:"limits"`
 
 	Topics []record.TopicRule `json:"topics"` // of MQTT, in the order in which they are asked
@@ -132,6 +135,7 @@ type SettingsChange struct {
 	Future        *string   `json:"future,omitempty"`
 	Timezone      *string   `json:"timezone,omitempty"`
 	RequireTLS    *bool     `json:"require_tls,omitempty"`
+	Approve       *bool     `json:"approve_gateways,omitempty"`
 	DropLog       *uint64   `json:"drop_log,omitempty"`
 
 	Limits map[string]int64 `json:"limits,omitempty"` // by the names of record.Limits
@@ -204,25 +208,14 @@ type Token struct {
 	Created  time.Time `json:"created"`
 }
 
-// GatewayRequest asks for a gateway's key, or for its end.
-type GatewayRequest struct {
-	Gateway string `json:"gateway"`
-	Relay   bool   `json:"relay"`
-}
-
-// Gateway is a gateway that has, or had, a key of its own.
-type Gateway struct {
-	Provider string     `json:"provider"`
-	Gateway  string     `json:"gateway"`
-	Relay    bool       `json:"relay"`
-	Created  time.Time  `json:"created"`
-	Revoked  *time.Time `json:"revoked,omitempty"`
-}
-
-// GatewayKey is a gateway's key, which is shown once; it is empty when nothing changed.
-type GatewayKey struct {
-	Gateway
-	Key     string `json:"key"`
-	Changed bool   `json:"changed"`
-	Live    bool   `json:"live"` // the provider's ingest goes by it; false: it will, once it runs
-}
+// What is said of gateways' keys the pages say too.
+type (
+	// GatewayRequest asks for a gateway's key, or for its end.
+	GatewayRequest = houseapi.GatewayRequest
+	// Gateway is how a gateway shows who it is.
+	Gateway = houseapi.Gateway
+	// GatewayKey is a gateway's key, which is shown once.
+	GatewayKey = houseapi.GatewayKey
+	// Enrolment is what was seen of the enrolment key.
+	Enrolment = houseapi.Enrolment
+)

@@ -3,13 +3,10 @@ package house
 import (
 	"cmp"
 	"context"
-	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
-	"berth/internal/bus"
 	"berth/internal/credentials"
 	"berth/schema"
 	"berth/schema/record"
@@ -138,140 +135,4 @@ func (h *House) DropKeys(ctx context.Context, provider string) error {
 		}
 	}
 	return h.dropLinks(ctx, func(l record.Link) bool { return l.Provider == provider })
-}
-
-// Gateways are the keys of single gateways, in a provider's own account.
-type Gateways struct {
-	provider string
-	bucket   *bus.Bucket // pipeline
-	now      func() time.Time
-}
-
-// KeyChange is what came of a change of a gateway's key.
-type KeyChange struct {
-	Key      string // in clear; empty: no new one was made
-	Record   record.GatewayKey
-	Revision uint64 // of the record
-	Changed  bool
-}
-
-// Gateways returns the keys of gateways that a provider's bucket "pipeline" holds.
-func (h *House) Gateways(provider string, pipeline *bus.Bucket) Gateways {
-	return Gateways{provider: provider, bucket: pipeline, now: h.now}
-}
-
-func gatewayKey(gateway string) string { return "gateway." + credentials.Hash(gateway) }
-
-// List returns the keys of all gateways, in order of the gateways' names.
-func (g Gateways) List(ctx context.Context) ([]record.GatewayKey, error) {
-	all, err := g.bucket.List(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var keys []record.GatewayKey
-	for key, e := range all {
-		if !strings.HasPrefix(key, "gateway.") {
-			continue
-		}
-		var k record.GatewayKey
-		if err := decode("a gateway's key", e.Value, &k); err != nil {
-			return nil, err
-		}
-		keys = append(keys, k)
-	}
-	slices.SortFunc(keys, func(a, b record.GatewayKey) int { return cmp.Compare(a.Gateway, b.Gateway) })
-	return keys, nil
-}
-
-// Add gives a gateway a key of its own; it cannot be shown again. For one that has a key nothing is changed, unless that
-// was revoked. Whether a gateway is a relay is changed only with its key.
-func (g Gateways) Add(ctx context.Context, gateway string, relay bool) (KeyChange, error) {
-	if err := schema.CheckGateway(gateway); err != nil {
-		return KeyChange{}, err
-	}
-	old, revision, err := g.get(ctx, gateway)
-	switch {
-	case schema.Is(err, schema.NotFound):
-		return g.fresh(ctx, gateway, relay, 0)
-	case err != nil:
-		return KeyChange{}, err
-	case old.Revoked.IsZero() && old.Relay != relay:
-		return KeyChange{}, schema.Errorf(schema.Conflict, "gateway %s has a key already, with relay %v", gateway, old.Relay).
-			WithNext("revoke it first: provisioner gateway revoke %s %s, then add it again", g.provider, gateway)
-	case old.Revoked.IsZero():
-		return KeyChange{Record: old, Revision: revision}, nil
-	}
-	return g.fresh(ctx, gateway, relay, revision)
-}
-
-// Rotate gives a gateway a new key in place of the one it has; the old one is refused within a second. A gateway that is
-// shut out stays so: that is a Conflict.
-func (g Gateways) Rotate(ctx context.Context, gateway string) (KeyChange, error) {
-	old, revision, err := g.get(ctx, gateway)
-	switch {
-	case err != nil:
-		return KeyChange{}, err
-	case !old.Revoked.IsZero():
-		return KeyChange{}, schema.Errorf(schema.Conflict, "gateway %s was revoked at %s", gateway, old.Revoked.Format(time.RFC3339)).
-			WithNext("to let it in again: provisioner gateway add %s %s", g.provider, gateway)
-	}
-	return g.fresh(ctx, gateway, old.Relay, revision)
-}
-
-// Revoke shuts a gateway out: neither its own key nor the enrolment key opens the port for it.
-func (g Gateways) Revoke(ctx context.Context, gateway string) (KeyChange, error) {
-	if err := schema.CheckGateway(gateway); err != nil {
-		return KeyChange{}, err
-	}
-	k, revision, err := g.get(ctx, gateway)
-	switch {
-	case schema.Is(err, schema.NotFound):
-		// One without a key of its own came in by the enrolment key; it is shut out all the same.
-		k = record.GatewayKey{Version: record.Version, Gateway: gateway, Created: g.now().UTC()}
-	case err != nil:
-		return KeyChange{}, err
-	case !k.Revoked.IsZero():
-		return KeyChange{Record: k, Revision: revision}, nil
-	}
-	k.Revoked = g.now().UTC()
-	return g.write(ctx, KeyChange{Record: k}, revision)
-}
-
-// fresh makes a key and writes it over the record of the given revision; 0: there is none.
-func (g Gateways) fresh(ctx context.Context, gateway string, relay bool, revision uint64) (KeyChange, error) {
-	key := credentials.NewKey("gk_")
-	return g.write(ctx, KeyChange{Key: key, Record: record.GatewayKey{
-		Version: record.Version, Gateway: gateway, Hash: credentials.Hash(key), Relay: relay, Created: g.now().UTC(),
-	}}, revision)
-}
-
-// write writes a changed record over that of the given revision; 0: there is none.
-func (g Gateways) write(ctx context.Context, c KeyChange, revision uint64) (KeyChange, error) {
-	data, err := json.Marshal(c.Record)
-	if err != nil {
-		return KeyChange{}, fmt.Errorf("write the key of gateway %s: %w", c.Record.Gateway, err)
-	}
-	if revision == 0 {
-		c.Revision, err = g.bucket.Create(ctx, gatewayKey(c.Record.Gateway), data)
-	} else {
-		c.Revision, err = g.bucket.Update(ctx, gatewayKey(c.Record.Gateway), data, revision)
-	}
-	if err != nil {
-		return KeyChange{}, err
-	}
-	c.Changed = true
-	return c, nil
-}
-
-func (g Gateways) get(ctx context.Context, gateway string) (record.GatewayKey, uint64, error) {
-	var k record.GatewayKey
-	value, revision, err := g.bucket.Get(ctx, gatewayKey(gateway))
-	if schema.Is(err, schema.NotFound) {
-		return k, 0, schema.Errorf(schema.NotFound, "gateway %s has no key of its own", gateway).
-			WithNext("provisioner gateway add %s %s makes one", g.provider, gateway)
-	}
-	if err != nil {
-		return k, 0, err
-	}
-	return k, revision, decode("a gateway's key", value, &k)
 }

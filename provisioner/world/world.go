@@ -300,6 +300,15 @@ func (w *World) Bucket(ctx context.Context, name string) (*bus.Bucket, error) {
 	return conn.Bucket(ctx, bus.BucketOptions{Name: "pipeline"})
 }
 
+// Seen returns the bucket of what a provider's instances keep of what they have seen.
+func (w *World) Seen(ctx context.Context, name string) (*bus.Bucket, error) {
+	conn, err := w.connected(name)
+	if err != nil {
+		return nil, err
+	}
+	return conn.Bucket(ctx, bus.BucketOptions{Name: "episodes"})
+}
+
 // errNotYet is of a provider whose log has not been made.
 var errNotYet = errors.New("not connected")
 

@@ -14,6 +14,8 @@
 //	pipeline (provider)     sensors                    Sensors, written by reports
 //	services (provider)     <role>.<instance>          Service, expires unless renewed
 //	episodes (provider)     <role>                     Episodes: what was out of the ordinary, kept by the instance
+//	episodes (provider)     waiting.<sha256 of name>   Waiting: a gateway that waits for approval
+//	episodes (provider)     shown.<sha256 of name>     Shown: how a key was shown; shown.enrolment of the enrolment key
 //	episodes (provider)     log.trimmed                the sequence up to which the log is trimmed, in decimal: internal/bus
 //	episodes (provider)     log.unchecked              the first claim since the keyspace was asked last, in decimal: internal/bus
 package record
@@ -113,9 +115,10 @@ type Settings struct {
 	Future        time.Duration `json:"future"`                   // how far ahead of now a reading's time may lie, ns
 	Timezone      string        `json:"timezone"`                 // IANA name
 	Limits        Limits        `json:"limits"`
-	RequireTLS    bool          `json:"require_tls,omitempty"` // gateways may connect by TLS alone
-	DropLog       uint64        `json:"drop_log,omitempty"`    // a log that ends here, before what the keyspace has, may be given up
-	Topics        []TopicRule   `json:"topics,omitempty"`      // of MQTT, asked before those that every provider has
+	RequireTLS    bool          `json:"require_tls,omitempty"`      // gateways may connect by TLS alone
+	Approve       bool          `json:"approve_gateways,omitempty"` // a new gateway that shows the enrolment key waits for approval
+	DropLog       uint64        `json:"drop_log,omitempty"`         // a log that ends here, before what the keyspace has, may be given up
+	Topics        []TopicRule   `json:"topics,omitempty"`           // of MQTT, asked before those that every provider has
 }
 
 // DefaultSettings returns the settings of a new provider. A reader of a record begins with them: a setting that the record
@@ -166,16 +169,6 @@ type Pipeline struct {
 
 // PipelineKey is the key of the Pipeline in its bucket.
 const PipelineKey = "pipeline"
-
-// GatewayKey is a key of one gateway's own. A gateway with a key of its own no longer accepts the enrolment key.
-type GatewayKey struct {
-	Version int       `json:"version"`
-	Gateway string    `json:"gateway"`
-	Hash    string    `json:"hash"`            // SHA-256 of the key, hex
-	Relay   bool      `json:"relay,omitempty"` // may speak for many gateways
-	Created time.Time `json:"created"`
-	Revoked time.Time `json:"revoked,omitzero"` // revoked: neither this key nor the enrolment key opens the port for it
-}
 
 // Role is what a person or token may do.
 type Role string

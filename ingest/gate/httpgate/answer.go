@@ -11,8 +11,11 @@ import (
 	"berth/schema/record"
 )
 
-// retryAfter is when a sender may come back who was told to, in seconds.
-const retryAfter = "5"
+// retryAfter is when a sender may come back who was told to, in seconds; approveAfter when one who waits for approval.
+const (
+	retryAfter   = "5"
+	approveAfter = "60"
+)
 
 // style is how a path words its refusals.
 type style int
@@ -47,7 +50,7 @@ func (s style) body(code schema.Code, text string, t *taking) problem {
 // fail answers with an error.
 func (l *Listener) fail(w http.ResponseWriter, s style, err error) {
 	code := schema.CodeOf(err)
-	if code == schema.Unauthorized {
+	if code == schema.Unauthorized || code == schema.Pending {
 		w.Header().Set("WWW-Authenticate", `Basic realm="berth"`)
 	}
 	l.answer(w, statusOf(w, code), s.body(code, schema.Show(err), nil))
@@ -55,10 +58,22 @@ func (l *Listener) fail(w http.ResponseWriter, s style, err error) {
 
 // statusOf returns the status for a code, and says when to come back where that helps.
 func statusOf(w http.ResponseWriter, code schema.Code) int {
-	if (code == schema.Limited || code == schema.Unavailable) && w.Header().Get("Retry-After") == "" {
-		w.Header().Set("Retry-After", retryAfter)
+	if later := laterOf(code); later != "" && w.Header().Get("Retry-After") == "" {
+		w.Header().Set("Retry-After", later)
 	}
 	return api.Status(code)
+}
+
+// laterOf returns when the same may be taken, in seconds; empty: it will not be.
+func laterOf(code schema.Code) string {
+	switch code {
+	case schema.Limited, schema.Unavailable:
+		return retryAfter
+	case schema.Pending:
+		return approveAfter
+	default:
+		return ""
+	}
 }
 
 // answer writes an answer, which the client must take in time; a body of nil is none.
@@ -99,9 +114,9 @@ func refusal(why error) string {
 	if err != nil {
 		text = nil
 	}
-	n, later := api.Status(code), ""
-	if code == schema.Limited || code == schema.Unavailable {
-		later = "Retry-After: " + retryAfter + "\r\n"
+	n, later := api.Status(code), laterOf(code)
+	if later != "" {
+		later = "Retry-After: " + later + "\r\n"
 	}
 	return fmt.Sprintf("HTTP/1.1 %d %s\r\nContent-Type: application/json\r\n%sContent-Length: %d\r\nConnection: close\r\n\r\n%s",
 		n, http.StatusText(n), later, len(text), text)

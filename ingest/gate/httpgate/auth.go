@@ -43,6 +43,7 @@ func (l *Listener) authenticate(r *http.Request, query url.Values) (*intake.Keys
 		return nil, intake.Identity{}, nil, err
 	}
 	c.Knows()
+	shows(c, id)
 	sender, err := l.in.Admit(c, id)
 	return keys, id, sender, err
 }

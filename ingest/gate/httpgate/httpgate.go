@@ -159,6 +159,9 @@ func (l *Listener) handle(w http.ResponseWriter, r *http.Request) {
 	}
 	if known {
 		c.AsksMore()
+		if ends(c) {
+			w.Header().Set("Connection", "close")
+		}
 	}
 	at, takes := routes[r.URL.Path]
 	switch {

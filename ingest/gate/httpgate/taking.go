@@ -68,12 +68,6 @@ func (w *waiter) Committed(token uint64, err error) {
 // piece takes the next piece of the body. An error is that nothing more can be taken, not that readings were refused.
 func (t *taking) piece(ctx context.Context, data []byte) error {
 	if t.rows != nil {
-		if keys := t.l.in.Keys(); keys != t.keys {
-			if err := keys.Check(t.id); err != nil {
-				return err
-			}
-			t.keys = keys
-		}
 		if err := t.submit(ctx, commit.Counts{}, onePiece); err != nil {
 			return err
 		}
@@ -143,8 +137,21 @@ func (t *taking) addReasons(reasons map[string]int) {
 // refusedWhole reports whether nothing of the body was taken.
 func (t *taking) refusedWhole() bool { return t.code != "" && t.counts.Accepted == 0 }
 
-// submit hands the rows over.
+// recheck returns an error when the key that was shown is good no more.
+func (t *taking) recheck() error {
+	keys := t.l.in.Keys()
+	if keys == t.keys {
+		return nil
+	}
+	t.keys = keys
+	return keys.Check(t.id)
+}
+
+// submit hands the rows over, if the key that was shown is still good.
 func (t *taking) submit(ctx context.Context, counts commit.Counts, token uint64) error {
+	if err := t.recheck(); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, t.l.in.Limits.Commit)
 	defer cancel()
 	if t.waiter == nil {

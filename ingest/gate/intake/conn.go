@@ -27,6 +27,7 @@ type Conn struct {
 	known   atomic.Bool
 	served  atomic.Bool
 	asks    atomic.Uint32
+	waits   atomic.Bool
 	closed  atomic.Bool
 	session atomic.Pointer[Session]
 	sender  atomic.Pointer[limit.Sender] // whom it was last admitted as
@@ -101,8 +102,13 @@ func (c *Conn) Asks() { c.asks.CompareAndSwap(0, onlyAsked) }
 // AsksMore notes that the connection does something else than to ask how the port is.
 func (c *Conn) AsksMore() { c.asks.Store(didMore) }
 
+// Waits notes that a valid key was shown by a gateway that waits for approval: it is no stranger, and gets no more time than one.
+func (c *Conn) Waits() { c.waits.Store(true) }
+
 // Stranger reports whether the connection counts as a stranger's: no valid key was shown, and it did not only ask.
-func (c *Conn) Stranger() bool { return !c.known.Load() && c.asks.Load() != onlyAsked }
+func (c *Conn) Stranger() bool {
+	return !c.known.Load() && !c.waits.Load() && c.asks.Load() != onlyAsked
+}
 
 // SetReadDeadline sets the deadline for reading; that of a stranger is never later than Deadline.
 func (c *Conn) SetReadDeadline(t time.Time) error {

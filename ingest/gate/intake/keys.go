@@ -1,7 +1,12 @@
 package intake
 
 import (
+	"net/netip"
+	"slices"
+	"time"
+
 	"berth/ingest/format"
+	"berth/ingest/witness"
 	"berth/internal/credentials"
 	"berth/schema"
 	"berth/schema/record"
@@ -12,11 +17,28 @@ type Keys struct {
 	// Settings are the provider's.
 	Settings record.Settings
 
+	around    Around
 	enrolment string                        // hash of the enrolment key
 	gateways  map[string]*record.GatewayKey // by the gateway's name
-	hashes    map[string]*record.GatewayKey // by the key's hash
+	hashes    map[string]held               // by the key's hash
+	ends      []time.Time                   // when keys that were replaced end
 	allowAny  func(gateway string) error    // for senders without a name
 	allowLive func(gateway string) error    // for relays
+}
+
+// held is whose a key is.
+type held struct {
+	own      *record.GatewayKey
+	previous bool // it was replaced
+}
+
+// Around is what keys need to know beside the provider's records. What is not set is not asked.
+type Around struct {
+	Witness    *witness.Witness                        // what is seen of senders; not nil
+	Introduced func(gateway string) (known, sure bool) // whether the provider has the gateway already
+	Used       func(gateway string)                    // a gateway's key was used for the first time
+	Count      func(reason string)                     // counts who is refused
+	Now        func() time.Time
 }
 
 // Identity is who showed which key.
@@ -25,23 +47,35 @@ type Identity struct {
 	Relay   bool   // may speak for other gateways
 	hash    string // of the key
 	tls     bool   // it came by TLS
+	address netip.Addr
 }
 
 // ErrPlain is why a plain connection is refused of a provider that takes TLS alone.
 var ErrPlain = schema.Errorf(schema.Forbidden, "this provider takes connections by TLS alone").WithNext("connect to the same port by TLS")
 
 // NewKeys returns the keys of a provider.
-func NewKeys(p *record.Pipeline, own map[string]record.GatewayKey) *Keys {
+func NewKeys(p *record.Pipeline, own map[string]record.GatewayKey, around Around) *Keys {
 	k := &Keys{
-		Settings: p.Settings, enrolment: p.EnrolmentHash,
-		gateways: make(map[string]*record.GatewayKey, len(own)), hashes: make(map[string]*record.GatewayKey, len(own)),
+		Settings: p.Settings, around: around, enrolment: p.EnrolmentHash,
+		gateways: make(map[string]*record.GatewayKey, len(own)), hashes: make(map[string]held, len(own)),
 	}
 	for _, g := range own {
 		k.gateways[g.Gateway] = &g
-		k.hashes[g.Hash] = &g
+		if g.Hash != "" {
+			k.hashes[g.Hash] = held{own: &g}
+		}
+		if before := g.Previous; before != nil && before.Hash != "" {
+			k.hashes[before.Hash] = held{own: &g, previous: true}
+			k.ends = append(k.ends, before.Until)
+		}
 	}
 	k.allowAny, k.allowLive = k.enrols, k.live
 	return k
+}
+
+// Ended reports whether a key that was replaced has ended between two times.
+func (k *Keys) Ended(from, to time.Time) bool {
+	return slices.ContainsFunc(k.ends, func(end time.Time) bool { return end.After(from) && !end.After(to) })
 }
 
 // Admits returns ErrPlain when connections like this one are refused, whatever they show.
@@ -55,8 +89,8 @@ func (k *Keys) admits(tls bool) error {
 }
 
 // Authenticate returns who shows the key on a connection, under the name that he gives himself, which may be empty. A key
-// that is a gateway's own names it. Errors are Unauthorized, or Forbidden when the key is good, but not for this name or
-// this connection.
+// that is a gateway's own names it. Errors are Unauthorized; Pending, when he has to wait for approval; or Forbidden when the
+// key is good, but not for this name or this connection.
 func (k *Keys) Authenticate(c *Conn, gateway, key string) (Identity, error) {
 	if err := k.admits(c.TLS); err != nil {
 		return Identity{}, err
@@ -65,11 +99,36 @@ func (k *Keys) Authenticate(c *Conn, gateway, key string) (Identity, error) {
 		return Identity{}, schema.Errorf(schema.Unauthorized, "there is no key")
 	}
 	id, err := k.holder(gateway, credentials.Hash(key))
-	id.tls = c.TLS
-	return id, err
+	if err != nil {
+		return id, err
+	}
+	id.tls, id.address = c.TLS, c.Address.Addr()
+	k.saw(id)
+	if id.hash == k.enrolment && id.Gateway != "" {
+		if err := k.introduce(id.Gateway, id.address); err != nil {
+			c.Waits()
+			k.around.Count(format.ReasonPending)
+			return Identity{}, err
+		}
+	}
+	return id, nil
 }
 
-// Check returns the error that Authenticate would return now.
+// saw notes that a key was shown.
+func (k *Keys) saw(id Identity) {
+	h, own := k.hashes[id.hash]
+	switch {
+	case own && h.previous: // the one that it has now counts
+	case own:
+		if first := k.around.Witness.Saw(h.own.Gateway, id.hash, !id.tls, k.around.Now()); first && h.own.Previous != nil {
+			k.around.Used(h.own.Gateway)
+		}
+	default:
+		k.around.Witness.Saw("", id.hash, !id.tls, k.around.Now())
+	}
+}
+
+// Check returns the error that Authenticate would return now. Who was let in before has not to wait for approval.
 func (k *Keys) Check(id Identity) error {
 	if err := k.admits(id.tls); err != nil {
 		return err
@@ -80,8 +139,8 @@ func (k *Keys) Check(id Identity) error {
 
 func (k *Keys) holder(gateway, hash string) (Identity, error) {
 	// Keys are random and only their hashes are compared: how long that takes says nothing about a key.
-	if own := k.hashes[hash]; own != nil {
-		return k.owner(own, gateway, hash)
+	if h, ok := k.hashes[hash]; ok {
+		return k.owner(h, gateway, hash)
 	}
 	if hash != k.enrolment {
 		return Identity{}, schema.Errorf(schema.Unauthorized, "the key is unknown")
@@ -99,9 +158,13 @@ func (k *Keys) holder(gateway, hash string) (Identity, error) {
 }
 
 // owner returns who shows a key of a gateway's or relay's own.
-func (k *Keys) owner(own *record.GatewayKey, gateway, hash string) (Identity, error) {
-	if !own.Revoked.IsZero() {
+func (k *Keys) owner(h held, gateway, hash string) (Identity, error) {
+	own := h.own
+	switch {
+	case !own.Revoked.IsZero():
 		return Identity{}, schema.Errorf(schema.Unauthorized, "the key was revoked")
+	case h.previous && k.replaced(own):
+		return Identity{}, schema.Errorf(schema.Unauthorized, "the key was replaced by a new one").WithNext("use the gateway's new key")
 	}
 	id := Identity{Gateway: own.Gateway, Relay: own.Relay, hash: hash}
 	if gateway == "" || gateway == own.Gateway {
@@ -117,6 +180,12 @@ func (k *Keys) owner(own *record.GatewayKey, gateway, hash string) (Identity, er
 	return id, k.live(gateway)
 }
 
+// replaced reports whether the key before the one that a gateway has is good no more.
+func (k *Keys) replaced(own *record.GatewayKey) bool {
+	before := own.Previous
+	return !k.around.Now().Before(before.Until) || before.UntilUsed && k.around.Witness.Used(own.Gateway, own.Hash)
+}
+
 // As returns the identity under which who shows the key speaks for a gateway that a path or topic names. The error says why
 // he may not.
 func (k *Keys) As(id Identity, gateway string) (Identity, error) {
@@ -126,19 +195,20 @@ func (k *Keys) As(id Identity, gateway string) (Identity, error) {
 	if err := schema.CheckGateway(gateway); err != nil {
 		return Identity{}, err
 	}
-	allow := k.live
+	var err error
 	switch {
 	case id.Relay:
+		err = k.live(gateway)
 	case id.Gateway == "":
-		allow = k.enrols
+		err = k.enrolsNew(gateway, id.address)
 	default:
 		return Identity{}, schema.Errorf(schema.Forbidden, "it is of gateway %q, but %q may only speak for itself", gateway, id.Gateway)
 	}
 	id.Gateway = gateway
-	return id, allow(gateway)
+	return id, err
 }
 
-// enrols returns an error unless the enrolment key is enough to speak for the gateway.
+// enrols returns an error unless the enrolment key is enough to speak for the gateway, if that has not to wait for approval.
 func (k *Keys) enrols(gateway string) error {
 	own := k.gateways[gateway]
 	switch {
@@ -146,10 +216,44 @@ func (k *Keys) enrols(gateway string) error {
 		return nil
 	case !own.Revoked.IsZero():
 		return schema.Errorf(schema.Unauthorized, "gateway %q was revoked", gateway)
-	default:
+	case own.Own():
 		return schema.Errorf(schema.Unauthorized, "gateway %q has a key of its own and must use it", gateway)
+	default:
+		return nil
 	}
 }
+
+// enrolsNew is enrols, and lets a gateway that is new wait for approval.
+func (k *Keys) enrolsNew(gateway string, from netip.Addr) error {
+	if err := k.enrols(gateway); err != nil {
+		return err
+	}
+	return k.introduce(gateway, from)
+}
+
+// introduce returns a Pending error when the gateway, which shows the enrolment key, has to wait for approval. One that the
+// provider had before approval was asked for is as good as approved.
+func (k *Keys) introduce(gateway string, from netip.Addr) error {
+	if !k.Settings.Approve || k.gateways[gateway] != nil {
+		return nil
+	}
+	known, sure := false, true
+	if k.around.Introduced != nil && !k.around.Witness.Waits(gateway) {
+		known, sure = k.around.Introduced(gateway)
+	}
+	switch {
+	case known:
+		return nil
+	case !sure:
+		return schema.Errorf(schema.Pending, "it cannot be told yet whether gateway %q is new, and new ones wait for approval", gateway).
+			WithNext("send again in a minute")
+	default:
+		return k.around.Witness.Wait(gateway, from.String(), k.around.Now())
+	}
+}
+
+// Decided reports whether there is a record of the gateway: it has a key of its own, was approved, or was revoked.
+func (k *Keys) Decided(gateway string) bool { return k.gateways[gateway] != nil }
 
 // live returns an error when the gateway was revoked, so that nobody else may speak for it either.
 func (k *Keys) live(gateway string) error {
@@ -165,6 +269,8 @@ func (k *Keys) Sender(id Identity) format.Sender {
 	switch {
 	case id.Relay:
 		s.Allow = k.allowLive
+	case id.Gateway == "" && k.Settings.Approve:
+		s.Allow = func(gateway string) error { return k.enrolsNew(gateway, id.address) }
 	case id.Gateway == "":
 		s.Allow = k.allowAny
 	}

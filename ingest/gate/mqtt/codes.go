@@ -14,7 +14,7 @@ func connackOf(err error) (packet.Code, string) {
 		return e.Code, e.Text
 	}
 	codes := map[schema.Code]packet.Code{
-		schema.Unauthorized: packet.BadUserOrPassword, schema.Forbidden: packet.NotAuthorized, schema.Invalid: packet.BadUserOrPassword,
+		schema.Unauthorized: packet.BadUserOrPassword, schema.Forbidden: packet.NotAuthorized, schema.Pending: packet.NotAuthorized, schema.Invalid: packet.BadUserOrPassword,
 		schema.Limited: packet.QuotaExceeded, schema.TooLarge: packet.TooLarge, schema.Unavailable: packet.ServerUnavailable,
 	}
 	return codeOr(codes, err), schema.Show(err)
@@ -29,7 +29,7 @@ func disconnectOf(err error) (packet.Code, string) {
 		return packet.ShuttingDown, schema.Show(err)
 	}
 	codes := map[schema.Code]packet.Code{
-		schema.Unauthorized: packet.NotAuthorized, schema.Forbidden: packet.NotAuthorized, schema.Limited: packet.QuotaExceeded,
+		schema.Unauthorized: packet.NotAuthorized, schema.Forbidden: packet.NotAuthorized, schema.Pending: packet.NotAuthorized, schema.Limited: packet.QuotaExceeded,
 		schema.TooLarge: packet.TooLarge, schema.Unavailable: packet.ServerBusy,
 	}
 	return codeOr(codes, err), schema.Show(err)
@@ -38,7 +38,7 @@ func disconnectOf(err error) (packet.Code, string) {
 // pubackOf returns how a message is refused: of the codes that PUBACK and PUBREC may have; MQTT 5 tables 3-4, 3-5.
 func pubackOf(code schema.Code) packet.Code {
 	switch code {
-	case schema.Unauthorized, schema.Forbidden:
+	case schema.Unauthorized, schema.Forbidden, schema.Pending:
 		return packet.NotAuthorized
 	case schema.Limited, schema.TooLarge:
 		return packet.QuotaExceeded

@@ -14,6 +14,8 @@ import (
 func noRoute(err error) *format.Report {
 	reason := format.ReasonNotAllowed
 	switch schema.CodeOf(err) {
+	case schema.Pending:
+		reason = format.ReasonPending
 	case schema.NotFound:
 		reason = intake.ReasonTopic
 	case schema.Invalid:
@@ -23,8 +25,14 @@ func noRoute(err error) *format.Report {
 	return &format.Report{Code: schema.CodeOf(err), Reason: schema.Show(err), Reasons: map[string]int{reason: 1}}
 }
 
-// refuse answers, counts and keeps a message of which nothing was taken.
+// refuse answers, counts and keeps a message of which nothing was taken. That a gateway waits for approval passes: a client
+// of 3.1.1, which could only be told that it was taken, is closed upon and keeps it [MQTT-3.3.5-2].
 func (s *connection) refuse(e *entry, p *packet.Publish, r topics.Route, report *format.Report) error {
+	if report.Code == schema.Pending && p.QoS > 0 && s.version != packet.V5 {
+		s.In.Committer.Count(commit.Counts{FramesRejected: 1, Reasons: report.Reasons})
+		s.forget(e, p)
+		return schema.Errorf(report.Code, "%s", report.Reason)
+	}
 	s.In.Committer.Count(commit.Counts{FramesRejected: 1, Reasons: report.Reasons})
 	s.answerRefused(e, p, r, report, len(p.Payload), report.Reason)
 	return nil

@@ -1,0 +1,61 @@
+package houseapi
+
+import "time"
+
+// The states of a gateway, as lists of keys show it.
+const (
+	GatewayKeyed    = "key"      // it has a key of its own
+	GatewayApproved = "approved" // it shows the enrolment key
+	GatewayWaiting  = "waiting"  // it has shown the enrolment key, and waits for approval
+	GatewayRevoked  = "revoked"  // it is shut out
+)
+
+// Gateway is how a gateway shows who it is: one that has, or had, a key of its own, was approved or shut out, or waits for
+// approval. Times that are absent have not been.
+type Gateway struct {
+	Provider string     `json:"provider"`
+	Gateway  string     `json:"gateway"`
+	State    string     `json:"state"`
+	Relay    bool       `json:"relay"`
+	Created  time.Time  `json:"created"` // of one that waits: when it came first
+	Revoked  *time.Time `json:"revoked,omitempty"`
+	Approved *time.Time `json:"approved,omitempty"`
+
+	Used     *time.Time `json:"used,omitempty"`       // its key, first
+	Clear    *time.Time `json:"clear,omitempty"`      // its key was first shown on a plain connection, where others may have read it
+	LastSo   *time.Time `json:"clear_last,omitempty"` // and last, to the day
+	Previous *Previous  `json:"previous,omitempty"`   // the key before is still good
+
+	Address string     `json:"address,omitempty"` // of one that waits: from where it came last
+	Last    *time.Time `json:"last,omitempty"`    // and when
+	Times   uint64     `json:"times,omitempty"`   // and how often, about
+}
+
+// Previous is a key that was replaced and is still good.
+type Previous struct {
+	Until     time.Time `json:"until"`
+	UntilUsed bool      `json:"until_used,omitempty"` // and no longer than until the new key is first used
+}
+
+// GatewayRequest asks for a gateway's key, for another, for its end, or for approval. What an act does not need is ignored.
+type GatewayRequest struct {
+	Gateway   string  `json:"gateway"`
+	Relay     bool    `json:"relay,omitempty"`
+	Overlap   *string `json:"overlap,omitempty"`    // of rotate: how long the key before stays good, such as "24h"; absent: a day
+	UntilUsed bool    `json:"until_used,omitempty"` // of rotate: and no longer than until the new one is first used
+}
+
+// GatewayKey is a gateway's key, which is shown once; it is empty when there is no new one.
+type GatewayKey struct {
+	Gateway
+	Key     string `json:"key"`
+	Changed bool   `json:"changed"`
+	Live    bool   `json:"live"` // the provider's ingest goes by it; false: it will, once it runs
+}
+
+// Enrolment is what was seen of the enrolment key. Times that are absent have not been.
+type Enrolment struct {
+	Used   *time.Time `json:"used,omitempty"`  // first
+	Clear  *time.Time `json:"clear,omitempty"` // first shown on a plain connection
+	LastSo *time.Time `json:"clear_last,omitempty"`
+}
