@@ -9,6 +9,7 @@ PROGRAMS    := provisioner ingest reports web fieldsim
 KILLS       ?= 20
 CUTS        ?= 20
 NODE_KILLS  ?= 10
+CLIENTS     := ingest/gate/testdata/npm
 CASSANDRA_41 := 4.1.10
 ENGINE_FAULTS ?= 21
 # The full length of each promise's test; a test's own flags say what they count.
@@ -37,12 +38,18 @@ web/assets/dist/.built: web/package.json web/package-lock.json $(wildcard web/bu
 	npm run --prefix web build
 	@touch $@
 
+.PHONY: clients
+clients: $(CLIENTS)/node_modules/.built ## clients of other makers, for tests
+$(CLIENTS)/node_modules/.built: $(CLIENTS)/package.json $(CLIENTS)/package-lock.json
+	npm ci --prefix $(CLIENTS) --no-fund --no-audit
+	@touch $@
+
 .PHONY: images
 images: build ## an image per program, berth/<program>:VERSION, in the Docker engine that answers; prints their sizes
 	docker/images bin '$(VERSION)' '$(shell git rev-parse HEAD 2>/dev/null || echo unknown)'
 
 .PHONY: test
-test: build ## every test on the real parts, the promises in short form
+test: build clients ## every test on the real parts, the promises in short form
 	$(GO) test -shuffle=on -timeout=20m ./...
 
 .PHONY: test-engines
@@ -66,7 +73,7 @@ test-docker-short: ## the contract of runtimes on a real Docker engine, which is
 
 .PHONY: clean
 clean: ## remove what the other targets made; data in var/ stays
-	rm -rf bin web/assets/dist web/node_modules web/browser/out promises/out
+	rm -rf bin web/assets/dist web/node_modules $(CLIENTS)/node_modules web/browser/out promises/out
 
 ##@ Promises and figures
 
@@ -121,7 +128,7 @@ lint: bin/golangci-lint assets ## the linters of .golangci.yml
 	bin/golangci-lint run
 
 .PHONY: race
-race: assets ## the tests under the race detector, in short form; needs a C compiler
+race: assets clients ## the tests under the race detector, in short form; needs a C compiler
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -short -timeout=20m ./...
 
 .PHONY: browser-test

@@ -115,7 +115,7 @@ func (s *connection) accept(c *packet.Connect, assigned string) error {
 	if err := s.Admit(); err != nil {
 		return err
 	}
-	if !a.SessionPresent {
+	if s.resumed = a.SessionPresent; !s.resumed {
 		if err := s.replace(old); err != nil {
 			return err
 		}

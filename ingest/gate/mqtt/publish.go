@@ -138,11 +138,13 @@ func (s *connection) release(b *burst, id uint16) error {
 	if err != nil {
 		return err
 	}
-	s.changes(e)                      // also if it is not known: the log may know it still
-	code := packet.IdentifierNotFound // table 3-8; 3.1.1 has no codes
-	if known {
-		code = packet.Success
+	s.changes(e) // also if it is not known: the log may know it still
+	code := packet.Success
+	switch {
+	case known:
 		e.acked++
+	case !s.resumed: // else the PUBCOMP of a connection before this was lost: "not an error during recovery", table 3-8
+		code = packet.IdentifierNotFound // 3.1.1 has no codes
 	}
 	e.answers = packet.AppendAck(e.answers, s.version, packet.TypePubcomp, id, code, "") // [MQTT-4.3.3-2]; MQTT 5 -11
 	return nil

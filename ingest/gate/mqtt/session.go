@@ -24,6 +24,7 @@ type connection struct {
 	version  packet.Version
 	accepted bool // a CONNACK said so
 	state    *state
+	resumed  bool          // the state was there before the connection
 	left     bool          // the state was left, and belongs to nobody
 	gone     chan struct{} // closed when another connection of the client may begin
 	expiry   time.Duration // of the session, after the connection
