@@ -45,6 +45,9 @@ func (i *Ingest) readSessions(ctx context.Context, c *claim) error {
 		}
 	}
 	slices.SortFunc(c.sessions, func(a, b commit.Kept) int { return cmp.Compare(a.After, b.After) })
-	i.log.Info("sessions are carried on", "sessions", len(c.sessions), "messages", c.sequence+1-max(c.from, c.first), "unreadable", lost)
+	i.log.Info("sessions are carried on", "sessions", len(c.sessions), "messages", c.sequence+1-max(c.from, c.first))
+	if lost > 0 {
+		i.log.Warn("sessions may be lost with messages that cannot be read", "messages", lost)
+	}
 	return nil
 }

@@ -46,6 +46,7 @@ func Keys() []Key {
 		{"quota", "how many bytes may be"},
 		{"readings", "how many"},
 		{"messages", "how many"},
+		{"sessions", "of MQTT, how many"},
 		{"id", "of a kept reject, or of what is set aside"},
 		{"what", "block, row, tail or rollup"},
 		{"detail", "more, in words"},
