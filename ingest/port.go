@@ -19,7 +19,7 @@ func (i *Ingest) openPort(ctx context.Context, g *gate.Gate, port int) error {
 	})
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return schema.Errorf(schema.Conflict, "port %d is held by another program", port).
-			WithNext("ss -ltnp 'sport = :%d' shows which: stop it, and ingest is started again", port).WithCause(err)
+			WithNext("ss -ltunp 'sport = :%d' shows which: stop it, and ingest is started again", port).WithCause(err)
 	}
 	return err
 }

@@ -226,7 +226,7 @@ func TestTheRealProgramsFromServeToPurge(t *testing.T) {
 
 	var added struct {
 		control.Added
-		FirstReadings struct{ MQTT string } `json:"first_readings"`
+		FirstReadings struct{ MQTT, CoAP string } `json:"first_readings"`
 	}
 	i.run(t, 0, &added, "add", "provider1")
 	if added.Port != i.base+1 || added.State != control.Ready || !added.Changed {
@@ -237,6 +237,7 @@ func TestTheRealProgramsFromServeToPurge(t *testing.T) {
 		t.Errorf("the first reading was answered %v", got)
 	}
 	i.paste(t, added.FirstReadings.MQTT)
+	i.paste(t, added.FirstReadings.CoAP)
 	if got := i.send(t, put("gw1", "bk_wrong", "boiler temperature=21.5")); len(got) == 0 || got[0] != "ERR" {
 		t.Errorf("a wrong key was answered %v", got)
 	}

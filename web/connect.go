@@ -119,11 +119,15 @@ func snippets(host string, port int, key string, byTLS bool) []snippet {
 			{"openssl", fmt.Sprintf("(%s; sleep 2) |\n  openssl s_client -quiet -no_ign_eof -CAfile ca.pem -connect %s", frame, address)},
 		}
 	}
-	return append(first, []snippet{
+	first = append(first, []snippet{
 		{"curl_line", fmt.Sprintf(curl+" -i -H 'Authorization: Token %s' \\\n  --data-binary 'boiler,gateway=%s temperature=21.5' \\\n  '%s/api/v2/write'", key, firstGateway, at)},
 		{"curl_json", fmt.Sprintf(curl+" -i -H 'Authorization: Bearer %s' \\\n  -H 'Content-Type: application/json' \\\n  --data-binary '{\"temperature\": 21.5}' \\\n  '%s/api/v1/readings?gateway=%s'", key, at, firstGateway)},
 		{"mqtt", fmt.Sprintf(pub+" -h %s -p %d -u %s -P %s \\\n  -q 1 -t readings/%s/boiler.temperature -m 21.5", host, port, firstGateway, key, firstGateway)},
 	}...)
+	if !byTLS { // plain CoAP is refused then
+		first = append(first, snippet{"coap", fmt.Sprintf("coap-client-openssl -m post -e '%s' \\\n  'coap://%s/readings/%s?key=%s'", line, address, firstGateway, key)})
+	}
+	return first
 }
 
 // firstPanel answers with the panel alone: green when a frame has come since the page was opened, else what was refused

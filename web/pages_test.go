@@ -352,7 +352,7 @@ func TestFirstReading(t *testing.T) {
 	r.answer("/gateways", `{"gateways":[],"complete":true}`)
 	b := h.signedIn(record.Admin, "north")
 	a := b.do(http.MethodGet, "/providers/north", "", map[string]string{"Accept": "text/html"})
-	for _, want := range []string{"bk_of_north", "6001", "127.0.0.1", "PUT 1 line 23", "mosquitto_pub -h 127.0.0.1 -p 6001 -u first-gateway -P bk_of_north", "Waiting for the first frame"} {
+	for _, want := range []string{"bk_of_north", "6001", "127.0.0.1", "PUT 1 line 23", "mosquitto_pub -h 127.0.0.1 -p 6001 -u first-gateway -P bk_of_north", "/readings/first-gateway?key=bk_of_north", "Waiting for the first frame"} {
 		if !strings.Contains(a.body, want) {
 			t.Errorf("the page lacks %q", want)
 		}

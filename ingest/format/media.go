@@ -1,6 +1,7 @@
 package format
 
 import (
+	"bytes"
 	"mime"
 	"strings"
 )
@@ -48,6 +49,14 @@ func OfContentFormat(number int) (name string, ok bool) {
 		}
 	}
 	return "", false
+}
+
+// Guess returns the format of a payload that nothing else tells: JSON if it begins like it, else lines.
+func Guess(payload []byte) string {
+	if start := bytes.TrimLeft(payload, " \t\r\n"); len(start) > 0 && (start[0] == '{' || start[0] == '[') {
+		return "json"
+	}
+	return "line"
 }
 
 // Named returns the format's name as a string. For the formats there are it allocates nothing.

@@ -1,5 +1,5 @@
 // Package gate is a provider's port: it accepts connections, recognises what they speak by their first bytes, and
-// leaves them to the listener of that protocol.
+// leaves them to the listener of that protocol. What comes by UDP to the same port it leaves to CoAP's.
 //
 // It gives limits on connections, who may send (live: a key that is revoked takes its connections with it), and an
 // orderly end. Protocols are packages below it, in one table; what they share is package intake. Its one invariant: a
@@ -18,6 +18,7 @@ import (
 
 	"berth/ingest/commit"
 	"berth/ingest/format"
+	"berth/ingest/gate/coap"
 	"berth/ingest/gate/intake"
 	"berth/ingest/gate/secure"
 	"berth/ingest/witness"
@@ -49,6 +50,7 @@ type Gate struct {
 	in        *intake.Intake
 	door      *secure.Door
 	listeners []intake.Listener
+	coap      *coap.Listener // of what comes by UDP
 	conns     conns
 	listener  net.Listener
 	accepting sync.WaitGroup
@@ -81,6 +83,7 @@ func New(o Options) (*Gate, error) {
 	for _, protocol := range protocols {
 		g.listeners = append(g.listeners, protocol(g.in))
 	}
+	g.coap = coap.New(g.in)
 	g.conns.begin(o.Logger)
 	return g, nil
 }
@@ -88,12 +91,14 @@ func New(o Options) (*Gate, error) {
 // keepAlive finds peers that are gone in about two minutes.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 15 * time.Second, Count: 4}
 
-// Start opens the port.
+// Start opens the port, for TCP and for UDP.
 func (g *Gate) Start(ctx context.Context) error {
-	config := net.ListenConfig{KeepAliveConfig: keepAlive}
-	listener, err := config.Listen(ctx, "tcp", g.o.Address)
+	listener, datagrams, err := g.listen(ctx)
 	if err != nil {
 		return fmt.Errorf("open the provider's port: %w", err)
+	}
+	if err := g.coap.Serve(datagrams); err != nil {
+		return errors.Join(fmt.Errorf("open the provider's port by UDP: %w", err), listener.Close(), datagrams.Close())
 	}
 	g.listener = listener
 	g.accepting.Go(g.accept)
@@ -139,6 +144,32 @@ func (g *Gate) watchKeys() {
 			return
 		}
 	}
+}
+
+// anyTries is how often a port is sought that is free for both TCP and UDP, where it may be any.
+const anyTries = 20
+
+// listen opens the port for TCP, and the same for UDP.
+func (g *Gate) listen(ctx context.Context) (listener net.Listener, datagrams *net.UDPConn, err error) {
+	config := net.ListenConfig{KeepAliveConfig: keepAlive}
+	_, port, _ := net.SplitHostPort(g.o.Address)
+	for range anyTries {
+		if listener, err = config.Listen(ctx, "tcp", g.o.Address); err != nil {
+			return nil, nil, err
+		}
+		var p net.PacketConn
+		if p, err = config.ListenPacket(ctx, "udp", listener.Addr().String()); err == nil {
+			if udp, ok := p.(*net.UDPConn); ok {
+				return listener, udp, nil
+			}
+			err = errors.Join(errors.ErrUnsupported, p.Close())
+		}
+		err = errors.Join(err, listener.Close())
+		if port != "0" {
+			break
+		}
+	}
+	return nil, nil, err
 }
 
 // Addr returns where the gate listens.
@@ -320,6 +351,7 @@ func (g *Gate) Stop(ctx context.Context) error {
 	for _, l := range g.listeners {
 		stopping.Go(func() { l.Stop(ctx) })
 	}
+	stopping.Go(func() { g.coap.Stop(ctx) })
 	served := make(chan struct{})
 	go func() {
 		stopping.Wait()

@@ -9,7 +9,7 @@ import (
 
 // protocols is the table of what the port understands, in the order in which a connection's first bytes are shown to
 // them. A protocol is a package and a line here. TLS is none of them: it is told before, and what is within it is
-// shown to them. What is to come: Teltonika (00 0F). What comes by UDP will have a table of its own.
+// shown to them. What is to come: Teltonika (00 0F). By UDP there is CoAP alone.
 var protocols = []func(*intake.Intake) intake.Listener{
 	frames.New,
 	httpgate.New,

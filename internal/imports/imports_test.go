@@ -34,7 +34,7 @@ var wrapped = map[string]string{
 	"github.com/gocql/":       "internal/keyspace/cassandra",
 	"github.com/docker/":      "provisioner/runtime/docker",
 	"github.com/eclipse/":     "ingest/gate/mqtt/packet",
-	"github.com/plgd-dev/":    "ingest/gate/coap",
+	"github.com/plgd-dev/":    "ingest/gate/coap/packet",
 	"github.com/alexedwards/": "web",
 	"github.com/prometheus/":  "internal/metrics/expose",
 	"github.com/hanwen/":      "promises/cutfs",

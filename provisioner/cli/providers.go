@@ -31,6 +31,7 @@ type firstReadings struct {
 	NC   string `json:"nc"`           // openssl in its place where TLS is required
 	Curl string `json:"curl"`
 	MQTT string `json:"mqtt"`
+	CoAP string `json:"coap,omitempty"` // empty: plain CoAP is refused
 }
 
 // newFirstReadings returns lines that send a first reading of gateway gw1. With -w every netcat (OpenBSD's, the
@@ -53,6 +54,7 @@ func (a *app) newFirstReadings(p *control.Added) firstReadings {
 		NC:   fmt.Sprintf(`%s | nc -w 2 %s %d`, frame, host, p.Port),
 		Curl: fmt.Sprintf(`curl %s http://%s/api/v2/write`, post, at),
 		MQTT: "mosquitto_pub " + pub,
+		CoAP: fmt.Sprintf(`coap-client-openssl -m post -e '%s' 'coap://%s/readings/gw1?key=%s'`, payload, at, p.EnrolmentKey),
 	}
 }
 
@@ -108,6 +110,9 @@ func printAdded(w io.Writer, p added) {
 		say(w, "\nConnections are taken by TLS alone. Whom to trust:\n  %s\n", p.FirstReadings.CA)
 	}
 	say(w, "\nSend a first reading:\n  %s\nor\n  %s\nor\n  %s\n", p.FirstReadings.NC, p.FirstReadings.Curl, p.FirstReadings.MQTT)
+	if p.FirstReadings.CoAP != "" {
+		say(w, "or\n  %s\n", p.FirstReadings.CoAP)
+	}
 }
 
 func (a *app) remove() *cobra.Command {

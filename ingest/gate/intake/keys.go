@@ -92,7 +92,16 @@ func (k *Keys) admits(tls bool) error {
 // that is a gateway's own names it. Errors are Unauthorized; Pending, when he has to wait for approval; or Forbidden when the
 // key is good, but not for this name or this connection.
 func (k *Keys) Authenticate(c *Conn, gateway, key string) (Identity, error) {
-	if err := k.admits(c.TLS); err != nil {
+	id, err := k.AuthenticateFrom(c.Address.Addr(), c.TLS, gateway, key)
+	if schema.Is(err, schema.Pending) {
+		c.Waits()
+	}
+	return id, err
+}
+
+// AuthenticateFrom is Authenticate where there is no connection; tls says that nobody else can read what comes.
+func (k *Keys) AuthenticateFrom(address netip.Addr, tls bool, gateway, key string) (Identity, error) {
+	if err := k.admits(tls); err != nil {
 		return Identity{}, err
 	}
 	if key == "" {
@@ -102,11 +111,10 @@ func (k *Keys) Authenticate(c *Conn, gateway, key string) (Identity, error) {
 	if err != nil {
 		return id, err
 	}
-	id.tls, id.address = c.TLS, c.Address.Addr()
+	id.tls, id.address = tls, address
 	k.saw(id)
 	if id.hash == k.enrolment && id.Gateway != "" {
 		if err := k.introduce(id.Gateway, id.address); err != nil {
-			c.Waits()
 			k.around.Count(format.ReasonPending)
 			return Identity{}, err
 		}

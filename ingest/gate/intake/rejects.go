@@ -129,19 +129,20 @@ func (r *rejects) handOn(next *reject) {
 	next.tell(err)
 }
 
-// put puts a reject into the queue, and reports whether there was room within rejectWait.
-func (r *rejects) put(stopping <-chan struct{}, next reject) bool {
+// put puts a reject into the queue, and reports whether there was room until the limit.
+func (r *rejects) put(stopping <-chan struct{}, limit <-chan time.Time, next reject) bool {
 	select {
 	case r.queue <- next:
 		return true
 	default:
 	}
-	limit := time.NewTimer(rejectWait)
-	defer limit.Stop()
+	if limit == nil {
+		return false
+	}
 	select {
 	case r.queue <- next:
 		return true
-	case <-limit.C:
+	case <-limit:
 	case <-stopping:
 	}
 	return false
@@ -164,10 +165,22 @@ func (r *rejects) stop() {
 // be kept is counted.
 func (in *Intake) Reject(known record.Reject, refused *Refused) { in.RejectThen(known, refused, nil) }
 
+// TryReject is Reject for who must not wait: where many wait to be kept, this one is not, and is counted.
+func (in *Intake) TryReject(known record.Reject, refused *Refused) {
+	in.reject(known, refused, nil, nil)
+}
+
 // RejectThen is Reject for a frame that may only be answered when it is kept: then kept is called, once, by the goroutine
 // that keeps rejects or before RejectThen returns, and must not block. Without an error it may be answered: it is kept, or
 // its sender has had his share, and it is counted. An error is that it could not be kept now.
 func (in *Intake) RejectThen(known record.Reject, refused *Refused, kept func(err error)) {
+	limit := time.NewTimer(rejectWait)
+	defer limit.Stop()
+	in.reject(known, refused, kept, limit.C)
+}
+
+// reject has a reject kept that waits for room until the limit; nil: not at all.
+func (in *Intake) reject(known record.Reject, refused *Refused, kept func(err error), limit <-chan time.Time) {
 	r := &in.rejects
 	known.Version, known.Time, known.Refused = record.Version, in.now(), max(known.Refused, refused.size)
 	next := reject{known, refused, kept}
@@ -183,7 +196,7 @@ func (in *Intake) RejectThen(known record.Reject, refused *Refused, kept func(er
 	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	if !r.closed && r.put(in.ctx.Done(), next) {
+	if !r.closed && r.put(in.ctx.Done(), limit, next) {
 		return
 	}
 	refused.Drop()

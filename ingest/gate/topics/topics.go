@@ -6,7 +6,6 @@
 package topics
 
 import (
-	"bytes"
 	"strings"
 
 	"berth/ingest/format"
@@ -131,8 +130,5 @@ func formatOf(m *Message) string {
 			return m.ContentType[:min(len(m.ContentType), maxFormat)]
 		}
 	}
-	if start := bytes.TrimLeft(m.Payload, " \t\r\n"); len(start) > 0 && (start[0] == '{' || start[0] == '[') {
-		return "json"
-	}
-	return "line"
+	return format.Guess(m.Payload)
 }
