@@ -2,39 +2,82 @@ package reports
 
 import (
 	"context"
+	"io"
+	"mime"
 	"net/http"
 	"time"
 
 	"berth/internal/api"
 	"berth/internal/bus"
+	"berth/internal/httpserver"
+	"berth/internal/locale"
+	"berth/reports/render"
 	"berth/reports/report"
 	"berth/schema"
 )
 
-// preview answers with a report, as JSON or as a file.
+// preview answers with a report in the format and language asked for.
 func (r *Reports) preview(w http.ResponseWriter, req *http.Request) error {
 	q, err := r.reportRequest(req)
 	if err != nil {
 		return err
+	}
+	format, err := render.ParseFormat(req.URL.Query().Get("format"))
+	if err != nil {
+		return err
+	}
+	language := req.URL.Query().Get("lang")
+	if language == "" {
+		language = locale.Choose(req.Header.Get("Accept-Language"))
 	}
 	done, err := r.turn(req.Context())
 	if err != nil {
 		return err
 	}
 	defer done()
-	made, err := r.maker.Make(req.Context(), q)
-	if err != nil {
-		return err
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("Vary", "Accept-Language")
+	stream := httpserver.NewStream(w, req)
+	defer stream.Close()
+	begun := &beginning{w: stream, begin: func() {
+		h.Set("Content-Type", format.Type)
+		h.Set("Content-Disposition", disposition(format, render.FileName(r.options.Provider, q, format)))
+	}}
+	_, err = r.renderer.Write(stream.Context(), begun, q, format, language) //nolint:contextcheck // the stream's context is the request's
+	return err
+}
+
+// beginning is a writer that does something before its first write.
+type beginning struct {
+	w     io.Writer
+	begin func()
+}
+
+// Write writes p.
+func (b *beginning) Write(p []byte) (int, error) {
+	if b.begin != nil {
+		b.begin()
+		b.begin = nil
 	}
-	return writeJSON(w, made)
+	return b.w.Write(p)
+}
+
+// disposition says how a file is called, and that it is to be saved if browsers cannot show it (RFC 6266, RFC 8187).
+func disposition(f render.Format, name string) string {
+	kind := "attachment"
+	if f.Inline {
+		kind = "inline"
+	}
+	return mime.FormatMediaType(kind, map[string]string{"filename": name})
 }
 
 // reportRequest reads what a report is asked for.
 func (r *Reports) reportRequest(req *http.Request) (report.Request, error) {
 	values := req.URL.Query()
-	q := report.Request{Gateways: values["gateway"], Charts: true}
-	if format := values.Get("format"); format != "" && format != "json" {
-		return q, schema.Errorf(schema.Invalid, "a report's format %q is unknown", format).WithNext("use json")
+	q := report.Request{Gateways: values["gateway"]}
+	if len(q.Gateways) > mostChosen {
+		return q, schema.Errorf(schema.Invalid, "%d gateways are more than the %d that can be named", len(q.Gateways), mostChosen)
 	}
 	for _, name := range q.Gateways {
 		if err := schema.CheckGateway(name); err != nil {
@@ -42,20 +85,23 @@ func (r *Reports) reportRequest(req *http.Request) (report.Request, error) {
 		}
 	}
 	var err error
-	if values.Get("period") == "" && values.Has("from") {
+	period := values.Get("period")
+	if period == "" && (values.Has("from") || values.Has("to")) {
 		var from, to time.Time
 		if from, to, err = r.span(req); err == nil {
-			q.Period, err = report.Range(from, to)
+			q.Period, err = report.Range(from.In(r.maker.Zone()), to.In(r.maker.Zone()))
 		}
 		return q, err
 	}
-	period := values.Get("period")
 	if period == "" {
 		period = "yesterday"
 	}
 	q.Period, err = report.ParsePeriod(period, time.Now(), r.maker.Zone())
 	return q, err
 }
+
+// mostChosen is how many gateways a report may name; of all there may be any number.
+const mostChosen = 1000
 
 const (
 	// mostAtOnce is how many reports are made at once; each reads all that it is about.

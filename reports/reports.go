@@ -26,6 +26,7 @@ import (
 	"berth/internal/metrics"
 	"berth/internal/version"
 	"berth/reports/query"
+	"berth/reports/render"
 	"berth/reports/report"
 	"berth/schema"
 	"berth/schema/record"
@@ -71,6 +72,7 @@ type Reports struct {
 
 	auditing sync.Mutex // one audit at a time: it reads everything
 	maker    *report.Maker
+	renderer *render.Renderer
 	making   chan struct{} // holds a token for each report that is being made
 
 	current atomic.Pointer[record.Pipeline]
@@ -125,6 +127,7 @@ func (r *Reports) Start(ctx context.Context) (err error) {
 		Provider: r.options.Provider, Engine: r.engine, Rejects: r,
 		Sensors: func() map[string]record.Sensor { return r.said.Load().Sensors },
 	})
+	r.renderer = &render.Renderer{Maker: r.maker}
 	r.routes()
 	if err := r.http.Start(ctx, r.options.Listen); err != nil {
 		return err

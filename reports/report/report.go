@@ -71,6 +71,12 @@ type Request struct {
 // Zone returns the provider's zone, in which periods are cut.
 func (m *Maker) Zone() *time.Location { return m.o.Engine.Clock().Time(0).Location() }
 
+// Known returns NotFound for a gateway that nobody knows.
+func (m *Maker) Known(ctx context.Context, gateway string) error {
+	_, err := m.o.Engine.Gateway(ctx, gateway)
+	return err
+}
+
 // Make returns a report whole. Invalid says that it would hold more than MostSensors sensors.
 func (m *Maker) Make(ctx context.Context, q Request) (*api.Report, error) {
 	gateways := []api.ReportGateway{}

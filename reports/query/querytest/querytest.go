@@ -126,7 +126,7 @@ func (h *Head) Ask(_ context.Context, subject string, request []byte, chunk func
 }
 
 // New returns a World without a history, in a keyspace of its own that is empty.
-func New(t *testing.T) *World {
+func New(t testing.TB) *World {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	backend, err := open.Open("sqlite:"+t.TempDir(), log)
@@ -170,7 +170,7 @@ func (w *World) contents(from, to, size int) []*block.Content {
 }
 
 // put writes contents as blocks, with the marks of what they touch.
-func (w *World) put(t *rapid.T, contents []*block.Content) {
+func (w *World) put(t fataler, contents []*block.Content) {
 	var c keyspace.Changes
 	for _, content := range contents {
 		first, last := content.Span()
@@ -219,6 +219,19 @@ func (w *World) roll(t *rapid.T, upTo int) {
 	}
 }
 
+// fataler is a test, or a property's.
+type fataler interface{ Fatal(args ...any) }
+
+// Keep stores the whole history as blocks of so many readings, and the gateway's row.
+func (w *World) Keep(t fataler, size int) {
+	n := len(w.Events)
+	w.put(t, w.contents(0, n, size))
+	row := keyspace.Gateway{Name: Gateway, Position: Position(n - 1), Entry: catalog.EncodeEntry(nil, w.Entry(0, n))}
+	if _, err := w.Store.Write(w.ctx, &keyspace.Changes{Gateways: []keyspace.Gateway{row}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Settle deals the history out: what is stored as blocks in two runs that may overlap as after a crash, what is in the
 // tail, what is in the head, which may still hold what is stored.
 func (w *World) Settle(t *rapid.T) {
@@ -256,7 +269,7 @@ func (w *World) Settle(t *rapid.T) {
 	}
 }
 
-func (w *World) encode(t *rapid.T, c *block.Content) []byte {
+func (w *World) encode(t fataler, c *block.Content) []byte {
 	data, err := block.Encode(nil, c)
 	if err != nil {
 		t.Fatal(err)
