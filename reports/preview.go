@@ -22,7 +22,7 @@ func (r *Reports) preview(w http.ResponseWriter, req *http.Request) error {
 	if err != nil {
 		return err
 	}
-	format, err := render.ParseFormat(req.URL.Query().Get("format"))
+	format, err := render.FormatOf(req.URL.Query().Get("format"))
 	if err != nil {
 		return err
 	}

@@ -35,8 +35,8 @@ var formats = []Format{
 	{"xlsx", sheet.BookType, "xlsx", false, writeBook},
 }
 
-// ParseFormat returns a format by its name, the default for none.
-func ParseFormat(name string) (Format, error) {
+// FormatOf returns a format by its name, the default for none.
+func FormatOf(name string) (Format, error) {
 	if name == "" {
 		return formats[0], nil
 	}

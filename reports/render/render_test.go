@@ -86,7 +86,7 @@ func bench(t testing.TB, zone string) (*Renderer, report.Request) {
 // write writes a report in a format.
 func write(t testing.TB, r *Renderer, q report.Request, format, language string) []byte {
 	t.Helper()
-	f, err := ParseFormat(format)
+	f, err := FormatOf(format)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,12 +214,12 @@ func TestFileNames(t *testing.T) {
 }
 
 func TestUnknownIsRefusedBeforeAnythingIsWritten(t *testing.T) {
-	if _, err := ParseFormat("docx"); !schema.Is(err, schema.Invalid) {
+	if _, err := FormatOf("docx"); !schema.Is(err, schema.Invalid) {
 		t.Errorf("a format that is unknown gave %v", err)
 	}
 	r, q := bench(t, "UTC")
 	q.Gateways = []string{querytest.Gateway, "nobody"}
-	f, err := ParseFormat("csv")
+	f, err := FormatOf("csv")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,12 +13,14 @@ var embedded embed.FS
 // Languages are those that pages are shown in, the default first.
 var Languages = locale.Languages
 
-// What pages need of texts.
-type (
-	Language = locale.Language
-	Catalog  = locale.Catalog
-	Printer  = locale.Printer
-)
+// Language is a language of the pages.
+type Language = locale.Language
+
+// Catalog holds all texts.
+type Catalog = locale.Catalog
+
+// Printer gives texts in one language.
+type Printer = locale.Printer
 
 // Load reads the texts.
 func Load() (*Catalog, error) { return locale.Load(embedded) }
