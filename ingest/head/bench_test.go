@@ -97,3 +97,35 @@ func BenchmarkSeal(b *testing.B) {
 	}
 	b.ReportMetric(float64(p.readings)*float64(b.N)/b.Elapsed().Seconds()/1e6, "Mreadings/s")
 }
+
+// BenchmarkFollowInTurn has the head take rows of two kinds in turn from gateways with attributes, as a relay sends them.
+func BenchmarkFollowInTurn(b *testing.B) {
+	h := New(Options{}, 1, 0)
+	in := batch.NewInterner(1 << 10)
+	attributes := []batch.Attribute{{Name: "driver", Value: "Trish"}, {Name: "fleet", Value: "South"}, {Name: "fuel_capacity", Value: "150"}, {Name: "load_capacity", Value: "1500"}, {Name: "model", Value: "H-2"}}
+	data := &batch.Rows{}
+	for t := range 1000 {
+		for _, sensors := range [][]string{{"a", "b", "c", "d", "e", "f", "g"}, {"x", "y", "z"}} {
+			s := in.Shape(fmt.Sprintf("truck_%d", t%100), sensors, make([]schema.Kind, len(sensors)), attributes)
+			for i := range s.Kinds {
+				s.Kinds[i] = schema.Float
+			}
+			data.Rows = append(data.Rows, batch.Row{Shape: s, Time: int64(aDay), First: uint32(len(data.Bits))})
+			for i := range sensors {
+				data.Bits = append(data.Bits, schema.FloatValue(float64(t*i%97)/10).Bits())
+			}
+		}
+	}
+	header := &batch.Header{Kind: batch.Data, Created: aDay}
+	seq := uint64(0)
+	b.ReportAllocs()
+	for b.Loop() {
+		seq++
+		for i := range data.Rows {
+			data.Rows[i].Time++
+		}
+		h.Follow(seq, header, data)
+		h.Release(h.Closed(1 << 30))
+	}
+	b.ReportMetric(float64(data.Readings())*float64(b.N)/b.Elapsed().Seconds()/1e6, "Mreadings/s")
+}

@@ -38,6 +38,7 @@ type gateway struct {
 	entry catalog.Entry // what came, without what the lanes keep; once loaded, with what the row said
 	lanes []*lane
 	attrs *batch.Shape // whose attributes were taken last
+	alike *batch.Shape // another with the same ones, or nil: a gateway's shapes come in turn
 	seq   uint64       // the batch whose arrival was taken last
 	bytes int64        // what is accounted for, without the parts
 }
@@ -135,10 +136,14 @@ func (g *gateway) merge(row *catalog.Entry) {
 
 // takeAttributes brings a shape's attributes into the entry; the later value of a name wins.
 func (g *gateway) takeAttributes(s *batch.Shape) {
-	if len(s.Attributes) == 0 || g.attrs == s {
+	if len(s.Attributes) == 0 || g.attrs == s || g.alike == s {
 		return
 	}
-	g.attrs = s
+	if g.attrs != nil && slices.Equal(g.attrs.Attributes, s.Attributes) {
+		g.alike = s
+		return
+	}
+	g.attrs, g.alike = s, nil
 	for _, a := range s.Attributes {
 		i := slices.IndexFunc(g.entry.Attributes, func(o catalog.Attribute) bool { return o.Name == a.Name })
 		if i < 0 {
