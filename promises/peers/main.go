@@ -27,6 +27,7 @@ type options struct {
 	batch, workers         int
 	rounds                 int
 	only, dir              string
+	keep                   bool
 	start                  time.Time
 	log                    io.Writer
 }
@@ -41,6 +42,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 1, "how often all are measured in turn")
 	flag.StringVar(&o.only, "only", "", "measure only those whose name begins so, in any case")
 	flag.StringVar(&o.dir, "dir", "", "a folder on the disk to measure on; default that for temporary files")
+	flag.BoolVar(&o.keep, "keep", false, "keep the folders of data, and say where they are")
 	verbose := flag.Bool("verbose", false, "print what the programs log")
 	flag.Parse()
 	if *verbose {
@@ -130,7 +132,11 @@ func measure(ctx context.Context, o *options, p *peer, l *load) (*result, error)
 	if err != nil {
 		return nil, fmt.Errorf("make a folder: %w", err)
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
+	if o.keep {
+		fmt.Printf("%s is in %s\n", p.name, dir)
+	} else {
+		defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
+	}
 	r, err := p.open(ctx, o, dir)
 	if err != nil {
 		return nil, err

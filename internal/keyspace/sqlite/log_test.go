@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"berth/internal/keyspace"
+	"berth/internal/keyspace/sqlite"
 )
 
 // logged is a keyspace whose write-ahead log of March is watched while much is written.
@@ -140,4 +141,23 @@ func stay(ctx context.Context, db *sql.DB) (*sql.Tx, error) {
 	}
 	var n int
 	return tx, tx.QueryRowContext(ctx, "SELECT 1 FROM blocks").Scan(&n)
+}
+
+// TestLogIsGivenBack writes less than SQLite copies by itself: when nothing more comes the log's disk is given back,
+// and what comes then is written as before.
+func TestLogIsGivenBack(t *testing.T) {
+	l := newLogged(t)
+	l.write(t, 3)
+	if size := l.size(t); size < 2<<20 {
+		t.Fatalf("the log has %d bytes after 3 MiB were written", size)
+	}
+	err := l.Blocks(t.Context(), "g", march, math.MaxInt64, func(keyspace.Block) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	sqlite.EmptyLogs(l.Writer)
+	if size := l.size(t); size != 0 {
+		t.Errorf("the log still has %d bytes", size)
+	}
+	l.write(t, 1)
 }

@@ -60,6 +60,8 @@ const (
 	walLimit = 24 << 20
 	// walWait is how long the writer waits then, in milliseconds; after that the log may grow by walLimit once more.
 	walWait = 2000
+	// worthEmptying is the size of a write-ahead log that is emptied when nothing has been written for a while, in bytes.
+	worthEmptying = 1 << 20
 	// namesKept is how many gateways' numbers are kept in memory for a file.
 	namesKept = 1 << 16
 )
@@ -179,6 +181,26 @@ func (f *writeFile) boundLog(ctx context.Context) {
 	f.retry = info.Size() + walLimit
 	f.log.Warn("a write-ahead log cannot be emptied, because a reader stays in it; it grows until that reader leaves",
 		"file", f.path, "bytes", info.Size(), "error", err)
+}
+
+// emptyLog copies a write-ahead log that is worth it into the file, and gives its disk back. It waits for no reader: then
+// the log stays until the next time.
+func (f *writeFile) emptyLog() {
+	if info, err := os.Stat(f.path + "-wal"); err != nil || info.Size() < worthEmptying {
+		return
+	}
+	ctx := context.Background()
+	_, err := f.conn.ExecContext(ctx, "PRAGMA "+pragma("busy_timeout", 0))
+	if err == nil {
+		var busy, pages, copied int
+		err = f.conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &pages, &copied)
+	}
+	if _, rerr := f.conn.ExecContext(ctx, "PRAGMA "+pragma("busy_timeout", busyTimeout)); err == nil {
+		err = rerr
+	}
+	if err != nil {
+		f.log.Debug("a write-ahead log was not emptied", "file", f.path, "error", err)
+	}
 }
 
 // do executes one of the file's statements.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	ddl "berth/schema/sql"
 
@@ -20,6 +21,8 @@ const (
 	openMonths = 4
 	// transactionBytes is about how much one transaction writes, so that neither it nor its log grows with a Write.
 	transactionBytes = 4 << 20
+	// quietTime is how long nothing is written before the write-ahead logs are emptied.
+	quietTime = 20 * time.Second
 )
 
 // writer writes a keyspace's files, under its lock. It reads them like any other reader.
@@ -34,6 +37,7 @@ type writer struct {
 	months  map[month]*writeFile
 	uses    uint64
 	receipt keyspace.Receipt
+	quiet   *time.Timer // fires when nothing has been written for a while
 	closed  bool
 }
 
@@ -48,9 +52,11 @@ func newWriter(ctx context.Context, name, dir string, l *writerLock, log *slog.L
 	if err != nil {
 		return nil, err
 	}
-	return &writer{
+	w := &writer{
 		reader: newReader(name, dir), dir: dir, log: log, lock: l, catalog: catalog, months: map[month]*writeFile{},
-	}, nil
+	}
+	w.quiet = time.AfterFunc(quietTime, w.emptyLogs)
+	return w, nil
 }
 
 // Close closes the files and gives the lock back.
@@ -61,6 +67,7 @@ func (w *writer) Close() error {
 		return nil
 	}
 	w.closed = true
+	w.quiet.Stop()
 	errs := []error{w.reader.Close()}
 	for _, f := range w.months {
 		errs = append(errs, f.close())
@@ -93,6 +100,7 @@ func (w *writer) Write(ctx context.Context, c *keyspace.Changes) (keyspace.Recei
 		return 0, err
 	}
 	defer w.mu.Unlock()
+	defer w.quiet.Reset(quietTime)
 	free := context.WithoutCancel(ctx)
 	if len(c.Marks) > 0 {
 		if err := w.catalog.transact(ctx, func() error { return w.writeMarks(free, c) }); err != nil {
@@ -109,6 +117,19 @@ func (w *writer) Write(ctx context.Context, c *keyspace.Changes) (keyspace.Recei
 	}
 	w.receipt++
 	return w.receipt, nil
+}
+
+// emptyLogs gives back the disk of the write-ahead logs, which SQLite leaves as large as they were once.
+func (w *writer) emptyLogs() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return
+	}
+	w.catalog.emptyLog()
+	for _, f := range w.months {
+		f.emptyLog()
+	}
 }
 
 // Durable returns the newest receipt: Write syncs.
