@@ -74,6 +74,7 @@ type Reports struct {
 	maker    *report.Maker
 	renderer *render.Renderer
 	making   chan struct{} // holds a token for each report that is being made
+	exports  exports       // those under way
 
 	current atomic.Pointer[record.Pipeline]
 	keys    atomic.Pointer[[]string]

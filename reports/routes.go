@@ -33,6 +33,8 @@ func (r *Reports) routes() {
 	r.http.Get(prefix+"/reports/preview", r.preview)
 	r.http.Get(prefix+"/books", r.books)
 	r.http.Get(prefix+"/audit", r.audit)
+	r.http.Get(prefix+"/export", r.export)
+	r.http.Get(prefix+"/exports", r.listExports)
 	for _, of := range []shelf{{name: "rejects"}, {name: "aside", aside: true}} {
 		r.http.Get(prefix+"/"+of.name, r.list(of))
 		r.http.Get(prefix+"/"+of.name+"/:id", r.one(of))

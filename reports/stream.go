@@ -3,7 +3,6 @@ package reports
 import (
 	"bufio"
 	"context"
-	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,8 +11,10 @@ import (
 	"time"
 
 	"berth/internal/api"
+	"berth/internal/export"
 	"berth/internal/headapi"
 	"berth/internal/httpserver"
+	"berth/internal/sheet"
 	"berth/reports/query"
 	"berth/schema"
 )
@@ -27,9 +28,6 @@ const (
 	trailerUnreadable = "Berth-Unreadable-Blocks"
 	trailerReason     = "Berth-Unreadable"
 )
-
-// columns are those of the CSV format, in order.
-var columns = []string{"gateway", "sensor", "time", "time_ms", "time_ns", "kind", "value"}
 
 // readings streams every reading of a gateway in a range, as one JSON object or as CSV.
 func (r *Reports) readings(w http.ResponseWriter, req *http.Request) error {
@@ -58,8 +56,8 @@ func (r *Reports) readings(w http.ResponseWriter, req *http.Request) error {
 	ctx := stream.Context()
 	out := bufio.NewWriterSize(stream, 64<<10)
 	if format == "csv" {
-		h.Set("Content-Type", "text/csv; charset=utf-8; header=present") // RFC 4180 §3
-		err = r.writeCSV(ctx, out, req.PathValue("gateway"), answer)     //nolint:contextcheck // the stream's context is the request's
+		h.Set("Content-Type", sheet.CSVType)
+		err = r.writeCSV(ctx, out, req.PathValue("gateway"), answer) //nolint:contextcheck // the stream's context is the request's
 	} else {
 		h.Set("Content-Type", "application/json; charset=utf-8")
 		err = r.writeReadings(ctx, out, req.PathValue("gateway"), answer) //nolint:contextcheck // the stream's context is the request's
@@ -85,29 +83,21 @@ func setComplete(h http.Header, c api.Complete) {
 	}
 }
 
-// writeCSV writes a row per reading (RFC 4180). Times carry the offset of the provider's zone.
+// writeCSV writes a row per reading, as exports do.
 func (r *Reports) writeCSV(ctx context.Context, out io.Writer, gateway string, answer *query.Readings) error {
-	rows := csv.NewWriter(out)
-	if err := rows.Write(columns); err != nil {
+	csv, err := export.Find("csv")
+	if err != nil {
 		return err
 	}
-	row := make([]string, len(columns))
-	row[0] = gateway
-	clock := r.engine.Clock()
-	err := answer.Walk(ctx, func(sensor string, t int64, v schema.Value) error {
-		row[1] = sensor
-		row[2] = clock.Format(t)
-		row[3] = strconv.FormatInt(query.Millis(t), 10)
-		row[4] = strconv.FormatInt(t, 10)
-		row[5] = v.Kind().String()
-		row[6] = v.String()
-		return rows.Write(row)
-	})
+	rows, err := csv.New(out, export.Options{Zone: r.engine.Clock().Zone()})
+	if err != nil {
+		return err
+	}
+	err = answer.Walk(ctx, func(sensor string, t int64, v schema.Value) error { return rows.Reading(gateway, sensor, t, v) })
 	if err != nil {
 		return fmt.Errorf("write CSV: %w", err)
 	}
-	rows.Flush()
-	return rows.Error()
+	return rows.Close(nil)
 }
 
 // writeReadings writes {"gateway":…,"readings":[…],"unreadable_blocks":…,"complete":…}, a reading at a time.

@@ -51,7 +51,7 @@ func (w *Web) routes() []route {
 	}
 	for _, path := range []string{
 		"/gateways", "/gateways/:gateway", "/gateways/:gateway/sensors", "/gateways/:gateway/latest", "/gateways/:gateway/series",
-		"/gateways/:gateway/readings", "/gateways/:gateway/live", "/books", "/reports/preview",
+		"/gateways/:gateway/readings", "/gateways/:gateway/live", "/books", "/reports/preview", "/export", "/exports",
 		"/rejects", "/rejects/:id", "/rejects/:id/raw", "/aside", "/aside/:id", "/aside/:id/raw",
 	} {
 		routes = append(routes, get(apiPrefix+path, mayRead, w.pass))

@@ -9,6 +9,8 @@
 //	GET /api/v1/providers/{p}/gateways/{g}/readings         a stream     ?sensor=… &from= &to= &format=json|csv
 //	GET /api/v1/providers/{p}/gateways/{g}/live             server-sent events ?sensor=…: one LiveEvent a second at most
 //	GET /api/v1/providers/{p}/reports/preview               Report, or a file of it: see [Report]
+//	GET /api/v1/providers/{p}/export                        a file       ?gateway=… &sensor=… &from= &to= &format=csv|jsonl|xlsx|parquet &after=
+//	GET /api/v1/providers/{p}/exports                       Exports
 //	GET /api/v1/providers/{p}/books                         Books
 //	GET /api/v1/providers/{p}/rejects                       Rejects      ?before= &limit= (default 50, most 1000)
 //	GET /api/v1/providers/{p}/rejects/{id}                  Reject

@@ -40,6 +40,7 @@ var wrapped = map[string]string{
 	"github.com/hanwen/":      "promises/cutfs",
 	"github.com/fxamacker/":   "ingest/format/cbor",
 	"github.com/xuri/":        "internal/sheet",
+	"github.com/parquet-go/":  "internal/export",
 }
 
 func TestImportTable(t *testing.T) {

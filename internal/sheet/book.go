@@ -3,12 +3,13 @@ package sheet
 import (
 	"archive/zip"
 	"bufio"
-	"compress/flate"
 	"fmt"
 	"io"
 	"math"
 	"strconv"
 	"time"
+
+	"github.com/klauspost/compress/flate"
 )
 
 // BookType is the media type of a workbook.
@@ -154,7 +155,7 @@ func (b *Book) style(column int, c *Cell) int {
 	if column < len(b.columns) {
 		format = b.columns[column].Format
 	}
-	switch c.kind { //nolint:exhaustive // the others are shown as they are
+	switch c.kind {
 	case moment:
 		if column < len(b.columns) {
 			shown = b.shown[2*column+1]

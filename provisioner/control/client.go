@@ -213,6 +213,12 @@ func (c *Client) Stream(ctx context.Context, provider, path string) (io.ReadClos
 	return resp.Body, nil
 }
 
+// Export begins an export and returns the answer as it comes; the caller closes its body. What is known of it at its end is
+// in its trailers.
+func (c *Client) Export(ctx context.Context, provider string, query url.Values) (*http.Response, error) {
+	return c.send(ctx, http.MethodGet, of(provider, "/reports/export?"+query.Encode()), nil)
+}
+
 // Audit has the provider's books recounted, tells how far that is, and returns what came of it.
 func (c *Client) Audit(ctx context.Context, provider string, progress func(string)) (*api.Audit, error) {
 	body, err := c.Stream(ctx, provider, "audit")

@@ -2,8 +2,10 @@ package control
 
 import (
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"berth/internal/credentials"
@@ -36,11 +38,26 @@ func (s *Server) reports(w http.ResponseWriter, r *http.Request) error {
 		return schema.Errorf(schema.Unavailable, "reports of %s does not answer", p.Name).WithNext("see provisioner show %s", p.Name).WithCause(err)
 	}
 	defer resp.Body.Close() //nolint:errcheck // only read
-	w.Header().Set("Content-Type", resp.Header.Get("Content-Type"))
+	h := w.Header()
+	h.Set("Content-Type", resp.Header.Get("Content-Type"))
+	for name, values := range resp.Header {
+		if strings.HasPrefix(name, ourHeaders) {
+			h[name] = values
+		}
+	}
+	for name := range resp.Trailer {
+		h.Add("Trailer", name)
+	}
 	w.WriteHeader(resp.StatusCode)
-	_, err = io.Copy(&flushing{w: w, control: http.NewResponseController(w)}, resp.Body)
+	out := &flushing{w: w, control: http.NewResponseController(w)}
+	_ = out.control.Flush() // who waits sees that it goes on
+	_, err = io.Copy(out, resp.Body)
 	if err != nil {
 		panic(http.ErrAbortHandler) // the answer has begun: only a cut can say that it is not whole
 	}
+	maps.Copy(h, resp.Trailer)
 	return nil
 }
+
+// ourHeaders are how the names begin of headers in which reports says more than HTTP does.
+const ourHeaders = "Berth-"

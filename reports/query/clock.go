@@ -25,6 +25,9 @@ func (e *Engine) Clock() Clock {
 	return Clock{zone}
 }
 
+// Zone returns the clock's zone.
+func (c Clock) Zone() *time.Location { return c.zone }
+
 // Time returns a time in the clock's zone.
 func (c Clock) Time(ns int64) time.Time { return time.Unix(0, ns).In(c.zone) }
 

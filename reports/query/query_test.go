@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
@@ -29,6 +30,7 @@ func TestAnswersEqualTheModel(t *testing.T) {
 		w.Events = querytest.History(rt)
 		w.Settle(rt)
 		w.checkReadings(rt)
+		w.checkExport(rt)
 		w.checkLatest(rt)
 		for range 3 {
 			w.checkSeries(rt)
@@ -60,6 +62,37 @@ func (w *world) checkReadings(t *rapid.T) {
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Fatalf("readings (-want +got):\n%s", d)
+	}
+}
+
+// checkExport cuts an export anywhere and goes on with it: what comes is exactly the rest.
+func (w *world) checkExport(t *rapid.T) {
+	walk := func(after *api.Cursor) (all []api.Cursor) {
+		x, err := w.engine.Export(w.ctx, ExportRequest{Gateways: []string{testGateway}, From: now.Add(-30 * 24 * time.Hour), To: now.Add(time.Hour), After: after})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, gateway := range x.Gateways {
+			err := x.Walk(w.ctx, gateway, func(sensor string, at int64, _ schema.Value) error {
+				all = append(all, api.Cursor{Gateway: gateway, Time: at, Sensor: sensor})
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !x.Complete.Complete || x.Damaged != 0 {
+			t.Fatal("the export is not complete")
+		}
+		return all
+	}
+	all := walk(nil)
+	if len(all) != len(w.truth()) {
+		t.Fatalf("an export of %d readings, not %d", len(all), len(w.truth()))
+	}
+	at := rapid.IntRange(0, len(all)-1).Draw(t, "cut after")
+	if d := cmp.Diff(all[at+1:], walk(&all[at]), cmpopts.EquateEmpty()); d != "" {
+		t.Fatal(d)
 	}
 }
 
