@@ -185,6 +185,9 @@ func parseValue(kind string, data []byte) (schema.Value, error) {
 	default:
 		var v api.Value
 		err := json.Unmarshal(data, &v)
+		if err == nil && v.Kind().String() != kind {
+			err = schema.Errorf(schema.Invalid, "the value is no %s", kind)
+		}
 		return v.Value, err
 	}
 }

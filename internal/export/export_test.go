@@ -294,3 +294,37 @@ func BenchmarkReading(b *testing.B) {
 		})
 	}
 }
+
+// FuzzParseLine: a line is refused, or read and written again as the same reading.
+func FuzzParseLine(f *testing.F) {
+	for _, seed := range []string{
+		`{"gateway":"gw1","sensor":"a","time_ns":"1","kind":"float","value":-0}`,
+		`{"gateway":"gw1","sensor":"a","time_ns":"-1","kind":"float","value":"NaN"}`,
+		`{"gateway":"gw1","sensor":"a","time_ns":"9223372036854775807","kind":"int","value":9223372036854775807}`,
+		`{"gateway":"gw1","sensor":"a","time_ns":"0","kind":"text","value":"<\u0001>"}`, `{"kind":"bool","time_ns":"1","value":true}`, `{"kind":"int","value":1.5}`, "null",
+	} {
+		f.Add([]byte(seed))
+	}
+	lines, err := Find("jsonl")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		gateway, sensor, at, v, err := ParseLine(data)
+		if err != nil {
+			return
+		}
+		var out bytes.Buffer
+		w, err := lines.New(&out, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Reading(gateway, sensor, at, v); err != nil {
+			return // a year that RFC 3339 does not know
+		}
+		gateway2, sensor2, at2, v2, err := ParseLine(out.Bytes())
+		if err != nil || gateway != gateway2 || sensor != sensor2 || at != at2 || !same(v, v2) {
+			t.Fatalf("%s became %s: %v", data, out.Bytes(), err)
+		}
+	})
+}

@@ -87,8 +87,8 @@ func (w *world) checkExport(t *rapid.T) {
 		return all
 	}
 	all := walk(nil)
-	if len(all) != len(w.truth()) {
-		t.Fatalf("an export of %d readings, not %d", len(all), len(w.truth()))
+	if len(all) != len(w.Truth()) {
+		t.Fatalf("an export of %d readings, not %d", len(all), len(w.Truth()))
 	}
 	at := rapid.IntRange(0, len(all)-1).Draw(t, "cut after")
 	if d := cmp.Diff(all[at+1:], walk(&all[at]), cmpopts.EquateEmpty()); d != "" {
