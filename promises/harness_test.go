@@ -75,7 +75,8 @@ func newInstallOn(t *testing.T, dir, data, keyspaces string, flags ...string) *i
 	ctx, cancel := context.WithTimeout(t.Context(), recovery)
 	defer cancel()
 	if _, err := in.Start(ctx); err != nil {
-		t.Fatal(err)
+		said, _ := os.ReadFile(log.Name())
+		t.Fatalf("%v; what it said ends\n%s", err, said[max(0, len(said)-4000):])
 	}
 	t.Cleanup(in.Stop)
 	return in

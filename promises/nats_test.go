@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"berth/internal/bus/natstest"
+	"berth/promises/install"
 )
 
 var serverKills = flag.Int("server-kills", 0, "how often a NATS server of its own is killed; 0: a few times, and no cluster")
@@ -83,20 +84,79 @@ func TestAckedIsStoredThroughKillsOfAClusterOfNATS(t *testing.T) {
 	s.checkBooks()
 }
 
+// TestAClusterThatStartsIsWaitedFor starts the provisioner while one NATS server of three runs, which has nobody to elect a
+// leader with.
+func TestAClusterThatStartsIsWaitedFor(t *testing.T) {
+	if *serverKills == 0 {
+		t.Skip("a cluster elects for some seconds: give -server-kills")
+	}
+	dir := t.TempDir()
+	servers, _, flags := configureNATS(t, dir, 3)
+	servers[0].Run()
+	log, err := os.Create(filepath.Join(dir, "serve.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close() //nolint:errcheck // it is read, too
+	in, err := install.New(t.Context(), build(t), filepath.Join(dir, "var"), log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.Flags = flags
+	ctx, cancel := context.WithTimeout(t.Context(), recovery)
+	defer cancel()
+	started := make(chan error, 1)
+	go func() {
+		_, err := in.Start(ctx)
+		started <- err
+	}()
+	waiting := func() (said string, ok bool) {
+		text, _ := os.ReadFile(log.Name())
+		return string(text), strings.Contains(string(text), "waiting for nats")
+	}
+	if err := eventually(func() error {
+		if said, ok := waiting(); !ok {
+			return fmt.Errorf("it does not say that it waits: %s", said)
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+	servers[1].Start()
+	servers[2].Start()
+	if err := <-started; err != nil {
+		said, _ := waiting()
+		t.Fatalf("%v; it said\n%s", err, said)
+	}
+	in.Stop()
+}
+
 // sendingOnNATS is a sending over NATS servers of their own, by TLS, set up as an operator sets them up.
 func sendingOnNATS(t *testing.T, count int) (servers []*natstest.Node, monitors []string, s *sending) {
 	t.Helper()
 	dir := t.TempDir()
+	servers, monitors, flags := configureNATS(t, dir, count)
+	for _, n := range servers {
+		n.Start()
+	}
+	for _, n := range servers {
+		n.Ready()
+	}
+	in := newInstallOn(t, dir, filepath.Join(dir, "var"), "", flags...)
+	return servers, monitors, newSendingAt(t, in, dir, "provider1", 20, 100)
+}
+
+// configureNATS returns NATS servers that are not started, where each tells how it is, and the provisioner's flags for them.
+func configureNATS(t *testing.T, dir string, count int) (servers []*natstest.Node, monitors, flags []string) {
+	t.Helper()
 	data := filepath.Join(dir, "var")
 	addresses := natstest.Ports(t, 3*count)
-	monitors = addresses[2*count:]
-	servers = make([]*natstest.Node, count)
-	for i := range servers {
+	for i := range count {
 		name := fmt.Sprint("n", i+1)
 		etc := filepath.Join(dir, name, "etc")
 		args := []string{
 			"nats-config", "--data", data, "--name", name, "--listen", addresses[i], "--store", filepath.Join(dir, name, "store"),
-			"--out", etc, "--tls-host", "127.0.0.1", "--monitor", monitors[i],
+			"--out", etc, "--tls-host", "127.0.0.1", "--monitor", addresses[2*count+i],
 		}
 		if count > 1 {
 			args = append(args, "--cluster", addresses[count+i], "--routes", strings.Join(addresses[count:2*count], ","))
@@ -108,15 +168,12 @@ func sendingOnNATS(t *testing.T, count int) (servers []*natstest.Node, monitors 
 		if err != nil {
 			t.Fatal(err)
 		}
-		servers[i] = natstest.New(t, dir, name, addresses[i], string(config))
-		servers[i].Start()
+		servers = append(servers, natstest.New(t, dir, name, addresses[i], string(config)))
 	}
-	for _, n := range servers {
-		n.Ready()
+	return servers, addresses[2*count:], []string{
+		"--nats", "tls://" + strings.Join(addresses[:count], ","), "--nats-replicas", strconv.Itoa(count),
+		"--nats-ca", filepath.Join(dir, "n1", "etc", "ca.pem"),
 	}
-	in := newInstallOn(t, dir, data, "", "--nats", "tls://"+strings.Join(addresses[:count], ","), "--nats-replicas", strconv.Itoa(count),
-		"--nats-ca", filepath.Join(dir, "n1", "etc", "ca.pem"))
-	return servers, monitors, newSendingAt(t, in, dir, "provider1", 20, 100)
 }
 
 // leaderOfLog asks the servers which of them leads the provider's log.

@@ -10,14 +10,18 @@ import (
 
 	"berth/internal/bus"
 	"berth/provisioner/doctor"
+	"berth/provisioner/house"
 	"berth/schema"
 )
 
 // embedded names the NATS server within the daemon.
 const embedded = "embedded"
 
-// natsPatience is how long a start waits for NATS servers of their own.
-const natsPatience = time.Minute
+// natsPatience is how long a start waits for NATS servers of their own, and natsAgain how often it asks them.
+const (
+	natsPatience = time.Minute
+	natsAgain    = 500 * time.Millisecond
+)
 
 // natsServer is NATS as the daemon stands on it: within it, or of its own.
 type natsServer interface {
@@ -57,6 +61,32 @@ func (p *Provisioner) connectNATS(ctx context.Context, authority *bus.Authority)
 	}
 	p.server, p.remote = remote, remote
 	return nil
+}
+
+// openHouse opens the house's records. A cluster that has just started takes connections before it has a leader, and before
+// that knows of servers enough for the replicas; so it is asked again for a while.
+func (p *Provisioner) openHouse(ctx context.Context, conn *bus.Conn, authority *bus.Authority, secret []byte) (err error) {
+	within, cancel := context.WithTimeout(ctx, natsPatience)
+	defer cancel()
+	again := time.NewTicker(natsAgain)
+	defer again.Stop()
+	for {
+		if p.house, err = house.Open(within, conn, secret); err == nil {
+			err = p.house.Complete(within)
+		}
+		if err == nil {
+			err = authority.SyncStreams(authority.HouseKey()) //nolint:contextcheck // each request has a limit of its own
+		}
+		if !schema.Is(err, schema.Unavailable) {
+			return err
+		}
+		p.o.Logger.Info("waiting for nats to keep records", "error", err)
+		select {
+		case <-again.C:
+		case <-within.Done():
+			return err
+		}
+	}
 }
 
 // natsOptions are how the daemon connects to NATS.

@@ -252,13 +252,7 @@ func (p *Provisioner) startBus(ctx context.Context, secret []byte) (*bus.Authori
 	}
 	p.conn = conn
 	p.stack.Push("house connection", 5*time.Second, func(context.Context) error { conn.Close(); return nil })
-	if p.house, err = house.Open(ctx, conn, secret); err != nil {
-		return nil, err
-	}
-	if err := p.house.Complete(ctx); err != nil {
-		return nil, err
-	}
-	if err := authority.SyncStreams(authority.HouseKey()); err != nil {
+	if err := p.openHouse(ctx, conn, authority, secret); err != nil {
 		return nil, err
 	}
 	p.healer = &healer{healthy: p.server.Healthy, room: p.disk.Room, revive: revive, renewed: &p.renewed, log: p.o.Logger, after: func(ctx context.Context) error {

@@ -93,6 +93,9 @@ var kinds = []struct {
 	{context.DeadlineExceeded, schema.Unavailable, "NATS did not answer in time"},
 }
 
+// noPeers is JetStream's error code of a cluster that knows of too few servers for the replicas: its others may just start.
+const noPeers = jetstream.ErrorCode(10005)
+
 // failed returns err, which came of act, as an error of schema's kinds; nil for nil.
 func failed(act string, err error) error {
 	if err == nil {
@@ -106,7 +109,7 @@ func failed(act string, err error) error {
 			return fmt.Errorf("%s: %w", act, schema.Errorf(k.code, "%s", k.text).WithCause(err))
 		}
 	}
-	if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.Code == 503 {
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok && (api.Code == 503 || api.ErrorCode == noPeers) {
 		return fmt.Errorf("%s: %w", act, schema.Errorf(schema.Unavailable, "NATS cannot do that now").WithCause(err))
 	}
 	return fmt.Errorf("%s: %w", act, err)
