@@ -166,7 +166,7 @@ func TestASecondStartFindsEverythingAgain(t *testing.T) {
 	data, base := t.TempDir(), freeBase(t)
 	d := start(t, data, base)
 	first := d.add(t)
-	token, err := d.NewToken(t.Context(), "provider1", "ci")
+	token, err := d.NewToken(t.Context(), "provider1", control.TokenRequest{Name: "ci"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -311,7 +311,7 @@ func TestPurgeLeavesNothing(t *testing.T) {
 	d := start(t, data, freeBase(t))
 	d.add(t)
 	old := d.runtime.Specs()[0]
-	if _, err := d.NewToken(t.Context(), "provider1", "ci"); err != nil {
+	if _, err := d.NewToken(t.Context(), "provider1", control.TokenRequest{Name: "ci"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(data, "keyspaces", "provider1")); err != nil {

@@ -3,14 +3,12 @@ package web
 import (
 	"context"
 	"crypto/subtle"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"strings"
 
-	"berth/internal/bus"
 	"berth/internal/httpserver"
 	"berth/schema"
 	"berth/schema/record"
@@ -63,6 +61,28 @@ type request struct {
 	route    route
 	visitor  visitor
 	provider *record.Provider // of the path; nil where the path has none
+	change   *change          // what the request changes, for the audit log
+}
+
+// change is what a request changed, as its handler told.
+type change struct {
+	provider string // whose audit log it is for; empty: the installation's
+	what     string
+	failed   error
+}
+
+// note tells the audit log what a request changes.
+func note(r *http.Request, provider, what string) {
+	if c := requestOf(r).change; c != nil {
+		c.provider, c.what = provider, what
+	}
+}
+
+// fail tells the audit log that nothing was changed, where the handler has answered with a page all the same.
+func fail(r *http.Request, err error) {
+	if c := requestOf(r).change; c != nil {
+		c.failed = err
+	}
 }
 
 type requestKey struct{}
@@ -87,6 +107,7 @@ func (w *Web) guard(rt route) httpserver.Middleware {
 			if err != nil {
 				return err
 			}
+			q.change = &change{}
 			r = r.WithContext(context.WithValue(ctx, requestKey{}, q))
 			if q.visitor.role != "" && r.Method != http.MethodGet && rt.path != signInPath {
 				if form := r.PostFormValue("form"); subtle.ConstantTimeCompare([]byte(form), []byte(q.visitor.form)) != 1 {
@@ -132,18 +153,6 @@ func (w *Web) allow(rt route, r *http.Request) (request, context.Context, error)
 			WithNext("ask an admin of the provider, or the operator, for a role or token that may")
 	}
 	return q, ctx, nil
-}
-
-// readRecord reads a record of the house.
-func readRecord(ctx context.Context, b *bus.Bucket, key string, v any) error {
-	value, _, err := b.Get(ctx, key)
-	if err != nil {
-		return err
-	}
-	if err := json.Unmarshal(value, v); err != nil {
-		return fmt.Errorf("read a record: %w", err)
-	}
-	return nil
 }
 
 // localPath returns the path and query to go on to, "/" unless they stay on this site.

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,7 +32,11 @@ type house struct {
 	conn    *bus.Conn
 	secret  []byte
 	reports map[string]*fakeReports // by provider
+	ahead   atomic.Int64            // nanoseconds that the front door's clock is ahead
 }
+
+// now is the front door's clock.
+func (h *house) now() time.Time { return time.Now().Add(time.Duration(h.ahead.Load())) }
 
 // newHouse starts a front door with the providers north and south.
 func newHouse(t *testing.T) *house {
@@ -62,6 +67,7 @@ func newHouse(t *testing.T) *house {
 		t.Skip(err) // the assets were not built
 	}
 	check(t, err)
+	h.web.now = h.now
 	h.web.recheck = 50 * time.Millisecond
 	check(t, h.web.Start(t.Context()))
 	t.Cleanup(func() {
@@ -135,7 +141,7 @@ func (h *house) link(role record.Role, provider string) string {
 	h.t.Helper()
 	secret := credentials.NewKey("ln_")
 	h.put("links", credentials.Hash(secret), record.Link{
-		Version: 1, Role: role, Provider: provider, Created: time.Now(), Expires: time.Now().Add(time.Hour),
+		Version: 1, Role: role, Provider: provider, Created: h.now(), Expires: h.now().Add(time.Hour),
 	})
 	return secret
 }

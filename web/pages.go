@@ -68,6 +68,7 @@ type frame struct {
 	Title    string
 	URL      string // path and query of the page
 	SignedIn bool
+	Who      string // name of who is signed in; empty: came by a link
 	Operator bool
 	Write    bool          // the visitor may change what the provider has
 	Manage   bool          // and who else may
@@ -200,6 +201,7 @@ func (w *Web) fill(f *frame, r *http.Request, title string) {
 	f.Title = f.T(title)
 	f.URL = r.URL.RequestURI()
 	f.SignedIn, f.Operator, f.Form = q.visitor.role != "", q.visitor.role == record.Operator, q.visitor.form
+	f.Who = q.visitor.person
 	f.Write, f.Manage = q.visitor.may() >= mayWrite, q.visitor.may() >= mayManage
 	f.Now, f.files, f.zone = w.now(), w.pages.files, time.UTC
 	if q.provider != nil {

@@ -20,19 +20,21 @@ import (
 
 // everyPage names the data of each page: one struct a template.
 var everyPage = map[string]func() page{
+	"account":  func() page { return &accountData{} },
 	"books":    func() page { return &booksData{} },
 	"connect":  func() page { return &connectData{} },
 	"error":    func() page { return &errorData{Code: "internal"} },
 	"gateway":  func() page { return &gatewayData{Gateway: gatewayRow{State: api.Never}} },
 	"gateways": func() page { return &gatewaysData{} },
 	"home":     func() page { return &homeData{} },
+	"people":   func() page { return &peopleData{} },
 	"rejects":  func() page { return &rejectsData{} },
 	"signin":   func() page { return &signInData{} },
 }
 
 // words are what a text field is set to where its value is a part of a text's key.
 var words = map[string]string{
-	"Code": "internal", "Problem": "range.wrong", "Kind": "float", "ID": "nc", "Span": "1h", "State": "late", "Role": "ingest",
+	"Code": "internal", "Problem": "range.wrong", "Kind": "float", "ID": "nc", "Span": "1h", "State": "late", "Role": "viewer", "Roles": "admin", "Done": "account.done.end",
 }
 
 // setAll sets every field of a struct, and what it refers to, to something.
@@ -178,7 +180,7 @@ func TestCatalogIsUsedAndComplete(t *testing.T) {
 	catalog, err := locale.Load()
 	check(t, err)
 	texts := catalog.Texts("en")
-	used, prefixes := map[string]bool{}, []string{"ahead.", "ago.", "error.", "chart."}
+	used, prefixes := map[string]bool{}, []string{"ahead.", "ago.", "error.", "chart.", "account.done.", "people.done."}
 	templateFiles, _ := filepath.Glob("templates/*.html")
 	for _, file := range templateFiles {
 		source, err := os.ReadFile(file)

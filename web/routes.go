@@ -11,7 +11,8 @@ import (
 )
 
 const (
-	signInPath = "/sign-in"
+	signInPath  = "/sign-in"
+	accountPath = "/account"
 	// apiPrefix is where the API of internal/api begins.
 	apiPrefix = "/api/v1/providers/:provider"
 	// homePrefix is where a provider's pages begin.
@@ -40,6 +41,10 @@ func (w *Web) routes() []route {
 		post("/sign-out", signedIn, "session.end", w.signOutPost),
 
 		get("/", signedIn, w.homePage),
+		get(accountPath, signedIn, w.accountPage),
+		post(accountPath, signedIn, "account.change", w.accountPost),
+		get("/people", mayOperate, w.peoplePage),
+		post("/people", mayOperate, "people.change", w.peoplePost),
 		get(homePrefix, mayRead, w.gatewaysPage),
 		get(homePrefix+"/connect", mayWrite, w.connectPage),
 		get(homePrefix+"/first", mayWrite, w.firstPanel),
@@ -48,6 +53,8 @@ func (w *Web) routes() []route {
 		post(homePrefix+"/rejects", mayWrite, "kept.change", w.rejectsPost),
 		get(homePrefix+"/books", mayRead, w.booksPage),
 		get(homePrefix+"/troubles", mayRead, w.troublesPart),
+		get(homePrefix+"/people", mayManage, w.peoplePage),
+		post(homePrefix+"/people", mayManage, "people.change", w.peoplePost),
 	}
 	for _, path := range []string{
 		"/gateways", "/gateways/:gateway", "/gateways/:gateway/sensors", "/gateways/:gateway/latest", "/gateways/:gateway/series",

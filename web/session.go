@@ -2,15 +2,11 @@ package web
 
 import (
 	"context"
-	"encoding/binary"
-	"errors"
+	"net"
 	"net/http"
 	"strings"
 	"time"
 
-	"github.com/alexedwards/scs/v2"
-
-	"berth/internal/bus"
 	"berth/internal/credentials"
 	"berth/schema"
 	"berth/schema/record"
@@ -21,20 +17,27 @@ const sessionLife = 7 * 24 * time.Hour
 
 // What a session holds.
 const (
-	sessionRole     = "role"
-	sessionProvider = "provider"
-	sessionCreated  = "created" // when the provider was: one of the same name made later is another
-	sessionForm     = "form"    // must come back with each form
+	sessionPerson   = "person"   // who signed in with a password; their record says the rest
+	sessionRole     = "role"     // of who signed in by a link alone
+	sessionProvider = "provider" // and so has no record
+	sessionCreated  = "created"  // when the provider was: one of the same name made later is another
+	sessionForm     = "form"     // must come back with each form
+	sessionBegun    = "begun"    // Unix nanoseconds
+	sessionAddress  = "address"  // that it began from
+	sessionAgent    = "agent"    // and with which browser
 )
 
 // visitor is who asks.
 type visitor struct {
 	role     record.Role  // empty: not signed in
+	person   string       // their name; empty: came by a link, or by a token
 	provider string       // of all but operators
 	created  int64        // of the provider, in a session
 	form     string       // the session's form token
+	session  string       // its key
 	bearer   bool         // by API token, not by session
 	scope    record.Scope // of the token
+	token    string       // its name
 }
 
 // sees reports whether the visitor may see an active provider.
@@ -77,59 +80,6 @@ func (v visitor) called() string {
 	return "the role " + string(v.role)
 }
 
-// newSessions returns the manager of sessions, which keeps them in the bucket under hashes of their tokens.
-func newSessions(b *bus.Bucket, now func() time.Time) *scs.SessionManager {
-	// Not scs.New: that starts a store in memory whose goroutine cannot be stopped for sure.
-	return &scs.SessionManager{
-		Store: &sessionStore{bucket: b, now: now}, Codec: scs.GobCodec{}, Lifetime: sessionLife, HashTokenInStore: true,
-	}
-}
-
-// sessionStore keeps sessions in a bucket: 8 bytes of expiry (Unix seconds, big-endian), then the session.
-type sessionStore struct {
-	bucket *bus.Bucket
-	now    func() time.Time
-}
-
-var _ scs.CtxStore = (*sessionStore)(nil)
-
-// FindCtx returns the session, or that there is none.
-func (s *sessionStore) FindCtx(ctx context.Context, token string) ([]byte, bool, error) {
-	value, _, err := s.bucket.Get(ctx, token)
-	switch {
-	case schema.Is(err, schema.NotFound):
-		return nil, false, nil
-	case err != nil:
-		return nil, false, err
-	case len(value) < 8 || s.now().Unix() >= int64(binary.BigEndian.Uint64(value)):
-		return nil, false, nil
-	}
-	return value[8:], true, nil
-}
-
-// CommitCtx keeps the session until it expires.
-func (s *sessionStore) CommitCtx(ctx context.Context, token string, b []byte, expiry time.Time) error {
-	value := binary.BigEndian.AppendUint64(nil, uint64(expiry.Unix()))
-	_, err := s.bucket.Put(ctx, token, append(value, b...))
-	return err
-}
-
-// DeleteCtx drops the session, or finds it gone.
-func (s *sessionStore) DeleteCtx(ctx context.Context, token string) error {
-	return s.bucket.Delete(ctx, token)
-}
-
-var errNoContext = errors.New("the session store needs a context")
-
-// Find is not used: the manager prefers the methods with a context.
-func (s *sessionStore) Find(string) ([]byte, bool, error) { return nil, false, errNoContext }
-
-// Commit is not used.
-func (s *sessionStore) Commit(string, []byte, time.Time) error { return errNoContext }
-
-// Delete is not used.
-func (s *sessionStore) Delete(string) error { return errNoContext }
-
 // visitorOf finds out who asks: by API token where that is allowed, else by session. A token that is wrong is an error,
 // a session that is not there is a visitor who is not signed in.
 func (w *Web) visitorOf(r *http.Request, bearer bool) (visitor, context.Context, error) {
@@ -138,7 +88,7 @@ func (w *Web) visitorOf(r *http.Request, bearer bool) (visitor, context.Context,
 		return v, r.Context(), err
 	}
 	var token string
-	if c, err := r.Cookie(w.cookie); err == nil && len(c.Value) <= 100 {
+	if c, err := r.Cookie(w.cookieName(r)); err == nil && len(c.Value) <= 100 {
 		token = c.Value
 	}
 	ctx, err := w.sessions.Load(r.Context(), token)
@@ -146,29 +96,38 @@ func (w *Web) visitorOf(r *http.Request, bearer bool) (visitor, context.Context,
 		return visitor{}, r.Context(), err
 	}
 	v := visitor{
+		person: w.sessions.GetString(ctx, sessionPerson), form: w.sessions.GetString(ctx, sessionForm), session: sessionKey(token),
 		role: record.Role(w.sessions.GetString(ctx, sessionRole)), provider: w.sessions.GetString(ctx, sessionProvider),
-		created: w.sessions.GetInt64(ctx, sessionCreated), form: w.sessions.GetString(ctx, sessionForm),
+		created: w.sessions.GetInt64(ctx, sessionCreated),
 	}
+	if v.person == "" {
+		return v, ctx, nil
+	}
+	p, _, err := w.book.Person(ctx, v.person)
+	switch begun := w.sessions.GetInt64(ctx, sessionBegun); {
+	case schema.Is(err, schema.NotFound), err == nil && begun < p.Since.UnixNano() && !p.Since.IsZero():
+		return visitor{}, ctx, nil // whoever it was is no longer here
+	case err != nil:
+		return visitor{}, ctx, err
+	}
+	v.role, v.provider, v.created = p.Role, p.Provider, p.Of.UnixNano()
 	return v, ctx, nil
 }
 
 func (w *Web) tokenVisitor(ctx context.Context, header string) (visitor, error) {
-	wrong := schema.Errorf(schema.Unauthorized, "the API token is unknown or revoked").
-		WithNext("send Authorization: Bearer <token>, as provisioner token create shows it")
 	scheme, token, _ := strings.Cut(header, " ")
-	if !strings.EqualFold(scheme, "Bearer") || len(token) > 200 {
-		return visitor{}, wrong
+	if !strings.EqualFold(scheme, "Bearer") {
+		token = ""
 	}
-	var t record.Token
-	err := readRecord(ctx, w.tokens, credentials.Hash(strings.TrimSpace(token)), &t)
-	if schema.Is(err, schema.NotFound) {
-		return visitor{}, wrong
+	t, err := w.book.Token(ctx, strings.TrimSpace(token))
+	if err != nil {
+		return visitor{}, err
 	}
-	return visitor{role: record.Admin, provider: t.Provider, bearer: true, scope: t.ScopeOf()}, err
+	return visitor{role: record.Admin, provider: t.Provider, bearer: true, scope: t.ScopeOf(), token: t.Name}, nil
 }
 
-// signIn begins a new session for whom the link was made.
-func (w *Web) signIn(rw http.ResponseWriter, r *http.Request, l record.Link) error {
+// signIn begins a new session for a person, or for whom a link was made.
+func (w *Web) signIn(rw http.ResponseWriter, r *http.Request, who visitor) error {
 	ctx := r.Context()
 	if err := w.sessions.Clear(ctx); err != nil {
 		return err
@@ -176,21 +135,20 @@ func (w *Web) signIn(rw http.ResponseWriter, r *http.Request, l record.Link) err
 	if err := w.sessions.RenewToken(ctx); err != nil { // a token known before is worth nothing after
 		return err
 	}
-	w.sessions.Put(ctx, sessionRole, string(l.Role))
 	w.sessions.Put(ctx, sessionForm, credentials.NewKey(""))
-	if l.Role != record.Operator {
-		p, err := w.dir.provider(l.Provider)
-		if err != nil {
-			return err
-		}
-		w.sessions.Put(ctx, sessionProvider, p.Name)
-		w.sessions.Put(ctx, sessionCreated, p.Created.UnixNano())
+	w.sessions.Put(ctx, sessionBegun, w.now().UnixNano())
+	w.sessions.Put(ctx, sessionAddress, hostOf(r.RemoteAddr))
+	w.sessions.Put(ctx, sessionAgent, r.UserAgent()[:min(len(r.UserAgent()), 200)])
+	if w.sessions.Put(ctx, sessionPerson, who.person); who.person == "" {
+		w.sessions.Put(ctx, sessionRole, string(who.role))
+		w.sessions.Put(ctx, sessionProvider, who.provider)
+		w.sessions.Put(ctx, sessionCreated, who.created)
 	}
 	token, expiry, err := w.sessions.Commit(ctx)
 	if err != nil {
 		return err
 	}
-	w.setCookie(rw, r, w.cookie, token, expiry)
+	w.setCookie(rw, r, w.cookieName(r), token, expiry)
 	return nil
 }
 
@@ -199,8 +157,25 @@ func (w *Web) signOut(rw http.ResponseWriter, r *http.Request) error {
 	if err := w.sessions.Destroy(r.Context()); err != nil {
 		return err
 	}
-	w.setCookie(rw, r, w.cookie, "", time.Unix(1, 0))
+	w.setCookie(rw, r, w.cookieName(r), "", time.Unix(1, 0))
 	return nil
+}
+
+// cookieName returns the name of the session's cookie: by TLS one that only this host can have set, and only by TLS.
+func (w *Web) cookieName(r *http.Request) string {
+	if isHTTPS(r) {
+		return "__Host-" + w.cookie
+	}
+	return w.cookie
+}
+
+// hostOf returns an address without its port.
+func hostOf(remote string) string {
+	host, _, err := net.SplitHostPort(remote)
+	if err != nil {
+		return remote
+	}
+	return host
 }
 
 func (w *Web) setCookie(rw http.ResponseWriter, r *http.Request, name, value string, expiry time.Time) {

@@ -24,6 +24,8 @@ import (
 	"berth/internal/httpserver"
 	"berth/internal/lifecycle"
 	"berth/internal/metrics"
+	"berth/internal/password"
+	"berth/internal/people"
 	"berth/internal/version"
 	"berth/schema"
 	"berth/schema/record"
@@ -33,6 +35,12 @@ import (
 
 // announceEvery is how often web renews its entry in the registry, which outlasts three of them.
 const announceEvery = 5 * time.Second
+
+// How many passwords are hashed at a time, and how many wait; each takes 19 MiB and some 30 ms.
+const (
+	hashesAtOnce  = 2
+	hashesWaiting = 32
+)
 
 // Options say what web serves, and where.
 type Options struct {
@@ -68,9 +76,11 @@ type Web struct {
 	stack    *lifecycle.Stack
 	conn     *bus.Conn
 	dir      *directory
-	links    *bus.Bucket
-	tokens   *bus.Bucket
+	book     *people.Book
+	store    *sessionStore
 	sessions *scs.SessionManager
+	hasher   *password.Hasher
+	attempts *pacer
 	up       *upstream
 	pages    *pages
 	cross    *http.CrossOriginProtection
@@ -103,6 +113,7 @@ func New(o Options) (*Web, error) {
 		// Cookies do not know ports: two installations on one host need two names.
 		cookie: "berth_" + credentials.Hash(string(o.HouseSecret) + " cookie")[:8], now: time.Now,
 	}
+	w.hasher, w.attempts = password.NewHasher(hashesAtOnce, hashesWaiting), newPacer()
 	w.dir = newDirectory(o.Logger)
 	w.up = newUpstream(w.dir)
 	w.metrics = metrics.New(version.Version)
@@ -135,13 +146,16 @@ func (w *Web) start(ctx context.Context) error {
 	w.conn = conn
 	w.stack.Push("bus", 2*time.Second, func(context.Context) error { conn.Close(); return nil })
 	buckets := map[string]*bus.Bucket{}
-	for _, name := range []string{"providers", "services", "links", "tokens", "sessions"} {
+	for _, name := range []string{"providers", "services", "sessions"} {
 		if buckets[name], err = conn.Bucket(ctx, bus.BucketOptions{Name: name}); err != nil {
 			return fmt.Errorf("open the house's records: %w", err)
 		}
 	}
-	w.links, w.tokens = buckets["links"], buckets["tokens"]
-	w.sessions = newSessions(buckets["sessions"], w.now)
+	if w.book, err = people.Open(ctx, conn, func() time.Time { return w.now() }); err != nil {
+		return err
+	}
+	w.store = &sessionStore{bucket: buckets["sessions"], now: func() time.Time { return w.now() }}
+	w.sessions = newSessions(w.store)
 	w.background(ctx, "directory", func(ctx context.Context) { w.dir.watch(ctx, buckets["providers"], buckets["services"]) })
 	select {
 	case <-w.dir.ready:

@@ -42,8 +42,8 @@ var houseSpec = accountSpec{
 	users: map[string]jwt.Permissions{
 		userProvisioner: {},
 		userWeb: allow(
-			readBucket("providers"), readBucket("links"), readBucket("tokens"), readBucket("sessions"), readBucket("services"),
-			writeBucket("links"), writeBucket("tokens"), writeBucket("sessions"), writeBucket("services"),
+			readBucket("providers"), readBucket("links"), readBucket("tokens"), readBucket("people"), readBucket("sessions"), readBucket("services"),
+			writeBucket("links"), writeBucket("tokens"), writeBucket("people"), writeBucket("sessions"), writeBucket("services"),
 		),
 	},
 }

@@ -21,6 +21,7 @@ var fuzzedElsewhere = map[string]string{
 	"internal/keyspace/open": "a flag of ours: a scheme, and a folder",
 	"provisioner/disk":       "a flag of ours: a share, a size",
 	"provisioner/house":      "records as JSON: FuzzRecords of schema/record",
+	"internal/people":        "records as JSON: FuzzRecords of schema/record",
 }
 
 // TestEveryParserIsFuzzed: a package with a function that parses text or bytes has a fuzz target, or a reason in the table.

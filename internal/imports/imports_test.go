@@ -28,19 +28,20 @@ var rooms = map[string][]string{
 // wrapped names for each large dependency the one package of ours that imports it, so that a successor can replace it
 // there. Tests may use it directly.
 var wrapped = map[string]string{
-	"github.com/nats-io/":     "internal/bus",
-	"github.com/labstack/":    "internal/httpserver",
-	"modernc.org/sqlite":      "internal/keyspace/sqlite",
-	"github.com/gocql/":       "internal/keyspace/cassandra",
-	"github.com/docker/":      "provisioner/runtime/docker",
-	"github.com/eclipse/":     "ingest/gate/mqtt/packet",
-	"github.com/plgd-dev/":    "ingest/gate/coap/packet",
-	"github.com/alexedwards/": "web",
-	"github.com/prometheus/":  "internal/metrics/expose",
-	"github.com/hanwen/":      "promises/cutfs",
-	"github.com/fxamacker/":   "ingest/format/cbor",
-	"github.com/xuri/":        "internal/sheet",
-	"github.com/parquet-go/":  "internal/export",
+	"github.com/nats-io/":             "internal/bus",
+	"github.com/labstack/":            "internal/httpserver",
+	"modernc.org/sqlite":              "internal/keyspace/sqlite",
+	"github.com/gocql/":               "internal/keyspace/cassandra",
+	"github.com/docker/":              "provisioner/runtime/docker",
+	"github.com/eclipse/":             "ingest/gate/mqtt/packet",
+	"github.com/plgd-dev/":            "ingest/gate/coap/packet",
+	"github.com/alexedwards/scs":      "web",
+	"github.com/alexedwards/argon2id": "internal/password",
+	"github.com/prometheus/":          "internal/metrics/expose",
+	"github.com/hanwen/":              "promises/cutfs",
+	"github.com/fxamacker/":           "ingest/format/cbor",
+	"github.com/xuri/":                "internal/sheet",
+	"github.com/parquet-go/":          "internal/export",
 }
 
 func TestImportTable(t *testing.T) {

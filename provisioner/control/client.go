@@ -125,8 +125,8 @@ func (c *Client) Logs(ctx context.Context, name string, o runtime.LogOptions, w 
 }
 
 // Link makes a one-time sign-in link.
-func (c *Client) Link(ctx context.Context, provider string) (out Link, err error) {
-	return out, c.do(ctx, http.MethodPost, "/v1/links", LinkRequest{Provider: provider}, &out)
+func (c *Client) Link(ctx context.Context, r LinkRequest) (out Link, err error) {
+	return out, c.do(ctx, http.MethodPost, "/v1/links", r, &out)
 }
 
 // Providers returns the providers, with all also those that are removed.
@@ -175,8 +175,8 @@ func (c *Client) Tokens(ctx context.Context, provider string) (out []Token, err 
 }
 
 // NewToken makes an API token of a provider.
-func (c *Client) NewToken(ctx context.Context, provider, name string) (out NewToken, err error) {
-	return out, c.do(ctx, http.MethodPost, of(provider, "/tokens"), TokenRequest{Name: name}, &out)
+func (c *Client) NewToken(ctx context.Context, provider string, r TokenRequest) (out NewToken, err error) {
+	return out, c.do(ctx, http.MethodPost, of(provider, "/tokens"), r, &out)
 }
 
 // RevokeToken ends an API token of a provider.

@@ -1,6 +1,10 @@
 package control
 
-import "net/http"
+import (
+	"net/http"
+
+	"berth/schema/record"
+)
 
 func (s *Server) tokens(w http.ResponseWriter, r *http.Request) error {
 	name, err := s.provider(r)
@@ -13,7 +17,7 @@ func (s *Server) tokens(w http.ResponseWriter, r *http.Request) error {
 	}
 	out := []Token{}
 	for _, t := range tokens {
-		out = append(out, Token{Provider: t.Provider, Name: t.Name, Created: t.Created})
+		out = append(out, tokenOf(t))
 	}
 	return answer(w, out)
 }
@@ -24,11 +28,19 @@ func (s *Server) newToken(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	name := r.PathValue("provider")
-	token, err := s.o.House.NewToken(r.Context(), name, req.Name)
+	t := record.Token{Provider: name, Name: req.Name, Scope: req.Scope, Expires: req.Expires}
+	if t.Scope == "" {
+		t.Scope = record.ScopeWrite
+	}
+	token, err := s.o.House.NewToken(r.Context(), t)
 	if err != nil {
 		return err
 	}
-	return answer(w, NewToken{Provider: name, Name: req.Name, Token: token})
+	return answer(w, NewToken{Provider: name, Name: req.Name, Scope: t.Scope, Expires: t.Expires, Token: token})
+}
+
+func tokenOf(t record.Token) Token {
+	return Token{Provider: t.Provider, Name: t.Name, Scope: t.ScopeOf(), Created: t.Created, Expires: t.Expires, Used: t.Used}
 }
 
 func (s *Server) revokeToken(w http.ResponseWriter, r *http.Request) error {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"berth/internal/httpserver"
+	"berth/internal/people"
 	"berth/provisioner/doctor"
 	"berth/provisioner/house"
 	"berth/provisioner/loop"
@@ -19,6 +20,7 @@ import (
 	"berth/provisioner/runtime"
 	"berth/provisioner/world"
 	"berth/schema"
+	"berth/schema/record"
 )
 
 // bodyLimit bounds a request's body, in bytes.
@@ -166,19 +168,15 @@ func (s *Server) link(w http.ResponseWriter, r *http.Request) error {
 	if err := read(r, &req); err != nil {
 		return err
 	}
-	var (
-		secret string
-		err    error
-	)
-	if req.Provider == "" {
-		secret, err = s.o.House.OperatorLink(r.Context())
-	} else {
-		secret, err = s.o.House.AdminLink(r.Context(), req.Provider)
+	l := record.Link{Role: req.Role, Provider: req.Provider}
+	if req.Invite {
+		l.Kind = record.Invite
 	}
+	secret, err := s.o.House.Link(r.Context(), l)
 	if err != nil {
 		return err
 	}
-	return answer(w, Link{URL: SignInURL(s.o.Status.Web, secret), Expires: time.Now().Add(house.LinkLife).UTC().Truncate(time.Second)})
+	return answer(w, Link{URL: SignInURL(s.o.Status.Web, secret), Expires: time.Now().Add(people.LinkLife).UTC().Truncate(time.Second)})
 }
 
 // SignInURL returns the page that a sign-in link's secret opens.

@@ -180,7 +180,9 @@ type RemovedProvider struct {
 
 // LinkRequest asks for a one-time sign-in link: a provider's admin's, or without a provider the operator's.
 type LinkRequest struct {
-	Provider string `json:"provider"`
+	Provider string      `json:"provider"`
+	Role     record.Role `json:"role,omitempty"`   // of a provider's: admin, which is the default, or viewer
+	Invite   bool        `json:"invite,omitempty"` // whoever opens it chooses a name and a password
 }
 
 // Link is a one-time sign-in link.
@@ -191,21 +193,28 @@ type Link struct {
 
 // TokenRequest asks for an API token.
 type TokenRequest struct {
-	Name string `json:"name"`
+	Name    string       `json:"name"`
+	Scope   record.Scope `json:"scope,omitempty"`  // empty: write
+	Expires time.Time    `json:"expires,omitzero"` // zero: never
 }
 
 // NewToken is an API token with its secret, which is shown once.
 type NewToken struct {
-	Provider string `json:"provider"`
-	Name     string `json:"name"`
-	Token    string `json:"token"`
+	Provider string       `json:"provider"`
+	Name     string       `json:"name"`
+	Scope    record.Scope `json:"scope"`
+	Expires  time.Time    `json:"expires,omitzero"`
+	Token    string       `json:"token"`
 }
 
 // Token is an API token without its secret.
 type Token struct {
-	Provider string    `json:"provider"`
-	Name     string    `json:"name"`
-	Created  time.Time `json:"created"`
+	Provider string       `json:"provider"`
+	Name     string       `json:"name"`
+	Scope    record.Scope `json:"scope,omitempty"`
+	Created  time.Time    `json:"created"`
+	Expires  time.Time    `json:"expires,omitzero"`
+	Used     time.Time    `json:"used,omitzero"` // last, to ten minutes
 }
 
 // What is said of gateways' keys the pages say too.

@@ -15,19 +15,19 @@ import (
 
 	"berth/internal/bus"
 	"berth/internal/credentials"
+	"berth/internal/people"
 	"berth/schema"
 	"berth/schema/record"
 )
-
-// LinkLife is how long a sign-in link may wait to be used.
-const LinkLife = 24 * time.Hour
 
 // tries bounds how often a change is made anew after somebody else changed the record.
 const tries = 10
 
 // House is the house's records. Its methods may be called concurrently.
 type House struct {
-	providers, links, tokens, services *bus.Bucket
+	*people.Book // who may do what
+
+	providers, services *bus.Bucket
 
 	secret []byte // seals enrolment keys
 	now    func() time.Time
@@ -41,7 +41,11 @@ func Open(ctx context.Context, conn *bus.Conn, secret []byte) (*House, error) {
 		return nil, fmt.Errorf("prepare the house's records: %w", err)
 	}
 	h := &House{secret: secret, now: time.Now}
-	for name, b := range map[string]**bus.Bucket{"providers": &h.providers, "links": &h.links, "tokens": &h.tokens, "services": &h.services} {
+	var err error
+	if h.Book, err = people.Open(ctx, conn, h.now); err != nil {
+		return nil, err
+	}
+	for name, b := range map[string]**bus.Bucket{"providers": &h.providers, "services": &h.services} {
 		bucket, err := conn.Bucket(ctx, bus.BucketOptions{Name: name})
 		if err != nil {
 			return nil, fmt.Errorf("open the house's records: %w", err)
@@ -191,13 +195,4 @@ func decode(what string, data []byte, v any) error {
 		return fmt.Errorf("read the record of %s: %w", what, err)
 	}
 	return nil
-}
-
-func put(ctx context.Context, b *bus.Bucket, key string, v any) error {
-	data, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("write record %s: %w", key, err)
-	}
-	_, err = b.Put(ctx, key, data)
-	return err
 }

@@ -18,6 +18,7 @@ func FuzzRecords(f *testing.F) {
 		GatewayKey{Version: Version, Gateway: "g", Relay: true},
 		PortCertificate{Version: Version, Certificate: "c", Key: "k", Made: "m", Renew: time.Unix(1, 0).UTC()},
 		Link{Version: Version, Role: Admin, Provider: "p1"},
+		Person{Version: Version, Name: "jane", Role: Viewer, Provider: "p1", Of: time.Unix(1, 0).UTC(), Since: time.Unix(2, 0).UTC()},
 		Token{Version: Version, Provider: "p1"},
 		Service{Version: Version, Role: RoleWeb},
 		goldenSensors(),
@@ -35,6 +36,7 @@ func FuzzRecords(f *testing.F) {
 		again[GatewayKey](t, data)
 		again[PortCertificate](t, data)
 		again[Link](t, data)
+		again[Person](t, data)
 		again[Token](t, data)
 		again[Service](t, data)
 		again[Episodes](t, data)

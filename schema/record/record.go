@@ -6,6 +6,7 @@
 //	providers (house)       <provider>                 Provider
 //	links (house)           <sha256 of the link>       Link
 //	tokens (house)          <sha256 of the token>      Token
+//	people (house)          <sha256 of the name>       Person
 //	sessions (house)        <session>                  kept by web
 //	services (house)        <provider>.<role>.<inst>   Service, mirrored; the house's own role is web
 //	pipeline (provider)     pipeline                   Pipeline: all that its instances may know
@@ -169,52 +170,6 @@ type Pipeline struct {
 
 // PipelineKey is the key of the Pipeline in its bucket.
 const PipelineKey = "pipeline"
-
-// Role is what a person or token may do.
-type Role string
-
-// The roles.
-const (
-	Operator Role = "operator" // runs the installation
-	Admin    Role = "admin"    // of one provider: all that is its own
-	Viewer   Role = "viewer"   // of one provider: looks, and changes nothing
-)
-
-// Link is a one-time sign-in link. Its key is the SHA-256 of its secret, hex.
-type Link struct {
-	Version  int       `json:"version"`
-	Role     Role      `json:"role"`
-	Provider string    `json:"provider,omitempty"` // of all but an Operator
-	Created  time.Time `json:"created"`
-	Expires  time.Time `json:"expires"`
-}
-
-// Token is an API token of a provider. Its key is the SHA-256 of its secret, hex.
-type Token struct {
-	Version  int       `json:"version"`
-	Provider string    `json:"provider"`
-	Name     string    `json:"name"`
-	Scope    Scope     `json:"scope,omitempty"` // empty: from before there were any, which is ScopeWrite
-	Created  time.Time `json:"created"`
-}
-
-// Scope is what an API token opens.
-type Scope string
-
-// The scopes, each with all that is before it.
-const (
-	ScopeRead   Scope = "read"   // looks
-	ScopeWrite  Scope = "write"  // changes what the provider has, such as keys of gateways and what was refused
-	ScopeManage Scope = "manage" // decides who else may: people and tokens
-)
-
-// ScopeOf returns the token's scope.
-func (t Token) ScopeOf() Scope {
-	if t.Scope == "" {
-		return ScopeWrite
-	}
-	return t.Scope
-}
 
 // Service roles.
 const (

@@ -78,6 +78,18 @@ func TestWhatIsKeptKeepsItsNames(t *testing.T) {
 		`{"version":1,"certificate":"c","key":"k","made":"m","renew":"2026-01-02T03:04:05.000000006Z"}`: PortCertificate{
 			Version: 1, Certificate: "c", Key: "k", Made: "m", Renew: at,
 		},
+		`{"version":1,"name":"jane","role":"viewer","provider":"p1","of":"2026-01-02T03:04:05.000000006Z","hash":"h",` +
+			`"created":"2026-01-02T03:04:05.000000006Z","changed":"2026-01-02T03:04:05.000000006Z","since":"2026-01-02T03:04:05.000000006Z"}`: Person{
+			Version: 1, Name: "jane", Role: Viewer, Provider: "p1", Of: at, Hash: "h", Created: at, Changed: at, Since: at,
+		},
+		`{"version":1,"kind":"reset","role":"admin","provider":"p1","person":"jane","created":"2026-01-02T03:04:05.000000006Z",` +
+			`"expires":"2026-01-02T03:04:05.000000006Z"}`: Link{
+			Version: 1, Kind: Reset, Role: Admin, Provider: "p1", Person: "jane", Created: at, Expires: at,
+		},
+		`{"version":1,"provider":"p1","name":"ci","scope":"read","created":"2026-01-02T03:04:05.000000006Z",` +
+			`"expires":"2026-01-02T03:04:05.000000006Z","used":"2026-01-02T03:04:05.000000006Z"}`: Token{
+			Version: 1, Provider: "p1", Name: "ci", Scope: ScopeRead, Created: at, Expires: at, Used: at,
+		},
 		`{"version":1,"episodes":[{"state":"full","detail":"why","from":"2026-01-02T03:04:05.000000006Z"},` +
 			`{"state":"slow","from":"2026-01-02T03:04:05.000000006Z","to":"2026-01-02T03:04:05.000000006Z","times":2}]}`: Episodes{
 			Version: 1, Episodes: []Episode{{State: "full", Detail: "why", From: at}, {State: "slow", From: at, To: at, Times: 2}},
