@@ -2,15 +2,22 @@ package promises
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"berth/internal/certs"
+	"berth/internal/gateways"
 	"berth/internal/houseapi"
 	"berth/promises/install"
 )
@@ -191,4 +198,87 @@ func (s *senders) ends(c net.Conn, which string) {
 	if _, err := io.Copy(io.Discard, c); err != nil {
 		s.Errorf("the connection %s goes on after %v: %v", which, time.Since(began), err)
 	}
+}
+
+// TestAGatewayShowsACertificate gives a gateway a certificate by the command line, and takes another that an authority of the
+// provider's own has signed; both send by the one file that was printed. Then each is revoked, under an open connection.
+func TestAGatewayShowsACertificate(t *testing.T) {
+	s := newSenders(t)
+	dir := t.TempDir()
+	own, err := certs.New("the provider's own")
+	if err != nil {
+		t.Fatal(err)
+	}
+	clientCA := filepath.Join(dir, "client-ca.pem")
+	write := func(path string, parts ...[]byte) string {
+		t.Helper()
+		if err := os.WriteFile(path, bytes.Join(parts, nil), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	write(clientCA, own.CA())
+	s.run("set", "provider1", "--client-ca", clientCA)
+	cert, key, err := own.Sign(&certs.Wish{Name: "pump", Usages: []certs.Usage{certs.Client}, Until: time.Now().Add(time.Hour)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := certs.Parse(cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca := []byte(s.run("ca"))
+	boiler := []byte(s.run("gateway", "add", "provider1", "boiler 7", "--cert"))
+	for gateway, file := range map[string][]byte{"boiler 7": boiler, "pump": bytes.Join([][]byte{key, cert}, nil)} {
+		c, said := s.helloByTLS(gateway, file, ca)
+		if said != "OK ACK 1" {
+			t.Errorf("%s is answered %q", gateway, said)
+		}
+		if curl, err := exec.LookPath("curl"); err == nil {
+			path := write(filepath.Join(dir, gateway+".pem"), file)
+			out, err := exec.CommandContext(s.ctx, curl, "-sS", "-o", os.DevNull, "-w", "%{http_code}", "--cacert", write(filepath.Join(dir, "ca.pem"), ca),
+				"--cert", path, "--data-binary", "m v=1", "https://"+s.provider.Address()+"/write").CombinedOutput()
+			if err != nil || string(out) != "204" {
+				t.Errorf("curl of %s: %v, %s", gateway, err, out)
+			}
+		}
+		if gateway == "pump" {
+			s.run("gateway", "revoke", "provider1", gateway, "--serial", read.SerialNumber.Text(16))
+		} else {
+			s.gateway(gateway, func(g *houseapi.Gateway) bool { return g.State == houseapi.GatewayCertified && g.Used != nil })
+			s.run("gateway", "revoke", "provider1", gateway)
+		}
+		s.ends(c, "of "+gateway)
+		if _, said := s.helloByTLS(gateway, file, ca); !strings.HasPrefix(said, "ERR unauthorized") {
+			t.Errorf("%s, which was revoked, is answered %q", gateway, said)
+		}
+	}
+}
+
+// helloByTLS opens a session with a certificate and its key, and sends a frame; it returns what was answered.
+func (s *senders) helloByTLS(gateway string, file, ca []byte) (net.Conn, string) {
+	s.Helper()
+	pair, err := tls.X509KeyPair(file, file)
+	if err != nil {
+		s.Fatal(err)
+	}
+	config, err := gateways.Trust(ca)
+	if err != nil {
+		s.Fatal(err)
+	}
+	config.Certificates = []tls.Certificate{pair}
+	c, err := (&tls.Dialer{Config: config}).DialContext(s.ctx, "tcp", s.provider.Address())
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	_, _ = fmt.Fprintf(c, "HELLO %s -\nPUT 1 line 5\nm v=1", gateway)
+	in := bufio.NewReader(c)
+	said, _ := in.ReadString('\n')
+	if said != "OK\n" {
+		return c, strings.TrimSpace(said)
+	}
+	ack, _ := in.ReadString('\n')
+	return c, "OK " + strings.TrimSpace(ack)
 }

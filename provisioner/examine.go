@@ -26,6 +26,7 @@ func (p *Provisioner) examine(ctx context.Context) []doctor.Check {
 		return append(checks, doctor.Bad(doctor.Fail, "instances", "look at the daemon's own log", "they cannot be looked at: %s", schema.Show(err)))
 	}
 	checks = append(append(checks, now.Checks(before)...), p.examineStored(now.World))
+	checks = append(checks, p.examineSenders(ctx)...)
 	if p.o.Web == "" {
 		return append(checks, doctor.Good("browser address", "no web is run"))
 	}

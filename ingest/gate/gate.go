@@ -76,10 +76,11 @@ func New(o Options) (*Gate, error) {
 	g := &Gate{o: o, recheck: make(chan struct{}, 1)}
 	g.in = intake.New(intake.Options{
 		Committer: o.Committer, Decoders: o.Decoders, Rejects: o.Rejects, Ready: o.Ready, Logger: o.Logger,
-		Keys: g.keys(o.Pipeline, o.Keys), Limits: o.Limits, Memory: o.Memory, Now: o.Now,
+		Keys: g.keys(o.Pipeline, o.Keys, nil), Limits: o.Limits, Memory: o.Memory, Now: o.Now,
 	})
 	g.door = secure.New(g.in)
 	g.door.SetCertificate(o.Certificate)
+	g.door.SetClients(g.in.Keys().Clients())
 	for _, protocol := range protocols {
 		g.listeners = append(g.listeners, protocol(g.in))
 	}
@@ -106,13 +107,13 @@ func (g *Gate) Start(ctx context.Context) error {
 	return nil
 }
 
-// keys returns who may send.
-func (g *Gate) keys(p *record.Pipeline, own map[string]record.GatewayKey) *intake.Keys {
+// keys returns who may send, in the place of those before.
+func (g *Gate) keys(p *record.Pipeline, own map[string]record.GatewayKey, before *intake.Keys) *intake.Keys {
 	k := intake.NewKeys(p, own, intake.Around{
 		Witness: g.o.Witness, Introduced: g.o.Introduced, Now: g.o.Now,
 		Used:  func(string) { g.checkSoon() },
 		Count: func(reason string) { g.o.Committer.Count(commit.Counts{Reasons: map[string]int{reason: 1}}) },
-	})
+	}, before)
 	g.o.Witness.Decide(k.Decided)
 	return k
 }
@@ -191,8 +192,9 @@ func (g *Gate) SetFull(why *schema.Error) { g.in.SetFull(why) }
 
 // Set changes settings and keys. Connections whose key no longer holds are dropped.
 func (g *Gate) Set(p *record.Pipeline, own map[string]record.GatewayKey) {
-	keys := g.keys(p, own)
+	keys := g.keys(p, own, g.in.Keys())
 	g.in.SetKeys(keys)
+	g.door.SetClients(keys.Clients())
 	g.conns.recheck(keys)
 }
 
@@ -297,6 +299,8 @@ func (g *Gate) open(c *intake.Conn) *intake.Conn {
 	}
 	within := intake.NewConn(inner, c.Deadline, g.closed)
 	within.TLS = true
+	state := inner.ConnectionState()
+	within.Certificate = intake.CertificateOf(&state)
 	if !g.conns.replace(c, within) {
 		_ = inner.Close() // the gate is being stopped
 		return nil

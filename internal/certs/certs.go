@@ -1,7 +1,9 @@
-// Package certs makes certificates that an installation signs itself: of NATS's servers, and of providers' ports.
+// Package certs makes certificates that an installation signs itself: of NATS's servers, of providers' ports, and of
+// gateways.
 //
 // It gives an authority that is kept in a file, and what it signs. Who may have which certificate, and where it is kept,
-// is left to its callers. Its one invariant: an authority's file is the only place of its key.
+// is left to its callers. Its one invariant: an authority's key is nowhere but in its file, or in what
+// Encode returns, which its caller keeps.
 package certs
 
 import (
@@ -44,7 +46,7 @@ type file struct {
 
 // Authority signs certificates.
 type Authority struct {
-	pem  []byte
+	file *file
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 }
@@ -59,18 +61,28 @@ func Open(path, name string) (*Authority, error) {
 	case err != nil:
 		return nil, fmt.Errorf("read an authority's certificate: %w", err)
 	}
-	var f file
-	if err := json.Unmarshal(data, &f); err != nil {
+	a, err := Decode(data)
+	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
+	return a, nil
+}
+
+// Decode reads an authority as Encode wrote it.
+func Decode(data []byte) (*Authority, error) {
+	var f file
+	if err := json.Unmarshal(data, &f); err != nil {
+		return nil, fmt.Errorf("read an authority: %w", err)
+	}
 	if f.Version != fileVersion {
-		return nil, schema.Errorf(schema.Invalid, "%s has version %d, not %d", path, f.Version, fileVersion).
+		return nil, schema.Errorf(schema.Invalid, "an authority's file has version %d, not %d", f.Version, fileVersion).
 			WithNext("run the release that wrote it")
 	}
 	return of(&f)
 }
 
-func create(path, name string) (*Authority, error) {
+// New makes an authority of a name, which is kept nowhere yet.
+func New(name string) (*Authority, error) {
 	template := &x509.Certificate{
 		Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 		NotAfter: time.Now().Add(Life),
@@ -79,10 +91,26 @@ func create(path, name string) (*Authority, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make an authority's certificate: %w", err)
 	}
-	f := &file{Version: fileVersion, Cert: string(cert), Key: string(key)}
-	data, err := json.MarshalIndent(f, "", "  ")
+	return of(&file{Version: fileVersion, Cert: string(cert), Key: string(key)})
+}
+
+// Encode returns the authority with its key, which is secret, as it is kept.
+func (a *Authority) Encode() ([]byte, error) {
+	data, err := json.MarshalIndent(a.file, "", "  ")
 	if err != nil {
-		return nil, fmt.Errorf("write %s: %w", path, err)
+		return nil, fmt.Errorf("write an authority: %w", err)
+	}
+	return data, nil
+}
+
+func create(path, name string) (*Authority, error) {
+	a, err := New(name)
+	if err != nil {
+		return nil, err
+	}
+	data, err := a.Encode()
+	if err != nil {
+		return nil, err
 	}
 	if err := durable.Mkdir(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("keep an authority's certificate: %w", err)
@@ -90,7 +118,7 @@ func create(path, name string) (*Authority, error) {
 	if err := durable.WriteFile(path, data); err != nil {
 		return nil, fmt.Errorf("keep an authority's certificate: %w", err)
 	}
-	return of(f)
+	return a, nil
 }
 
 func of(f *file) (*Authority, error) {
@@ -102,11 +130,11 @@ func of(f *file) (*Authority, error) {
 	if !ok {
 		return nil, fmt.Errorf("read an authority's certificate: its key is a %T", pair.PrivateKey)
 	}
-	return &Authority{pem: []byte(f.Cert), cert: pair.Leaf, key: key}, nil
+	return &Authority{file: f, cert: pair.Leaf, key: key}, nil
 }
 
 // CA returns the authority's own certificate as PEM: who trusts it trusts all that it signs.
-func (a *Authority) CA() []byte { return a.pem }
+func (a *Authority) CA() []byte { return []byte(a.file.Cert) }
 
 // Wish says what a certificate is to be good for.
 type Wish struct {
@@ -141,6 +169,19 @@ func (a *Authority) Sign(w *Wish) (cert, key []byte, err error) {
 		return nil, nil, fmt.Errorf("make a certificate of %s: %w", w.Name, err)
 	}
 	return cert, key, nil
+}
+
+// Parse reads the first certificate of PEM.
+func Parse(data []byte) (*x509.Certificate, error) {
+	block, _ := pem.Decode(data)
+	if block == nil || block.Type != "CERTIFICATE" {
+		return nil, schema.Errorf(schema.Invalid, "this is no certificate as PEM")
+	}
+	c, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil, schema.Errorf(schema.Invalid, "the certificate cannot be read").WithCause(err)
+	}
+	return c, nil
 }
 
 // sign makes a key and a certificate of it; without a signer it is signed with that key itself.

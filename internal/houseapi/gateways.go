@@ -4,10 +4,12 @@ import "time"
 
 // The states of a gateway, as lists of keys show it.
 const (
-	GatewayKeyed    = "key"      // it has a key of its own
-	GatewayApproved = "approved" // it shows the enrolment key
-	GatewayWaiting  = "waiting"  // it has shown the enrolment key, and waits for approval
-	GatewayRevoked  = "revoked"  // it is shut out
+	GatewayKeyed     = "key"         // it has a key of its own
+	GatewayCertified = "certificate" // it has a certificate of its own, signed here
+	GatewayKnown     = "known"       // something is recorded of it, and it shows what any gateway may show
+	GatewayApproved  = "approved"    // it shows the enrolment key
+	GatewayWaiting   = "waiting"     // it has shown the enrolment key, and waits for approval
+	GatewayRevoked   = "revoked"     // it is shut out
 )
 
 // Gateway is how a gateway shows who it is: one that has, or had, a key of its own, was approved or shut out, or waits for
@@ -26,6 +28,10 @@ type Gateway struct {
 	LastSo   *time.Time `json:"clear_last,omitempty"` // and last, to the day
 	Previous *Previous  `json:"previous,omitempty"`   // the key before is still good
 
+	Serial  string     `json:"serial,omitempty"`          // of its certificate, in hex
+	Until   *time.Time `json:"until,omitempty"`           // when its certificate ends
+	Serials []string   `json:"revoked_serials,omitempty"` // of certificates by the provider's own authority
+
 	Address string     `json:"address,omitempty"` // of one that waits: from where it came last
 	Last    *time.Time `json:"last,omitempty"`    // and when
 	Times   uint64     `json:"times,omitempty"`   // and how often, about
@@ -41,6 +47,9 @@ type Previous struct {
 type GatewayRequest struct {
 	Gateway   string  `json:"gateway"`
 	Relay     bool    `json:"relay,omitempty"`
+	Cert      bool    `json:"cert,omitempty"`       // of add and rotate: a certificate in the place of a key
+	Life      *string `json:"life,omitempty"`       // of the certificate, such as "730d"
+	Serial    string  `json:"serial,omitempty"`     // of revoke: this certificate alone, by the provider's own authority
 	Overlap   *string `json:"overlap,omitempty"`    // of rotate: how long the key before stays good, such as "24h"; absent: a day
 	UntilUsed bool    `json:"until_used,omitempty"` // of rotate: and no longer than until the new one is first used
 }
@@ -49,6 +58,9 @@ type GatewayRequest struct {
 type GatewayKey struct {
 	Gateway
 	Key     string `json:"key"`
+	Cert    string `json:"certificate,omitempty"` // PEM, in the place of a key
+	Secret  string `json:"private_key,omitempty"` // PEM, of the certificate
+	CA      string `json:"ca,omitempty"`          // PEM: whom the gateway is to trust of the port; empty: its certificate comes from files
 	Changed bool   `json:"changed"`
 	Live    bool   `json:"live"` // the provider's ingest goes by it; false: it will, once it runs
 }

@@ -126,6 +126,9 @@ var unstable = []struct {
 	pattern *regexp.Regexp
 	to      string
 }{
+	{regexp.MustCompile(`-----BEGIN ([A-Z ]+)-----[^-]+-----END [A-Z ]+-----`), "PEM of a ${1}"},
+	{regexp.MustCompile(`"serial": "[0-9a-f]{20,30}"`), `"serial": "SERIAL"`},
+	{regexp.MustCompile(`certificate [0-9a-f]{20,30} ends on \d{4}-\d\d-\d\d`), "certificate SERIAL ends on DATE"},
 	{regexp.MustCompile(`\b(bk|ln|bt|gk|rt)_[a-z2-7]{32}`), "${1}_KEY"},
 	{regexp.MustCompile(`127\.0\.0\.1:\d{4,5}/sign-in`), "127.0.0.1:WEB/sign-in"},
 	{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)`), "TIME"},
@@ -189,6 +192,14 @@ func TestConversations(t *testing.T) {
 			"gateway rotate provider1 gw1", "gateway revoke provider1 stolen", "gateway add provider1 gw1 --relay", "gateway ls provider1",
 			"token create provider1 --name ci", "token create provider1 --name ci", "token ls provider1", "token revoke provider1 ci",
 			"token revoke provider1 ci", "link", "link provider1", "link provider9",
+		},
+		"certificates": {
+			"add provider1", "gateway add provider1 boiler-7 --cert", "gateway add provider1 boiler-7 --cert", "gateway ls provider1",
+			"gateway rotate provider1 boiler-7 --valid 30d", "gateway rotate provider1 boiler-7 --valid 30y", "gateway add provider1 keyed", "gateway add provider1 keyed --cert",
+			"gateway rotate provider1 keyed --cert --overlap 0", "gateway add provider1 telegraf --relay --cert --valid soon",
+			"gateway add provider1 " + strings.Repeat("long", 17) + " --cert", "gateway revoke provider1 other --serial 0A:1b", "gateway revoke provider1 other --serial a1b",
+			"gateway revoke provider1 other --serial 0xq", "set provider1 --client-ca missing.pem", "gateway revoke provider1 boiler-7", "gateway ls provider1",
+			"gateway add provider1 boiler-7 --cert -o json",
 		},
 		"settings": {
 			"add provider1", "set provider1 --gateway-tag truck --attribute-tags site,model --retention 90d --timezone Europe/Berlin",

@@ -1,13 +1,17 @@
 package cli
 
 import (
+	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"berth/internal/houseapi"
 	"berth/provisioner/control"
+	"berth/schema"
+	"berth/schema/record"
 )
 
 func (a *app) gateway() *cobra.Command {
@@ -76,6 +80,10 @@ func noteOf(g *control.Gateway) string {
 		return "the key before is good until this one is used, at most until " + g.Previous.Until.Format(time.RFC3339)
 	case g.Previous != nil:
 		return "the key before is good until " + g.Previous.Until.Format(time.RFC3339)
+	case g.Until != nil:
+		return "the certificate " + g.Serial + " ends on " + g.Until.Format(time.DateOnly)
+	case len(g.Serials) > 0:
+		return fmt.Sprintf("%d certificates of the provider's own authority are revoked", len(g.Serials))
 	case g.Last != nil:
 		return "last from " + g.Address + " at " + g.Last.Format(time.RFC3339)
 	default:
@@ -93,13 +101,16 @@ func (a *app) notLive(waits bool, provider string) {
 // gatewayAct returns the command that does an act to a gateway, with the flags that the act has.
 func (a *app) gatewayAct(act, short string) *cobra.Command {
 	var req control.GatewayRequest
-	overlap := ""
+	overlap, life := "", ""
 	cmd := &cobra.Command{
 		Use: act + " <provider> <gateway>", Short: short, Args: args(2), ValidArgsFunction: a.names,
 		RunE: a.asking(func(cmd *cobra.Command, c *control.Client, args []string) error {
 			req.Gateway = args[1]
 			if cmd.Flags().Changed("overlap") {
 				req.Overlap = &overlap
+			}
+			if cmd.Flags().Changed("valid") {
+				req.Life = &life
 			}
 			k, err := c.Gateway(cmd.Context(), args[0], act, req)
 			if err != nil {
@@ -112,11 +123,21 @@ func (a *app) gatewayAct(act, short string) *cobra.Command {
 	switch act {
 	case "add":
 		cmd.Flags().BoolVar(&req.Relay, "relay", false, "the key may speak for many gateways, as of a Telegraf or a broker")
+		certificate(cmd, &req.Cert, &life)
+	case "revoke":
+		cmd.Flags().StringVar(&req.Serial, "serial", "", "refuse this certificate alone, by the provider's own authority (set --client-ca), by its serial number in hex")
 	case "rotate":
+		certificate(cmd, &req.Cert, &life)
 		cmd.Flags().StringVar(&overlap, "overlap", "24h", "how long the key before stays good; 0: not at all")
 		cmd.Flags().BoolVar(&req.UntilUsed, "until-used", false, "the key before ends as soon as the new one is used, if that is sooner")
 	}
 	return cmd
+}
+
+// certificate adds the flags of a certificate.
+func certificate(cmd *cobra.Command, cert *bool, life *string) {
+	cmd.Flags().BoolVar(cert, "cert", false, "a certificate in the place of a key: prints its private key, the certificate, and whom to trust of the port, as PEM")
+	cmd.Flags().StringVar(life, "valid", "730d", "how long the certificate holds")
 }
 
 func printGateway(w io.Writer, act, provider string, k *control.GatewayKey) {
@@ -124,8 +145,12 @@ func printGateway(w io.Writer, act, provider string, k *control.GatewayKey) {
 	switch {
 	case k.Key != "":
 		sayln(w, k.Key)
+	case k.Cert != "":
+		say(w, "%s%s%s", k.Secret, k.Cert, k.CA)
 	case k.Changed && act == "approve":
 		say(w, "%s is approved: it goes on with the enrolment key.\n", name)
+	case k.Changed && k.State != houseapi.GatewayRevoked:
+		say(w, "The certificate of %s is revoked.\n", name)
 	case k.Changed:
 		say(w, "%s is revoked.\n", name)
 	case act == "add":
@@ -133,4 +158,19 @@ func printGateway(w io.Writer, act, provider string, k *control.GatewayKey) {
 	default:
 		say(w, "%s is unchanged.\n", name)
 	}
+}
+
+// readClientCA reads a file of authorities; an empty path is none.
+func readClientCA(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return "", schema.Errorf(schema.Invalid, "%s cannot be read", path).WithNext("give --client-ca a file of PEM").WithCause(err)
+	}
+	if _, err := record.Authorities(string(data)); err != nil {
+		return "", err
+	}
+	return string(data), nil
 }

@@ -185,6 +185,9 @@ func printSettings(w io.Writer, s control.Settings) {
 	for _, r := range s.Topics {
 		say(w, "topic\t%s\n", r.Pattern)
 	}
+	for _, subject := range s.ClientCA {
+		say(w, "client CA\t%s\n", subject)
+	}
 	if s.Approve {
 		say(w, "new gateways\twait for approval\n")
 	}

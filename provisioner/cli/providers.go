@@ -213,6 +213,7 @@ func (a *app) set() *cobra.Command {
 		attributes                       []string
 		requireTLS, approve              bool
 		dropLog                          uint64
+		clientCA                         string
 	)
 	cmd := &cobra.Command{
 		Use: "set <provider>", Short: "Change a provider's settings; they are live within a second", Args: args(1), ValidArgsFunction: a.names,
@@ -239,6 +240,13 @@ func (a *app) set() *cobra.Command {
 			}
 			if given("approve-gateways") {
 				change.Approve = &approve
+			}
+			if given("client-ca") {
+				text, err := readClientCA(clientCA)
+				if err != nil {
+					return err
+				}
+				change.ClientCA = &text
 			}
 			if given("drop-log") {
 				change.DropLog = &dropLog
@@ -270,6 +278,7 @@ func (a *app) set() *cobra.Command {
 	f.StringVar(&timezone, "timezone", "", "IANA name, such as Europe/Berlin")
 	f.BoolVar(&requireTLS, "require-tls", false, "refuse gateways that connect without TLS; --require-tls=false takes them again")
 	f.BoolVar(&approve, "approve-gateways", false, "a new gateway that shows the enrolment key waits until it is approved: gateway approve")
+	f.StringVar(&clientCA, "client-ca", "", "a file of PEM with authorities of the provider's own, whose certificates name gateways; empty: none")
 	f.Uint64Var(&dropLog, "drop-log", 0, "give up what a log holds that ends at this message, before what the keyspace has")
 	addLimits(f)
 	return cmd

@@ -69,19 +69,50 @@ func (s *Server) changeGateway(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), liveLimit)
-	defer cancel()
-	return answer(w, GatewayKey{
+	out := GatewayKey{
 		Gateway: gateway(p.Name, &house.Seen{Gateway: c.Record.Gateway, Key: &c.Record}), Key: c.Key, Changed: c.Changed,
-		Live: s.o.World.Live(ctx, p.Name, c.Revision) == nil,
-	})
+		Cert: c.Cert, Secret: c.Secret,
+	}
+	if c.Cert != "" {
+		out.CA = s.o.Status.CA
+	}
+	out.Live = s.live(r.Context(), p.Name, c) == nil
+	return answer(w, out)
+}
+
+// live returns when the provider's ingest goes by a change: also by the authority of the certificate that was made, which may
+// be new.
+func (s *Server) live(ctx context.Context, name string, c house.KeyChange) error {
+	ctx, cancel := context.WithTimeout(ctx, liveLimit)
+	defer cancel()
+	revision := c.Revision
+	if c.Cert != "" {
+		p, err := s.o.House.Active(ctx, name)
+		if err != nil {
+			return err
+		}
+		s.o.Loop.Heard(ctx, &p)
+		written, err := s.o.World.Written(ctx, &p)
+		if err != nil {
+			return err
+		}
+		revision = max(revision, written)
+	}
+	return s.o.World.Live(ctx, name, revision)
 }
 
 // change does to a gateway what is asked.
 func change(ctx context.Context, gateways house.Gateways, act string, req *GatewayRequest) (house.KeyChange, error) {
+	fresh := house.Fresh{Relay: req.Relay, Cert: req.Cert}
+	if req.Life != nil {
+		var err error
+		if fresh.Life, err = ParseRetention(*req.Life); err != nil {
+			return house.KeyChange{}, err
+		}
+	}
 	switch act {
 	case "add":
-		return gateways.Add(ctx, req.Gateway, req.Relay)
+		return gateways.Add(ctx, req.Gateway, fresh)
 	case "rotate":
 		overlap := house.Overlap
 		if req.Overlap != nil {
@@ -90,8 +121,11 @@ func change(ctx context.Context, gateways house.Gateways, act string, req *Gatew
 				return house.KeyChange{}, err
 			}
 		}
-		return gateways.Rotate(ctx, req.Gateway, overlap, req.UntilUsed)
+		return gateways.Rotate(ctx, req.Gateway, fresh, overlap, req.UntilUsed)
 	case "revoke":
+		if req.Serial != "" {
+			return gateways.RevokeCertificate(ctx, req.Gateway, req.Serial)
+		}
 		return gateways.Revoke(ctx, req.Gateway)
 	case "approve":
 		return gateways.Approve(ctx, req.Gateway)
@@ -122,10 +156,17 @@ func gateway(provider string, s *house.Seen) Gateway {
 	switch {
 	case g.Revoked != nil:
 		g.State = houseapi.GatewayRevoked
+	case k.Cert != nil:
+		g.State = houseapi.GatewayCertified
 	case k.Own():
 		g.State = houseapi.GatewayKeyed
-	default:
+	case k.Decided():
 		g.State = houseapi.GatewayApproved
+	default:
+		g.State = houseapi.GatewayKnown
+	}
+	if g.Serials = k.Serials; k.Cert != nil {
+		g.Serial, g.Until = k.Cert.Serial, been(k.Cert.Until)
 	}
 	if seen := s.Shown; seen != nil {
 		g.Used, g.Clear, g.LastSo = been(seen.Used), been(seen.Clear), been(seen.Last)

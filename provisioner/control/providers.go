@@ -199,6 +199,9 @@ func (c SettingsChange) apply(s *record.Settings) error {
 	if c.Approve != nil {
 		s.Approve = *c.Approve
 	}
+	if c.ClientCA != nil {
+		s.ClientCA = *c.ClientCA
+	}
 	if c.DropLog != nil {
 		s.DropLog = *c.DropLog
 	}
@@ -236,8 +239,18 @@ func settings(s record.Settings) Settings {
 	}
 	return Settings{
 		GatewayTag: s.GatewayTag, AttributeTags: tags, Retention: FormatRetention(s.Retention), Future: FormatRetention(s.Future),
-		Timezone: s.Timezone, RequireTLS: s.RequireTLS, Approve: s.Approve, Limits: s.Limits, Topics: topics,
+		Timezone: s.Timezone, RequireTLS: s.RequireTLS, Approve: s.Approve, ClientCA: subjects(s.ClientCA), Limits: s.Limits, Topics: topics,
 	}
+}
+
+// subjects returns whose certificates PEM has.
+func subjects(text string) []string {
+	var out []string
+	all, _ := record.Authorities(text) // it was checked when it was set
+	for _, c := range all {
+		out = append(out, c.Subject.String())
+	}
+	return out
 }
 
 // Reachable returns a host that a program of this machine can reach what listens on host at.

@@ -17,6 +17,7 @@ import (
 
 // Gateways are the keys of single gateways, in a provider's own account.
 type Gateways struct {
+	house    *House
 	provider string
 	bucket   *bus.Bucket // pipeline
 	seen     *bus.Bucket // episodes: what ingest has seen of senders
@@ -26,6 +27,8 @@ type Gateways struct {
 // KeyChange is what came of a change of a gateway's key.
 type KeyChange struct {
 	Key      string // in clear; empty: no new one was made
+	Cert     string // PEM, a certificate in the place of a key; empty: none was made
+	Secret   string // PEM, the key of the certificate
 	Record   record.GatewayKey
 	Revision uint64 // of the record
 	Changed  bool
@@ -34,7 +37,7 @@ type KeyChange struct {
 // Gateways returns the keys of gateways that a provider's bucket "pipeline" holds, with what the bucket "episodes" says of
 // them.
 func (h *House) Gateways(provider string, pipeline, episodes *bus.Bucket) Gateways {
-	return Gateways{provider: provider, bucket: pipeline, seen: episodes, now: h.now}
+	return Gateways{house: h, provider: provider, bucket: pipeline, seen: episodes, now: h.now}
 }
 
 func gatewayKey(gateway string) string { return record.GatewayKeyPrefix + credentials.Hash(gateway) }
@@ -59,6 +62,7 @@ func (g Gateways) List(ctx context.Context, enrolment string) ([]Seen, record.Sh
 		return nil, record.Shown{}, err
 	}
 	var all []Seen
+	decided := map[string]bool{} // by the end of their records' keys
 	for key, e := range records {
 		suffix, ok := strings.CutPrefix(key, record.GatewayKeyPrefix)
 		if !ok {
@@ -69,15 +73,16 @@ func (g Gateways) List(ctx context.Context, enrolment string) ([]Seen, record.Sh
 			return nil, record.Shown{}, err
 		}
 		s := Seen{Gateway: k.Gateway, Key: &k}
+		decided[suffix] = k.Decided()
 		var shown record.Shown
-		if e, ok := episodes[record.ShownPrefix+suffix]; ok && decode("what was seen of a key", e.Value, &shown) == nil && shown.Hash == k.Hash {
+		if e, ok := episodes[record.ShownPrefix+suffix]; ok && decode("what was seen of a key", e.Value, &shown) == nil && shown.Hash == k.Shows() {
 			s.Shown = &shown
 		}
 		all = append(all, s)
 	}
 	for key, e := range episodes {
 		suffix, ok := strings.CutPrefix(key, record.WaitingPrefix)
-		if _, decided := records[record.GatewayKeyPrefix+suffix]; !ok || decided {
+		if !ok || decided[suffix] {
 			continue
 		}
 		var w record.Waiting
@@ -93,25 +98,41 @@ func (g Gateways) List(ctx context.Context, enrolment string) ([]Seen, record.Sh
 	return all, shown, nil
 }
 
-// Add gives a gateway a key of its own; it cannot be shown again. For one that has a key nothing is changed, unless that
-// was revoked. Whether a gateway is a relay is changed only with its key.
-func (g Gateways) Add(ctx context.Context, gateway string, relay bool) (KeyChange, error) {
+// Fresh says what a gateway is to be given.
+type Fresh struct {
+	Relay bool          // it may speak for many gateways
+	Cert  bool          // a certificate in the place of a key
+	Life  time.Duration // of the certificate; 0: CertLife
+}
+
+// CertLife is how long a gateway's certificate holds, unless asked otherwise; MostCertLife is the longest.
+const (
+	CertLife     = 2 * 365 * 24 * time.Hour
+	MostCertLife = 10 * 365 * 24 * time.Hour
+)
+
+// Add gives a gateway a key or a certificate of its own; it cannot be shown again. For one that has either nothing is changed,
+// unless that was revoked. Whether a gateway is a relay, and which of both it has, is changed only with a new one.
+func (g Gateways) Add(ctx context.Context, gateway string, f Fresh) (KeyChange, error) {
 	if err := schema.CheckGateway(gateway); err != nil {
 		return KeyChange{}, err
 	}
 	old, revision, err := g.get(ctx, gateway)
 	switch {
 	case schema.Is(err, schema.NotFound), err == nil && !old.Own():
-		return g.fresh(ctx, gateway, relay, nil, revision)
+		return g.fresh(ctx, gateway, f, &old, nil, revision)
 	case err != nil:
 		return KeyChange{}, err
-	case old.Revoked.IsZero() && old.Relay != relay:
+	case old.Revoked.IsZero() && f.Cert && old.Cert == nil:
+		return KeyChange{}, schema.Errorf(schema.Conflict, "gateway %s has a key already", gateway).
+			WithNext("to give it a certificate in its place: provisioner gateway rotate %s %s --cert", g.provider, gateway)
+	case old.Revoked.IsZero() && old.Relay != f.Relay:
 		return KeyChange{}, schema.Errorf(schema.Conflict, "gateway %s has a key already, with relay %v", gateway, old.Relay).
 			WithNext("revoke it first: provisioner gateway revoke %s %s, then add it again", g.provider, gateway)
 	case old.Revoked.IsZero():
 		return KeyChange{Record: old, Revision: revision}, nil
 	}
-	return g.fresh(ctx, gateway, relay, nil, revision)
+	return g.fresh(ctx, gateway, f, &old, nil, revision)
 }
 
 // Overlap is how long a key that was replaced stays good, unless asked otherwise; MostOverlap is the longest.
@@ -123,7 +144,8 @@ const (
 // Rotate gives a gateway a new key in place of the one it has, which stays good for the overlap, or no longer than until the
 // new one is first used; without an overlap it is refused within a second. A key that was replaced before ends at once. A
 // gateway that is shut out stays so: that is a Conflict.
-func (g Gateways) Rotate(ctx context.Context, gateway string, overlap time.Duration, untilUsed bool) (KeyChange, error) {
+// A gateway that has a certificate is given a certificate.
+func (g Gateways) Rotate(ctx context.Context, gateway string, f Fresh, overlap time.Duration, untilUsed bool) (KeyChange, error) {
 	if overlap < 0 || overlap > MostOverlap {
 		return KeyChange{}, schema.Errorf(schema.Invalid, "an overlap of %v is not between 0 and %d days", overlap, int(MostOverlap.Hours()/24))
 	}
@@ -139,9 +161,10 @@ func (g Gateways) Rotate(ctx context.Context, gateway string, overlap time.Durat
 	}
 	var before *record.PreviousKey
 	if overlap > 0 {
-		before = &record.PreviousKey{Hash: old.Hash, Until: g.now().UTC().Add(overlap).Truncate(time.Second), UntilUsed: untilUsed}
+		before = &record.PreviousKey{Hash: old.Shows(), Until: g.now().UTC().Add(overlap).Truncate(time.Second), UntilUsed: untilUsed}
 	}
-	return g.fresh(ctx, gateway, old.Relay, before, revision)
+	f.Relay, f.Cert = old.Relay, f.Cert || old.Cert != nil
+	return g.fresh(ctx, gateway, f, &old, before, revision)
 }
 
 // Approve lets a gateway in that shows the enrolment key, though new ones wait for approval; also one that was refused. For
@@ -159,7 +182,7 @@ func (g Gateways) Approve(ctx context.Context, gateway string) (KeyChange, error
 	case k.Own() && !k.Revoked.IsZero():
 		return KeyChange{}, schema.Errorf(schema.Conflict, "gateway %s had a key of its own, which was revoked", gateway).
 			WithNext("to let it in again with a new one: provisioner gateway add %s %s", g.provider, gateway)
-	case k.Revoked.IsZero():
+	case k.Revoked.IsZero() && k.Decided():
 		return KeyChange{Record: k, Revision: revision}, nil
 	}
 	k.Approved, k.Revoked = g.now().UTC(), time.Time{}
@@ -199,12 +222,20 @@ func (g Gateways) Revoke(ctx context.Context, gateway string) (KeyChange, error)
 	return g.write(ctx, KeyChange{Record: k}, revision)
 }
 
-// fresh makes a key and writes it over the record of the given revision; 0: there is none.
-func (g Gateways) fresh(ctx context.Context, gateway string, relay bool, before *record.PreviousKey, revision uint64) (KeyChange, error) {
-	key := credentials.NewKey("gk_")
-	return g.write(ctx, KeyChange{Key: key, Record: record.GatewayKey{
-		Version: record.Version, Gateway: gateway, Hash: credentials.Hash(key), Previous: before, Relay: relay, Created: g.now().UTC(),
-	}}, revision)
+// fresh makes a key, or a certificate, and writes it over the record of the given revision; 0: there is none.
+func (g Gateways) fresh(ctx context.Context, gateway string, f Fresh, old *record.GatewayKey, before *record.PreviousKey, revision uint64) (KeyChange, error) {
+	c := KeyChange{Record: record.GatewayKey{
+		Version: record.Version, Gateway: gateway, Previous: before, Relay: f.Relay, Created: g.now().UTC(), Serials: old.Serials,
+	}}
+	if f.Cert {
+		if err := g.certify(ctx, &c, f.Life); err != nil {
+			return KeyChange{}, err
+		}
+	} else {
+		c.Key = credentials.NewKey("gk_")
+		c.Record.Hash = credentials.Hash(c.Key)
+	}
+	return g.write(ctx, c, revision)
 }
 
 // write writes a changed record over that of the given revision; 0: there is none.

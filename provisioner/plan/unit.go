@@ -69,7 +69,7 @@ func webUnit(site Site) Unit {
 func Pipeline(p *record.Provider) record.Pipeline {
 	return record.Pipeline{
 		Version: record.Version, Name: p.Name, Slot: p.Slot, Keyspace: p.Keyspace,
-		Settings: p.Settings, EnrolmentHash: p.EnrolmentHash, ReportsToken: p.ReportsToken,
+		Settings: p.Settings, EnrolmentHash: p.EnrolmentHash, ReportsToken: p.ReportsToken, GatewayCA: p.GatewayCA,
 	}
 }
 

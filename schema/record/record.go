@@ -56,11 +56,13 @@ type Provider struct {
 
 	Roles map[string]Wish `json:"roles,omitempty"` // what is wanted of the instances of a role, where it is not the default
 
-	EnrolmentHash   string `json:"enrolment_hash"`            // SHA-256 of the enrolment key, hex
-	EnrolmentSealed []byte `json:"enrolment_sealed"`          // the key, sealed with the house's secret: the page shows it
-	ReportsToken    string `json:"reports_token"`             // signs the house's requests to the provider's reports
-	KeyspaceSealed  []byte `json:"keyspace_sealed,omitempty"` // the password of its keyspace's role, sealed alike; nil: from before there were any
-	Account         string `json:"account"`                   // the provider's NATS account (a public key)
+	EnrolmentHash   string `json:"enrolment_hash"`              // SHA-256 of the enrolment key, hex
+	EnrolmentSealed []byte `json:"enrolment_sealed"`            // the key, sealed with the house's secret: the page shows it
+	ReportsToken    string `json:"reports_token"`               // signs the house's requests to the provider's reports
+	GatewayCA       string `json:"gateway_ca,omitempty"`        // PEM: the authority that signs its gateways' certificates; empty: none yet
+	GatewayCASealed []byte `json:"gateway_ca_sealed,omitempty"` // that with its key, sealed alike
+	KeyspaceSealed  []byte `json:"keyspace_sealed,omitempty"`   // the password of its keyspace's role, sealed alike; nil: from before there were any
+	Account         string `json:"account"`                     // the provider's NATS account (a public key)
 }
 
 // Placement says whether a provider has a keyspace of its own.
@@ -118,6 +120,7 @@ type Settings struct {
 	Limits        Limits        `json:"limits"`
 	RequireTLS    bool          `json:"require_tls,omitempty"`      // gateways may connect by TLS alone
 	Approve       bool          `json:"approve_gateways,omitempty"` // a new gateway that shows the enrolment key waits for approval
+	ClientCA      string        `json:"client_ca,omitempty"`        // PEM: the provider's own authorities of gateways' certificates
 	DropLog       uint64        `json:"drop_log,omitempty"`         // a log that ends here, before what the keyspace has, may be given up
 	Topics        []TopicRule   `json:"topics,omitempty"`           // of MQTT, asked before those that every provider has
 }
@@ -154,6 +157,9 @@ func (s Settings) Validate() error {
 	if err := validateTopics(s.Topics); err != nil {
 		return err
 	}
+	if _, err := Authorities(s.ClientCA); err != nil {
+		return err
+	}
 	return s.Limits.validate()
 }
 
@@ -166,6 +172,7 @@ type Pipeline struct {
 	Settings      Settings    `json:"settings"`
 	EnrolmentHash string      `json:"enrolment_hash"`
 	ReportsToken  string      `json:"reports_token"`
+	GatewayCA     string      `json:"gateway_ca,omitempty"` // PEM
 }
 
 // PipelineKey is the key of the Pipeline in its bucket.

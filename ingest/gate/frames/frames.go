@@ -5,6 +5,8 @@
 //	C: PUT <seq> <format> <length>\n<payload>     S: ACK <seq>         | NAK <seq> <code> <reason>
 //	C: PING                                       S: PONG
 //
+// Within TLS that was opened with a certificate of the gateway's the key is "-": HELLO <gateway> -
+//
 // Lines end in \n or \r\n; empty ones, such as after a payload, are skipped. Sequence numbers belong to the connection
 // and rise from 1 by 1. ACK n answers all up to n that are not yet answered: they are in the log, on disk. NAK n answers n
 // alone: it was refused, or some of its readings were and the reason says how many; a NAK may overtake earlier ACKs. ERR

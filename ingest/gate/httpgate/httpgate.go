@@ -11,7 +11,8 @@
 // the family (SensML, which is a stream, SenML in XML) 415 says that they are not taken, and everything else is JSON, as
 // clients send it that name no type or any.
 //
-// The key comes as Authorization: Token or Bearer <key>, as the password of Basic, or as p=. The gateway is what a line
+// The key comes as Authorization: Token or Bearer <key>, as the password of Basic, or as p=; within TLS that was opened with a
+// certificate of the gateway's there need be none. The gateway is what a line
 // names, else ?gateway=, else the user's name, else the gateway that the key is of. Bodies may be compressed with gzip.
 // 204 means that everything is in the log, on disk; 400 with "partial write" that the good lines are and which are not,
 // whether they are wrong or beyond a limit: sending those again is in vain. 429 (too many connections, or too fast) and

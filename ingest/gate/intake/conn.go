@@ -17,9 +17,10 @@ const smallRead = 256
 // Conn is an accepted connection. It is for one reader.
 type Conn struct {
 	net.Conn
-	Address  netip.AddrPort // of the sender
-	Deadline time.Time      // by which it must have shown a valid key
-	TLS      bool           // nobody else can read what goes over it
+	Address     netip.AddrPort // of the sender
+	Deadline    time.Time      // by which it must have shown a valid key
+	TLS         bool           // nobody else can read what goes over it
+	Certificate *Certificate   // that it was opened with; nil: none
 
 	small   [smallRead]byte // what was read to recognise the protocol, from off to end
 	off     uint16

@@ -3,6 +3,7 @@ package intake
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"berth/ingest/format"
@@ -17,13 +18,14 @@ type Keys struct {
 	// Settings are the provider's.
 	Settings record.Settings
 
-	around    Around
-	enrolment string                        // hash of the enrolment key
-	gateways  map[string]*record.GatewayKey // by the gateway's name
-	hashes    map[string]held               // by the key's hash
-	ends      []time.Time                   // when keys that were replaced end
-	allowAny  func(gateway string) error    // for senders without a name
-	allowLive func(gateway string) error    // for relays
+	around      Around
+	authorities *authorities
+	enrolment   string                        // hash of the enrolment key
+	gateways    map[string]*record.GatewayKey // by the gateway's name
+	hashes      map[string]held               // by the key's hash
+	ends        []time.Time                   // when keys that were replaced end
+	allowAny    func(gateway string) error    // for senders without a name
+	allowLive   func(gateway string) error    // for relays
 }
 
 // held is whose a key is.
@@ -48,21 +50,22 @@ type Identity struct {
 	hash    string // of the key
 	tls     bool   // it came by TLS
 	address netip.Addr
+	cert    *Certificate // it was shown in the place of a key
 }
 
 // ErrPlain is why a plain connection is refused of a provider that takes TLS alone.
 var ErrPlain = schema.Errorf(schema.Forbidden, "this provider takes connections by TLS alone").WithNext("connect to the same port by TLS")
 
-// NewKeys returns the keys of a provider.
-func NewKeys(p *record.Pipeline, own map[string]record.GatewayKey, around Around) *Keys {
+// NewKeys returns the keys of a provider; before are those that they replace, nil for none.
+func NewKeys(p *record.Pipeline, own map[string]record.GatewayKey, around Around, before *Keys) *Keys {
 	k := &Keys{
-		Settings: p.Settings, around: around, enrolment: p.EnrolmentHash,
+		Settings: p.Settings, around: around, authorities: authoritiesOf(p, before), enrolment: p.EnrolmentHash,
 		gateways: make(map[string]*record.GatewayKey, len(own)), hashes: make(map[string]held, len(own)),
 	}
 	for _, g := range own {
 		k.gateways[g.Gateway] = &g
-		if g.Hash != "" {
-			k.hashes[g.Hash] = held{own: &g}
+		if g.Own() {
+			k.hashes[g.Shows()] = held{own: &g}
 		}
 		if before := g.Previous; before != nil && before.Hash != "" {
 			k.hashes[before.Hash] = held{own: &g, previous: true}
@@ -88,8 +91,11 @@ func (k *Keys) admits(tls bool) error {
 	return nil
 }
 
+// noKey stands for a key where a protocol wants one and who speaks it shows a certificate.
+const noKey = "-"
+
 // Authenticate returns who shows the key on a connection, under the name that he gives himself, which may be empty. A key
-// that is a gateway's own names it. Errors are Unauthorized; Pending, when he has to wait for approval; or Forbidden when the
+// that is a gateway's own names it; without one, or with "-", the certificate does that the connection was opened with. Errors are Unauthorized; Pending, when he has to wait for approval; or Forbidden when the
 // key is good, but not for this name or this connection.
 func (k *Keys) Authenticate(c *Conn, gateway, key string) (Identity, error) {
 	id, err := k.AuthenticateFrom(c.Address.Addr(), c.TLS, gateway, key)
@@ -104,8 +110,8 @@ func (k *Keys) AuthenticateFrom(address netip.Addr, tls bool, gateway, key strin
 	if err := k.admits(tls); err != nil {
 		return Identity{}, err
 	}
-	if key == "" {
-		return Identity{}, schema.Errorf(schema.Unauthorized, "there is no key")
+	if key == "" || key == noKey {
+		return k.authenticateByCertificate(c, gateway)
 	}
 	id, err := k.holder(gateway, credentials.Hash(key))
 	if err != nil {
@@ -122,6 +128,19 @@ func (k *Keys) AuthenticateFrom(address netip.Addr, tls bool, gateway, key strin
 	return id, nil
 }
 
+func (k *Keys) authenticateByCertificate(c *Conn, gateway string) (Identity, error) {
+	if c.Certificate == nil {
+		return Identity{}, schema.Errorf(schema.Unauthorized, "there is no key, and no certificate")
+	}
+	id, err := k.certified(c.Certificate, gateway)
+	if err != nil {
+		return id, err
+	}
+	id.tls, id.address, id.cert = c.TLS, c.Address.Addr(), c.Certificate
+	k.saw(id)
+	return id, nil
+}
+
 // saw notes that a key was shown.
 func (k *Keys) saw(id Identity) {
 	h, own := k.hashes[id.hash]
@@ -131,6 +150,7 @@ func (k *Keys) saw(id Identity) {
 		if first := k.around.Witness.Saw(h.own.Gateway, id.hash, !id.tls, k.around.Now()); first && h.own.Previous != nil {
 			k.around.Used(h.own.Gateway)
 		}
+	case id.cert != nil: // nothing is recorded of it
 	default:
 		k.around.Witness.Saw("", id.hash, !id.tls, k.around.Now())
 	}
@@ -139,6 +159,10 @@ func (k *Keys) saw(id Identity) {
 // Check returns the error that Authenticate would return now. Who was let in before has not to wait for approval.
 func (k *Keys) Check(id Identity) error {
 	if err := k.admits(id.tls); err != nil {
+		return err
+	}
+	if id.cert != nil {
+		_, err := k.certified(id.cert, id.Gateway)
 		return err
 	}
 	_, err := k.holder(id.Gateway, id.hash)
@@ -172,14 +196,14 @@ func (k *Keys) owner(h held, gateway, hash string) (Identity, error) {
 	case !own.Revoked.IsZero():
 		return Identity{}, schema.Errorf(schema.Unauthorized, "the key was revoked")
 	case h.previous && k.replaced(own):
-		return Identity{}, schema.Errorf(schema.Unauthorized, "the key was replaced by a new one").WithNext("use the gateway's new key")
+		return Identity{}, schema.Errorf(schema.Unauthorized, "the %s was replaced by a new one", shownBy(hash)).WithNext("use the gateway's new %s", what(own))
 	}
 	id := Identity{Gateway: own.Gateway, Relay: own.Relay, hash: hash}
 	if gateway == "" || gateway == own.Gateway {
 		return id, nil
 	}
 	if !own.Relay {
-		return Identity{}, schema.Errorf(schema.Forbidden, "the key is of gateway %q and not of %q", own.Gateway, gateway)
+		return Identity{}, schema.Errorf(schema.Forbidden, "the %s is of gateway %q and not of %q", shownBy(hash), own.Gateway, gateway)
 	}
 	if err := schema.CheckGateway(gateway); err != nil {
 		return Identity{}, err
@@ -188,10 +212,21 @@ func (k *Keys) owner(h held, gateway, hash string) (Identity, error) {
 	return id, k.live(gateway)
 }
 
+// what returns what a gateway has of its own to show.
+func what(own *record.GatewayKey) string { return shownBy(own.Shows()) }
+
+// shownBy returns what a hash is of.
+func shownBy(hash string) string {
+	if strings.HasPrefix(hash, record.CertHash("")) {
+		return "certificate"
+	}
+	return "key"
+}
+
 // replaced reports whether the key before the one that a gateway has is good no more.
 func (k *Keys) replaced(own *record.GatewayKey) bool {
 	before := own.Previous
-	return !k.around.Now().Before(before.Until) || before.UntilUsed && k.around.Witness.Used(own.Gateway, own.Hash)
+	return !k.around.Now().Before(before.Until) || before.UntilUsed && k.around.Witness.Used(own.Gateway, own.Shows())
 }
 
 // As returns the identity under which who shows the key speaks for a gateway that a path or topic names. The error says why
@@ -225,7 +260,7 @@ func (k *Keys) enrols(gateway string) error {
 	case !own.Revoked.IsZero():
 		return schema.Errorf(schema.Unauthorized, "gateway %q was revoked", gateway)
 	case own.Own():
-		return schema.Errorf(schema.Unauthorized, "gateway %q has a key of its own and must use it", gateway)
+		return schema.Errorf(schema.Unauthorized, "gateway %q has a %s of its own and must use it", gateway, what(own))
 	default:
 		return nil
 	}
@@ -242,7 +277,7 @@ func (k *Keys) enrolsNew(gateway string, from netip.Addr) error {
 // introduce returns a Pending error when the gateway, which shows the enrolment key, has to wait for approval. One that the
 // provider had before approval was asked for is as good as approved.
 func (k *Keys) introduce(gateway string, from netip.Addr) error {
-	if !k.Settings.Approve || k.gateways[gateway] != nil {
+	if !k.Settings.Approve || k.Decided(gateway) {
 		return nil
 	}
 	known, sure := false, true
@@ -260,8 +295,11 @@ func (k *Keys) introduce(gateway string, from netip.Addr) error {
 	}
 }
 
-// Decided reports whether there is a record of the gateway: it has a key of its own, was approved, or was revoked.
-func (k *Keys) Decided(gateway string) bool { return k.gateways[gateway] != nil }
+// Decided reports whether somebody has said of the gateway whether it may send.
+func (k *Keys) Decided(gateway string) bool {
+	own := k.gateways[gateway]
+	return own != nil && own.Decided()
+}
 
 // live returns an error when the gateway was revoked, so that nobody else may speak for it either.
 func (k *Keys) live(gateway string) error {

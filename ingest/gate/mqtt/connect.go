@@ -85,7 +85,8 @@ func checkClientID(c *packet.Connect) (assigned string, err error) {
 // authenticate finds out who shows which key.
 func (s *connection) authenticate(c *packet.Connect) error {
 	user, key := c.User, string(c.Password)
-	if c.HasUser && !c.HasPassword {
+	cert := s.Conn.Certificate
+	if c.HasUser && !c.HasPassword && (cert == nil || user != "" && user != cert.Gateway) {
 		user, key = "", c.User // as ThingsBoard's devices show their token
 	}
 	return s.Authenticate(user, key)

@@ -9,7 +9,7 @@
 // and before these what the provider's own rules say of a topic (package topics).
 //
 // The user name is the gateway, the password its key or the enrolment key; a user name without a password is taken for a
-// key. A client identifier belongs to its user: nobody can take over another gateway's session by its identifier.
+// key. Within TLS that was opened with a certificate of the gateway's there is no password, and need be no user name. A client identifier belongs to its user: nobody can take over another gateway's session by its identifier.
 //
 // PUBACK and PUBREC mean that the message is in the log, on disk; they come in the order of the messages [MQTT-4.6.0-2]
 // [MQTT-4.6.0-3]. While the log does not keep up they wait, and PINGREQ is still answered as long as there is memory for

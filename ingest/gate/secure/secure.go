@@ -7,10 +7,14 @@
 //
 // There are no session tickets: each handshake shows its certificates, so that one which is revoked comes in no more, and
 // no key lives on that would open what was recorded. crypto/tls renegotiates with no client.
+//
+// Who sends may show a certificate of its own. Clients are asked for one only where the provider has authorities that sign
+// them, and are told which; a certificate that none of these has signed ends the handshake.
 package secure
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"net/netip"
@@ -32,7 +36,7 @@ const (
 // Door opens connections by TLS. It is safe for concurrent use.
 type Door struct {
 	in          *intake.Intake
-	config      *tls.Config
+	config      atomic.Pointer[tls.Config]
 	certificate atomic.Pointer[tls.Certificate]
 	handshakes  chan struct{}
 
@@ -49,8 +53,17 @@ type share struct {
 // New returns a door without a certificate: until it has one, handshakes fail.
 func New(in *intake.Intake) *Door {
 	d := &Door{in: in, handshakes: make(chan struct{}, Most), shares: map[netip.Addr]*share{}}
-	d.config = &tls.Config{MinVersion: tls.VersionTLS12, SessionTicketsDisabled: true, GetCertificate: d.current}
+	d.SetClients(nil)
 	return d
+}
+
+// SetClients sets who may sign the certificates of the next connections' clients; nil is nobody: they are not asked for one.
+func (d *Door) SetClients(signers *x509.CertPool) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12, SessionTicketsDisabled: true, GetCertificate: d.current}
+	if signers != nil {
+		config.ClientAuth, config.ClientCAs = tls.VerifyClientCertIfGiven, signers
+	}
+	d.config.Store(config)
 }
 
 // SetCertificate replaces the certificate that the next connections are shown; nil is none.
@@ -69,7 +82,7 @@ func Begins(first byte) bool { return first == recordHandshake }
 
 // Open does the handshake and returns the connection within, or why there is none. What goes over the connection later goes
 // over that alone. The caller closes it.
-func (d *Door) Open(c *intake.Conn) (net.Conn, error) {
+func (d *Door) Open(c *intake.Conn) (*tls.Conn, error) {
 	first, err := d.hello(c)
 	if err != nil {
 		return nil, err
@@ -84,7 +97,7 @@ func (d *Door) Open(c *intake.Conn) (net.Conn, error) {
 	if err := outer.SetDeadline(c.Deadline); err != nil {
 		return nil, err
 	}
-	inner := tls.Server(outer, d.config)
+	inner := tls.Server(outer, d.config.Load())
 	if err := inner.Handshake(); err != nil { //nolint:noctx // its deadline is the connection's
 		return nil, err
 	}
