@@ -102,8 +102,11 @@ func TestACertificateNamesItsGateway(t *testing.T) {
 			c.dialTLS(t, config).say("HELLO own gk_own\n", "OK\n") // a key counts more
 			transport := &http.Transport{TLSClientConfig: config.Clone()}
 			answer, err := (&http.Client{Transport: transport}).Post("https://"+c.Addr().String()+"/write", "", strings.NewReader("m a=1"))
-			if err != nil || answer.StatusCode != http.StatusNoContent {
-				t.Errorf("HTTP is answered %v, %v", answer, err)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _ = answer.Body.Close(); answer.StatusCode != http.StatusNoContent {
+				t.Errorf("HTTP is answered %s", answer.Status)
 			}
 			transport.CloseIdleConnections()
 			c.certifiedMQTT(t, config, gateway)

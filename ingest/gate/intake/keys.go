@@ -95,9 +95,13 @@ func (k *Keys) admits(tls bool) error {
 const noKey = "-"
 
 // Authenticate returns who shows the key on a connection, under the name that he gives himself, which may be empty. A key
-// that is a gateway's own names it; without one, or with "-", the certificate does that the connection was opened with. Errors are Unauthorized; Pending, when he has to wait for approval; or Forbidden when the
-// key is good, but not for this name or this connection.
+// that is a gateway's own names it; without one, or with "-", the certificate does that the connection was opened with.
+// Errors are Unauthorized; Pending, when he has to wait for approval; or Forbidden when the key is good, but not for this name
+// or this connection.
 func (k *Keys) Authenticate(c *Conn, gateway, key string) (Identity, error) {
+	if (key == "" || key == noKey) && c.Certificate != nil {
+		return k.authenticateByCertificate(c, gateway)
+	}
 	id, err := k.AuthenticateFrom(c.Address.Addr(), c.TLS, gateway, key)
 	if schema.Is(err, schema.Pending) {
 		c.Waits()
@@ -111,7 +115,7 @@ func (k *Keys) AuthenticateFrom(address netip.Addr, tls bool, gateway, key strin
 		return Identity{}, err
 	}
 	if key == "" || key == noKey {
-		return k.authenticateByCertificate(c, gateway)
+		return Identity{}, schema.Errorf(schema.Unauthorized, "there is no key, and no certificate")
 	}
 	id, err := k.holder(gateway, credentials.Hash(key))
 	if err != nil {
@@ -129,9 +133,6 @@ func (k *Keys) AuthenticateFrom(address netip.Addr, tls bool, gateway, key strin
 }
 
 func (k *Keys) authenticateByCertificate(c *Conn, gateway string) (Identity, error) {
-	if c.Certificate == nil {
-		return Identity{}, schema.Errorf(schema.Unauthorized, "there is no key, and no certificate")
-	}
 	id, err := k.certified(c.Certificate, gateway)
 	if err != nil {
 		return id, err
