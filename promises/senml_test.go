@@ -29,7 +29,7 @@ func TestAckedSenMLIsStoredThroughKills(t *testing.T) {
 	in, dir := newInstall(t)
 	s := newSending(t, in, dir, 2)
 	var fleets []*gateways.Fleet
-	for _, protocol := range []string{"berth", "http"} {
+	for _, protocol := range []string{"berth", "http", "coap"} {
 		for _, format := range []string{"senml+json", "senml+cbor"} {
 			f, err := gateways.New(gateways.Options{
 				Address: s.provider.Address(), Key: s.provider.EnrolmentKey, Protocol: protocol, Format: format, Prefix: protocol + "-" + format + "-",

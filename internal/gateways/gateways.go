@@ -107,12 +107,14 @@ type gateway struct {
 // An error ends the connection; the gateway comes again.
 var protocols = map[string]func(f *Fleet, ctx context.Context, g *gateway) error{
 	"berth": (*Fleet).speakBerth,
+	"coap":  (*Fleet).speakCoAP,
 	"http":  (*Fleet).speakHTTP,
 	"mqtt":  (*Fleet).speakMQTT3,
 	"mqtt5": (*Fleet).speakMQTT5,
 }
 
-// Protocols returns the names of the protocols that gateways here speak, sorted. mqtt is 3.1.1; both publish at QoS 1.
+// Protocols returns the names of the protocols that gateways here speak, sorted. mqtt is 3.1.1; both publish at QoS 1. coap is
+// what is sent by UDP, confirmable, and never by TLS.
 func Protocols() []string { return slices.Sorted(maps.Keys(protocols)) }
 
 // New returns a fleet; Run makes it send. Invalid for a protocol that gateways here do not speak.
@@ -127,8 +129,11 @@ func New(o Options) (*Fleet, error) {
 		if protocols[name] == nil {
 			return nil, schema.Errorf(schema.Invalid, "the protocol %q is not simulated", name).WithNext("use %s", strings.Join(Protocols(), ", "))
 		}
-		if f.senml() && name != "berth" && name != "http" {
-			return nil, schema.Errorf(schema.Invalid, "SenML by %s is not simulated", name).WithNext("use berth or http")
+		if f.senml() && name != "berth" && name != "http" && name != "coap" {
+			return nil, schema.Errorf(schema.Invalid, "SenML by %s is not simulated", name).WithNext("use berth, http or coap")
+		}
+		if o.TLS != nil && name == "coap" {
+			return nil, schema.Errorf(schema.Invalid, "CoAP is not sent by TLS").WithNext("leave coap out")
 		}
 	}
 	for i := range o.Gateways {

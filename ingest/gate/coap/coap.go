@@ -178,6 +178,7 @@ func (l *Listener) Stop(ctx context.Context) {
 	l.out.close()
 	l.writing.Wait()
 	_ = l.socket.conn.Close() // nothing depends on how it ended
+	l.socket.in = nil
 	l.reader.end()
 }
 
