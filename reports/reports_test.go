@@ -200,8 +200,13 @@ func TestEveryQuestionIsAnswered(t *testing.T) {
 		"/reports/preview?from=now-1d":         `"mean":21.5`,
 		"/reports/preview?from=now-1d&gateway=boiler%2F1%20S%C3%BCd": `"totals":{"gateways":1,"sensors":2,`,
 		"/reports/preview?period=today":                              `"period":"today"`,
-		"/books":                                                     `"received":7`,
-		"/rejects":                                                   `{"rejects":[],"kept":0}`,
+		"/latest?sensor=boiler.temperature":                          `"readings":[{"sensor":"boiler.temperature"`,
+		"/series?sensor=boiler.temperature&from=now-2h&points=100":   `"raw":true`,
+		"/series?sensor=boiler.none": `{"gateways":[
+
+],"complete":true}`,
+		"/books":   `"received":7`,
+		"/rejects": `{"rejects":[],"kept":0}`,
 		escaped + "/series?sensor=boiler.temperature&from=now-2h&points=100": `"raw":true`,
 	} {
 		answer := b.ask(root + path)
@@ -215,6 +220,9 @@ func TestBadQuestionsGetProblems(t *testing.T) {
 	b := newBench(t)
 	for path, want := range map[string]int{
 		root + "/gateways?limit=0":                         http.StatusBadRequest,
+		root + "/latest":                                   http.StatusBadRequest,
+		root + "/series?sensor=a&limit=1001":               http.StatusBadRequest,
+		root + "/series?sensor=a&points=1":                 http.StatusBadRequest,
 		root + "/gateways?limit=1001":                      http.StatusBadRequest,
 		root + "/rejects?limit=x":                          http.StatusBadRequest,
 		root + "/gateways/nobody":                          http.StatusNotFound,

@@ -23,6 +23,8 @@ func (r *Reports) routes() {
 	r.http.Use(r.onlySigned)
 	r.http.Get(api.AlivePath, httpserver.Alive)
 	r.http.Get(api.ReadyPath, httpserver.Ready(r.lacks))
+	r.http.Get(prefix+"/latest", r.fleetLatest)
+	r.http.Get(prefix+"/series", r.fleetSeries)
 	r.http.Get(prefix+"/gateways", r.gateways)
 	r.http.Get(prefix+"/gateways/:gateway", r.gateway)
 	r.http.Get(prefix+"/gateways/:gateway/sensors", r.sensors)

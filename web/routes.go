@@ -57,7 +57,7 @@ func (w *Web) routes() []route {
 		post(homePrefix+"/people", mayManage, "people.change", w.peoplePost),
 	}
 	for _, path := range []string{
-		"/gateways", "/gateways/:gateway", "/gateways/:gateway/sensors", "/gateways/:gateway/latest", "/gateways/:gateway/series",
+		"/latest", "/series", "/gateways", "/gateways/:gateway", "/gateways/:gateway/sensors", "/gateways/:gateway/latest", "/gateways/:gateway/series",
 		"/gateways/:gateway/readings", "/gateways/:gateway/live", "/books", "/reports/preview", "/export", "/exports",
 		"/rejects", "/rejects/:id", "/rejects/:id/raw", "/aside", "/aside/:id", "/aside/:id/raw",
 	} {

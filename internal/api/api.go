@@ -11,6 +11,8 @@
 //	GET /api/v1/providers/{p}/reports/preview               Report, or a file of it: see [Report]
 //	GET /api/v1/providers/{p}/export                        a file       ?gateway=… &sensor=… &from= &to= &format=csv|jsonl|xlsx|parquet &after=
 //	GET /api/v1/providers/{p}/exports                       Exports
+//	GET /api/v1/providers/{p}/latest                        FleetLatest  ?sensor=… &after= &limit= (default and most 1000): of all gateways
+//	GET /api/v1/providers/{p}/series                        FleetSeries  ?sensor=… &from= &to= &points= &after= &limit=: of all gateways
 //	GET /api/v1/providers/{p}/books                         Books
 //	GET /api/v1/providers/{p}/rejects                       Rejects      ?before= &limit= (default 50, most 1000)
 //	GET /api/v1/providers/{p}/rejects/{id}                  Reject
@@ -103,6 +105,19 @@ type Latest struct {
 	Complete
 }
 
+// FleetLatest holds the newest readings of some sensors of each gateway that has one of them, in byte order of their names.
+type FleetLatest struct {
+	Gateways []GatewayLatest `json:"gateways"`
+	Next     string          `json:"next,omitempty"` // the value of after for the next page; empty: this was the last
+	Complete
+}
+
+// GatewayLatest is what FleetLatest has of one gateway.
+type GatewayLatest struct {
+	Gateway  string    `json:"gateway"`
+	Readings []Reading `json:"readings"`
+}
+
 // Reading is one reading of a gateway.
 type Reading struct {
 	Sensor string    `json:"sensor"`
@@ -129,6 +144,14 @@ type SeriesAnswer struct {
 	Source  string    `json:"source"` // "readings", "hours" or "days": what the buckets were computed from
 	Step    float64   `json:"step_seconds"`
 	Series  []Series  `json:"series"`
+	Complete
+}
+
+// FleetSeries holds the series of some sensors of each gateway that has one of them, in byte order of their names. It is
+// complete when the list of gateways is and each gateway's answer is.
+type FleetSeries struct {
+	Gateways []SeriesAnswer `json:"gateways"`
+	Next     string         `json:"next,omitempty"` // the value of after for the next page; empty: this was the last
 	Complete
 }
 

@@ -3,14 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/url"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"berth/internal/api"
@@ -109,62 +106,47 @@ func sensors() url.Values {
 	return values
 }
 
-// each asks about every truck, several at once as there are workers, and adds up what ask returns.
-func (b *berth) each(ctx context.Context, ask func(ctx context.Context, gateway string) (int, error)) (int, error) {
-	var wg sync.WaitGroup
-	var next, sum atomic.Int64
-	errs := make([]error, b.options.workers)
-	for w := range errs {
-		wg.Go(func() {
-			for errs[w] == nil {
-				i := int(next.Add(1)) - 1
-				if i >= b.options.trucks {
-					return
-				}
-				n, err := ask(ctx, b.base+"/gateways/"+trucks.Name(i))
-				sum.Add(int64(n))
-				errs[w] = err
-			}
-		})
-	}
-	wg.Wait()
-	return int(sum.Load()), errors.Join(errs...)
-}
-
 // count adds up the counts of every sensor's days.
-func (b *berth) count(ctx context.Context) (int64, error) {
+func (b *berth) count(ctx context.Context) (n int64, err error) {
 	values := sensors()
 	values.Set("from", b.options.start.Format(time.RFC3339))
 	values.Set("to", b.options.start.AddDate(0, 0, b.options.days).Format(time.RFC3339))
-	n, err := b.each(ctx, func(ctx context.Context, gateway string) (int, error) {
-		var answer api.SeriesAnswer
-		if err := get(ctx, gateway+"/series?"+values.Encode(), b.token, &answer); err != nil {
+	for {
+		var answer api.FleetSeries
+		if err := get(ctx, b.base+"/series?"+values.Encode(), b.token, &answer); err != nil {
 			return 0, err
 		}
-		n := 0
-		for _, s := range answer.Series {
-			for _, c := range s.Count {
-				n += int(c)
+		for _, g := range answer.Gateways {
+			for _, s := range g.Series {
+				for _, c := range s.Count {
+					n += int64(c)
+				}
 			}
 		}
-		return n, nil
-	})
-	return int64(n), err
+		if answer.Next == "" {
+			return n, nil
+		}
+		values.Set("after", answer.Next)
+	}
 }
 
-// last asks for the latest readings of every truck.
+// last asks for the latest positions of all trucks.
 func (b *berth) last(ctx context.Context, _ *trucks.Fleet, _ int) (int, error) {
-	return b.each(ctx, func(ctx context.Context, gateway string) (int, error) {
-		var answer api.Latest
-		err := get(ctx, gateway+"/latest", b.token, &answer)
-		found := 0
-		for _, r := range answer.Readings {
-			if r.Sensor == "readings.latitude" || r.Sensor == "readings.longitude" {
-				found++
-			}
+	values := url.Values{"sensor": {"readings.latitude", "readings.longitude"}}
+	found := 0
+	for {
+		var answer api.FleetLatest
+		if err := get(ctx, b.base+"/latest?"+values.Encode(), b.token, &answer); err != nil {
+			return 0, err
 		}
-		return found, err
-	})
+		for _, g := range answer.Gateways {
+			found += len(g.Readings)
+		}
+		if answer.Next == "" {
+			return found, nil
+		}
+		values.Set("after", answer.Next)
+	}
 }
 
 // day asks for all readings of a truck's day.
@@ -184,11 +166,18 @@ func (b *berth) maxima(ctx context.Context, f *trucks.Fleet, _ int) (int, error)
 		"sensor": {"readings.velocity"}, "points": {strconv.Itoa(b.options.days + 2)},
 		"from": {b.options.start.Format(time.RFC3339)}, "to": {f.End().Format(time.RFC3339)},
 	}
-	return b.each(ctx, func(ctx context.Context, gateway string) (int, error) {
-		var answer api.SeriesAnswer
-		if err := get(ctx, gateway+"/series?"+values.Encode(), b.token, &answer); err != nil {
+	found := 0
+	for {
+		var answer api.FleetSeries
+		if err := get(ctx, b.base+"/series?"+values.Encode(), b.token, &answer); err != nil {
 			return 0, err
 		}
-		return len(answer.Series[0].Max), nil
-	})
+		for _, g := range answer.Gateways {
+			found += len(g.Series[0].Max)
+		}
+		if answer.Next == "" {
+			return found, nil
+		}
+		values.Set("after", answer.Next)
+	}
 }

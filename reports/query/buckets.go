@@ -106,6 +106,19 @@ func (c *chart) addStat(t int64, s *rollup.Stat) {
 	c.kind = s.Last.Kind()
 }
 
+// holds reports whether all readings of a column lie in one bucket, and only their sums are wanted.
+func (c *chart) holds(i *block.Info) bool {
+	return !c.raw && (i.FirstTime-c.from)/c.step == (i.LastTime-c.from)/c.step
+}
+
+// addColumn adds the sums of a column that one bucket holds.
+func (c *chart) addColumn(i *block.Info) {
+	b := &c.buckets[(i.FirstTime-c.from)/c.step]
+	b.count += i.Count
+	b.addNumbers(i.Numbers, i.Sum, i.Min, i.Max)
+	c.kind = i.Kind
+}
+
 // series returns what was collected as the API answers it.
 func (c *chart) series() api.Series {
 	out := api.Series{

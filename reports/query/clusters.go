@@ -15,11 +15,19 @@ import (
 func (e *Engine) clusters(ctx context.Context, gateway string, r *recent, keep func(string) bool, from, to int64,
 	yield func([]block.Series) error,
 ) error {
+	return e.clustersOr(ctx, gateway, r, keep, from, to, nil, yield)
+}
+
+// clustersOr is clusters, but that a block which lies in [from, to) and overlaps no other is offered to whole first, which
+// takes it by its directory alone or returns false.
+func (e *Engine) clustersOr(ctx context.Context, gateway string, r *recent, keep func(string) bool, from, to int64,
+	whole func(*block.Reader) bool, yield func([]block.Series) error,
+) error {
 	from = max(from, e.oldest())
 	if from >= to {
 		return nil
 	}
-	c := cluster{keep: keep, from: from, to: to, yield: yield, damage: &r.damage}
+	c := cluster{keep: keep, from: from, to: to, whole: whole, yield: yield, damage: &r.damage}
 	extras := r.readers
 	addBefore := func(first int64) error {
 		for len(extras) > 0 && extras[0].First() <= first {
@@ -57,6 +65,7 @@ func (e *Engine) clusters(ctx context.Context, gateway string, r *recent, keep f
 type cluster struct {
 	keep     func(string) bool
 	from, to int64
+	whole    func(*block.Reader) bool // nil: no block is taken by its directory
 	yield    func([]block.Series) error
 	damage   *damage
 
@@ -82,6 +91,11 @@ func (c *cluster) add(r *block.Reader) error {
 // flush merges and yields what has been added.
 func (c *cluster) flush() error {
 	if len(c.sources) == 0 {
+		return nil
+	}
+	if r, ok := c.sources[0].(*block.Reader); ok && len(c.sources) == 1 && c.whole != nil &&
+		r.First() >= c.from && r.Last() < c.to && c.whole(r) {
+		c.sources = c.sources[:0]
 		return nil
 	}
 	series, err := block.Merge(c.sources, c.keep, c.from, c.to)

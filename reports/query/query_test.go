@@ -1,8 +1,10 @@
 package query
 
 import (
+	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -35,7 +37,51 @@ func TestAnswersEqualTheModel(t *testing.T) {
 		for range 3 {
 			w.checkSeries(rt)
 		}
+		w.checkFleet(rt)
 	})
+}
+
+// checkFleet: what is answered about all gateways at once is what is answered about each.
+func (w *world) checkFleet(t *rapid.T) {
+	sensors := []string{"a", "c"}
+	alone, err := w.engine.Latest(w.ctx, testGateway)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []api.GatewayLatest
+	for _, r := range alone.Readings {
+		if !slices.Contains(sensors, r.Sensor) {
+			continue
+		}
+		if want == nil {
+			want = []api.GatewayLatest{{Gateway: testGateway}}
+		}
+		want[0].Readings = append(want[0].Readings, r)
+	}
+	got, err := w.engine.FleetLatest(w.ctx, FleetRequest{Sensors: sensors})
+	if err != nil || fmt.Sprint(got.Gateways) != fmt.Sprint(want) || got.Next != "" {
+		t.Fatalf("%v, %v, want %v", got, err, want)
+	}
+	q := SeriesRequest{Gateway: testGateway, Sensors: sensors, From: now.AddDate(0, 0, -7), To: now}
+	one, err := w.engine.Series(w.ctx, q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fleet, err := w.engine.FleetSeries(w.ctx, FleetRequest{Sensors: sensors}, q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers := 0
+	err = fleet.Walk(w.ctx, func(a *api.SeriesAnswer) error {
+		answers++
+		if d := cmp.Diff(fmt.Sprintf("%+v", one), fmt.Sprintf("%+v", a)); d != "" {
+			t.Fatal(d)
+		}
+		return nil
+	})
+	if err != nil || answers != len(want) {
+		t.Fatalf("%d answers, %v, want %d", answers, err, len(want))
+	}
 }
 
 func (w *world) checkReadings(t *rapid.T) {
@@ -285,6 +331,81 @@ func TestSeriesRefusesWhatCannotBeAsked(t *testing.T) {
 		change(&q)
 		if _, err := w.engine.Series(w.ctx, q); !schema.Is(err, schema.Invalid) {
 			t.Errorf("%s gave %v", name, err)
+		}
+	}
+}
+
+// TestBlocksAreTakenByTheirDirectories: of an orderly history, whose blocks overlap only where something came late, every
+// series is that of the model too, of buckets that hold blocks whole and of such that do not.
+func TestBlocksAreTakenByTheirDirectories(t *testing.T) {
+	w := newWorld(t)
+	for minute := 7 * 24 * 60; minute > 0; minute -= 5 {
+		at := now.UnixNano() - int64(minute)*int64(time.Minute)
+		w.Events = append(w.Events, event{Sensor: "a", Time: at, Value: schema.FloatValue(float64(minute*7%991) / 4)})
+		if minute%35 == 0 {
+			w.Events = append(w.Events, event{Sensor: "c", Time: at, Value: schema.TextValue("ok")})
+		}
+		if minute%700 == 0 { // a later value for one identity, in a block that overlaps
+			w.Events = append(w.Events, event{Sensor: "a", Time: at - int64(2*time.Hour), Value: schema.FloatValue(-5)})
+		}
+		if minute%1000 == 0 { // and of another kind
+			w.Events = append(w.Events, event{Sensor: "a", Time: at - int64(time.Minute), Value: schema.BoolValue(true)})
+		}
+	}
+	w.Keep(t, 9)
+	rapid.Check(t, func(rt *rapid.T) { w.checkSeries(rt) })
+}
+
+// TestFleetComesInPages: each gateway with the sensor once, in order, in pages; a walk that is given up ends at once.
+func TestFleetComesInPages(t *testing.T) {
+	w := newWorld(t)
+	const gateways = 25
+	var entries []*catalog.Entry
+	for i := range gateways {
+		e := &catalog.Entry{Gateway: fmt.Sprintf("truck%02d", i), LastSeen: now.UnixNano()}
+		sensor := "position"
+		if i%5 == 0 {
+			sensor = "other"
+		}
+		e.Observe(sensor, now.UnixNano()-int64(i), schema.FloatValue(float64(i)), schema.Position{Sequence: 1})
+		entries = append(entries, e)
+	}
+	w.putRow(t, entries...)
+	q := FleetRequest{Sensors: []string{"position"}, Limit: 7}
+	series := SeriesRequest{From: now.Add(-time.Hour), To: now}
+	var latest, walked []string
+	for page := 0; page == 0 || q.After != ""; page++ {
+		answer, err := w.engine.FleetLatest(w.ctx, q)
+		if err != nil || page > gateways {
+			t.Fatal(page, err)
+		}
+		for _, g := range answer.Gateways {
+			latest = append(latest, g.Gateway)
+		}
+		fleet, err := w.engine.FleetSeries(w.ctx, q, series)
+		if err != nil || fleet.Next != answer.Next {
+			t.Fatal(err)
+		}
+		err = fleet.Walk(w.ctx, func(a *api.SeriesAnswer) error { walked = append(walked, a.Gateway); return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		q.After = answer.Next
+	}
+	if len(latest) != 20 || !slices.IsSorted(latest) || !slices.Equal(latest, walked) {
+		t.Errorf("%v\n%v", latest, walked)
+	}
+	fleet, err := w.engine.FleetSeries(w.ctx, FleetRequest{Sensors: []string{"position"}}, series)
+	if err != nil {
+		t.Fatal(err)
+	}
+	enough := errors.New("enough")
+	if err := fleet.Walk(w.ctx, func(*api.SeriesAnswer) error { return enough }); !errors.Is(err, enough) {
+		t.Errorf("given up: %v", err)
+	}
+	for _, bad := range []FleetRequest{{}, {Sensors: []string{""}}, {Sensors: []string{"a"}, Limit: MostGateways + 1}, {Sensors: make([]string, MostSensors+1)}} {
+		if _, err := w.engine.FleetLatest(w.ctx, bad); !schema.Is(err, schema.Invalid) {
+			t.Errorf("%+v: %v", bad, err)
 		}
 	}
 }

@@ -102,12 +102,31 @@ func (e *Engine) Series(ctx context.Context, q SeriesRequest) (*api.SeriesAnswer
 
 // addReadings adds the readings in [from, to).
 func (e *Engine) addReadings(ctx context.Context, q *SeriesRequest, r *recent, charts map[string]*chart, from, to int64) error {
-	return e.clusters(ctx, q.Gateway, r, keepOnly(q.Sensors), from, to, func(series []block.Series) error {
+	whole := func(b *block.Reader) bool { return addDirectory(charts, b) }
+	return e.clustersOr(ctx, q.Gateway, r, keepOnly(q.Sensors), from, to, whole, func(series []block.Series) error {
 		for i := range series {
 			charts[series[i].Sensor].addSeries(&series[i])
 		}
 		return nil
 	})
+}
+
+// addDirectory adds a block by what its directory says, without decoding a column, when each of the sensors has all of its
+// readings in one bucket and in one column. Else it adds nothing and returns false.
+func addDirectory(charts map[string]*chart, b *block.Reader) bool {
+	columns := b.Columns()
+	for i := range columns {
+		c := charts[columns[i].Sensor]
+		if c != nil && (!c.holds(&columns[i]) || i > 0 && columns[i-1].Sensor == columns[i].Sensor) {
+			return false
+		}
+	}
+	for i := range columns {
+		if c := charts[columns[i].Sensor]; c != nil {
+			c.addColumn(&columns[i])
+		}
+	}
+	return true
 }
 
 // addRollups adds the rollups of [from, to) that count, and reads the readings of every span that has none or that the

@@ -1,0 +1,93 @@
+package reports
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+
+	"berth/internal/api"
+	"berth/internal/httpserver"
+	"berth/reports/query"
+)
+
+// fleet reads what a question about all gateways says of the page of them.
+func fleet(req *http.Request) (query.FleetRequest, error) {
+	limit, err := number(req, "limit")
+	values := req.URL.Query()
+	return query.FleetRequest{Sensors: values["sensor"], After: values.Get("after"), Limit: limit}, err
+}
+
+func (r *Reports) fleetLatest(w http.ResponseWriter, req *http.Request) error {
+	q, err := fleet(req)
+	if err != nil {
+		return err
+	}
+	answer, err := r.engine.FleetLatest(req.Context(), q)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, answer)
+}
+
+// fleetSeries streams the series of all gateways, a gateway at a time, as one api.FleetSeries.
+func (r *Reports) fleetSeries(w http.ResponseWriter, req *http.Request) error {
+	q, err := fleet(req)
+	if err != nil {
+		return err
+	}
+	from, to, err := r.span(req)
+	if err != nil {
+		return err
+	}
+	points, err := number(req, "points")
+	if err != nil {
+		return err
+	}
+	answer, err := r.engine.FleetSeries(req.Context(), q, query.SeriesRequest{From: from, To: to, Points: points})
+	if err != nil {
+		return err
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	stream := httpserver.NewStream(w, req)
+	defer stream.Close()
+	out := bufio.NewWriterSize(stream, 64<<10)
+	separator, complete := `{"gateways":[`+"\n", answer.Complete
+	err = answer.Walk(stream.Context(), func(one *api.SeriesAnswer) error { //nolint:contextcheck // the stream's context is the request's
+		if !one.Complete.Complete && complete.Complete {
+			complete = one.Complete
+		}
+		text, err := json.Marshal(one)
+		if err != nil {
+			return err
+		}
+		if _, err := io.WriteString(out, separator); err != nil {
+			return err
+		}
+		separator = ",\n"
+		_, err = out.Write(text)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("write series: %w", err)
+	}
+	if separator != ",\n" {
+		if _, err := io.WriteString(out, separator); err != nil {
+			return err
+		}
+	}
+	end, err := json.Marshal(struct {
+		Next string `json:"next,omitempty"`
+		api.Complete
+	}{answer.Next, complete})
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(out, "\n],%s\n", end[1:]); err != nil {
+		return err
+	}
+	return out.Flush()
+}

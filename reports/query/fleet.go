@@ -1,0 +1,140 @@
+package query
+
+import (
+	"context"
+	"runtime"
+	"slices"
+	"sync"
+
+	"berth/internal/api"
+	"berth/schema"
+)
+
+// FleetRequest asks about a page of gateways at once, in byte order of their names.
+type FleetRequest struct {
+	Sensors []string // 1 to MostSensors
+	After   string   // the last name of the page before
+	Limit   int      // 1 to MostGateways; 0 is MostGateways
+}
+
+// page returns the entries of the gateways asked about, and the value of After for those that follow them.
+func (e *Engine) page(ctx context.Context, q *FleetRequest) (names []string, latest [][]api.Reading, next string, c api.Complete, err error) {
+	if q.Limit == 0 {
+		q.Limit = MostGateways
+	}
+	switch {
+	case q.Limit < 1 || q.Limit > MostGateways:
+		err = schema.Errorf(schema.Invalid, "%d gateways a page are not between 1 and %d", q.Limit, MostGateways)
+	case len(q.Sensors) == 0 || slices.Contains(q.Sensors, ""):
+		err = schema.Errorf(schema.Invalid, "no sensor is named").WithNext("give ?sensor= once for each")
+	case len(q.Sensors) > MostSensors:
+		err = schema.Errorf(schema.Invalid, "%d sensors are more than %d", len(q.Sensors), MostSensors)
+	}
+	if err != nil {
+		return nil, nil, "", c, err
+	}
+	entries, c, err := e.entries(ctx, q.After, q.Limit+1)
+	if err != nil {
+		return nil, nil, "", c, err
+	}
+	if len(entries) > q.Limit {
+		entries = entries[:q.Limit]
+		next = entries[q.Limit-1].Gateway
+	}
+	oldest, clock := e.oldest(), e.Clock()
+	for _, entry := range entries {
+		readings, has := []api.Reading{}, false
+		for _, l := range entry.Latest {
+			if !slices.Contains(q.Sensors, l.Sensor) {
+				continue
+			}
+			has = true
+			if l.Time >= oldest {
+				readings = append(readings, clock.Reading(l.Sensor, l.Time, l.Value))
+			}
+		}
+		if has {
+			names, latest = append(names, entry.Gateway), append(latest, readings)
+		}
+	}
+	return names, latest, next, c, nil
+}
+
+// FleetLatest answers with the newest readings of some sensors of each gateway of a page that has one of them.
+func (e *Engine) FleetLatest(ctx context.Context, q FleetRequest) (*api.FleetLatest, error) {
+	names, latest, next, complete, err := e.page(ctx, &q)
+	if err != nil {
+		return nil, err
+	}
+	answer := &api.FleetLatest{Gateways: make([]api.GatewayLatest, len(names)), Next: next, Complete: complete}
+	for i, name := range names {
+		answer.Gateways[i] = api.GatewayLatest{Gateway: name, Readings: latest[i]}
+	}
+	return answer, nil
+}
+
+// FleetSeries is an answer under way about the series of a page of gateways.
+type FleetSeries struct {
+	Next     string
+	Complete api.Complete // of the list of gateways; each of their answers says its own
+
+	engine *Engine
+	names  []string
+	series SeriesRequest
+}
+
+// FleetSeries begins an answer with the series, as [Engine.Series] has them, of each gateway of a page that has one of the
+// sensors.
+func (e *Engine) FleetSeries(ctx context.Context, q FleetRequest, s SeriesRequest) (*FleetSeries, error) {
+	s.Sensors = q.Sensors
+	if err := s.validate(); err != nil {
+		return nil, err
+	}
+	names, _, next, complete, err := e.page(ctx, &q)
+	if err != nil {
+		return nil, err
+	}
+	return &FleetSeries{Next: next, Complete: complete, engine: e, names: names, series: s}, nil
+}
+
+// Walk yields the answer of each gateway, in order of their names. Some gateways are asked about at once, so that as many
+// answers at most are in memory.
+func (f *FleetSeries) Walk(ctx context.Context, yield func(*api.SeriesAnswer) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	type outcome struct {
+		answer *api.SeriesAnswer
+		err    error
+	}
+	workers := 2 * runtime.GOMAXPROCS(0) // half of them wait for the head
+	outcomes := make(chan chan outcome, workers)
+	wg.Go(func() {
+		defer close(outcomes)
+		for _, name := range f.names {
+			one := make(chan outcome, 1)
+			select {
+			case outcomes <- one:
+			case <-ctx.Done():
+				return
+			}
+			wg.Go(func() {
+				q := f.series
+				q.Gateway = name
+				answer, err := f.engine.Series(ctx, q)
+				one <- outcome{answer, err}
+			})
+		}
+	})
+	for one := range outcomes {
+		o := <-one
+		if o.err == nil {
+			o.err = yield(o.answer)
+		}
+		if o.err != nil {
+			return o.err
+		}
+	}
+	return ctx.Err()
+}
