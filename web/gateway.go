@@ -119,9 +119,10 @@ func (d *gatewayData) setRange(q url.Values, now time.Time) {
 	}
 }
 
-func (d *gatewayData) parse(s string, now time.Time) (time.Time, error) {
+// parse reads a time of a page's address; one without a zone is in the provider's.
+func (f *frame) parse(s string, now time.Time) (time.Time, error) {
 	for _, layout := range []string{localLayout, "2006-01-02T15:04:05"} {
-		if t, err := time.ParseInLocation(layout, s, d.zone); err == nil {
+		if t, err := time.ParseInLocation(layout, s, f.zone); err == nil {
 			return t, nil
 		}
 	}

@@ -20,16 +20,18 @@ import (
 
 // everyPage names the data of each page: one struct a template.
 var everyPage = map[string]func() page{
-	"account":  func() page { return &accountData{} },
-	"books":    func() page { return &booksData{} },
-	"connect":  func() page { return &connectData{} },
-	"error":    func() page { return &errorData{Code: "internal"} },
-	"gateway":  func() page { return &gatewayData{Gateway: gatewayRow{State: api.Never}} },
-	"gateways": func() page { return &gatewaysData{} },
-	"home":     func() page { return &homeData{} },
-	"people":   func() page { return &peopleData{} },
-	"rejects":  func() page { return &rejectsData{} },
-	"signin":   func() page { return &signInData{} },
+	"account":   func() page { return &accountData{} },
+	"books":     func() page { return &booksData{} },
+	"connect":   func() page { return &connectData{} },
+	"error":     func() page { return &errorData{Code: "internal"} },
+	"gateway":   func() page { return &gatewayData{Gateway: gatewayRow{State: api.Never}} },
+	"gateways":  func() page { return &gatewaysData{} },
+	"home":      func() page { return &homeData{} },
+	"people":    func() page { return &peopleData{} },
+	"rejects":   func() page { return &rejectsData{} },
+	"signin":    func() page { return &signInData{} },
+	"reports":   func() page { return &reportData{} },
+	"reporthow": func() page { return &reportHowData{} },
 }
 
 // words are what a text field is set to where its value is a part of a text's key.

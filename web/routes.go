@@ -49,6 +49,8 @@ func (w *Web) routes() []route {
 		get(homePrefix+"/connect", mayWrite, w.connectPage),
 		get(homePrefix+"/first", mayWrite, w.firstPanel),
 		get(homePrefix+"/gateways/:gateway", mayRead, w.gatewayPage),
+		get(homePrefix+"/reports", mayRead, w.reportPage),
+		get(homePrefix+"/reports/how", mayRead, w.reportHowPage),
 		get(homePrefix+"/rejects", mayRead, w.rejectsPage),
 		post(homePrefix+"/rejects", mayWrite, "kept.change", w.rejectsPost),
 		get(homePrefix+"/books", mayRead, w.booksPage),

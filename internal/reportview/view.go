@@ -31,7 +31,8 @@ type View struct {
 	Report *api.Report
 }
 
-// New returns a View in the language with the given code, the default if it is unknown.
+// New returns a View in the language with the given code, the default if it is unknown. The report may be nil, for what is
+// said of all reports.
 func New(r *api.Report, language string) (*View, error) {
 	c, err := catalog()
 	if err != nil {

@@ -31,6 +31,7 @@ type Format struct {
 // formats are all of them, the default first.
 var formats = []Format{
 	{"json", "application/json; charset=utf-8", "json", true, writeJSON},
+	{"html", "text/html; charset=utf-8", "html", true, writeHTML},
 	{"csv", sheet.CSVType, "csv", false, writeCSV},
 	{"xlsx", sheet.BookType, "xlsx", false, writeBook},
 }
@@ -122,6 +123,13 @@ func writeJSON(ctx context.Context, j *job) error {
 	encoder := json.NewEncoder(j.out)
 	encoder.SetEscapeHTML(false)
 	return encoder.Encode(j.report)
+}
+
+func writeHTML(ctx context.Context, j *job) error {
+	if err := j.make(ctx, true); err != nil {
+		return err
+	}
+	return j.view.WriteHTML(j.out)
 }
 
 // FileName returns a name for the file of a report: of the provider, the gateway if it is of one, the period and the format,

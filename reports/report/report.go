@@ -31,7 +31,7 @@ import (
 )
 
 // MostSensors is how many sensors a report holds that is not written as it is made.
-const MostSensors = 5000
+const MostSensors = 2000
 
 // Rejects tell how many readings of gateways were refused between two times. From is when the oldest came that are still
 // kept, the zero time when none has been given up.
