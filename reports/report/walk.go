@@ -178,12 +178,9 @@ func (w *walk) result(known *api.Gateway, before *walk) *api.ReportGateway {
 		LongestGaps: []api.ReportGap{}, Sensors: make([]api.ReportSensor, 0, len(w.names)),
 	}
 	if before != nil {
-		g.Before = new(uint64(0))
-		for _, s := range before.sensors {
-			*g.Before += s.readings
-		}
+		g.Before = new(before.readings())
 	}
-	start, until := w.start(known), w.report.Until.UnixNano()
+	start, until := w.start(known, before), w.report.Until.UnixNano()
 	g.Start = w.clock.Time(start)
 	frames := time.Duration(known.Interval * float64(time.Second))
 	shortest := w.addSensors(g, before, max(until-start, 0), frames)
@@ -229,12 +226,12 @@ func (w *walk) addSensors(g *api.ReportGateway, before *walk, span int64, frames
 }
 
 // start returns from when on a gateway is expected to measure: the period's begin, or when it was there for the first time.
-func (w *walk) start(known *api.Gateway) int64 {
+func (w *walk) start(known *api.Gateway, before *walk) int64 {
 	from := w.report.From.UnixNano()
 	if w.report.Kept != nil {
 		from = w.report.Kept.UnixNano()
 	}
-	if known.FirstSeen == nil {
+	if known.FirstSeen == nil || before != nil && before.readings() > 0 {
 		return from
 	}
 	there := known.FirstSeen.UnixNano()
@@ -244,4 +241,12 @@ func (w *walk) start(known *api.Gateway) int64 {
 		}
 	}
 	return max(from, there)
+}
+
+// readings returns how many readings were walked through.
+func (w *walk) readings() (n uint64) {
+	for _, s := range w.sensors {
+		n += s.readings
+	}
+	return n
 }
