@@ -2,6 +2,7 @@ package reportview
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"berth/internal/api"
@@ -114,7 +115,7 @@ func (p *plot) scale(s *api.ReportSensor) (ticks []float64, ok bool) {
 	}
 	step := niceStep((p.high - p.low) / 3)
 	p.low, p.high = math.Floor(p.low/step+1e-9)*step, math.Ceil(p.high/step-1e-9)*step
-	for i := 0; i < 12; i++ {
+	for i := range 12 {
 		value := (math.Round(p.low/step) + float64(i)) * step
 		if value > p.high+step/2 {
 			break
@@ -156,7 +157,7 @@ func (p *plot) axes(ticks []float64) {
 func marks(from, to time.Time) (times []time.Time, layout string) {
 	zone, span := from.Location(), to.Sub(from)
 	y, m, d := from.Date()
-	next := func(int) time.Time { return to }
+	var next func(i int) time.Time
 	switch {
 	case span < 4*time.Minute:
 		return []time.Time{from}, "15:04:05"
@@ -211,9 +212,8 @@ func (p *plot) curve(s *api.Series, step time.Duration) {
 			upper = []Point{{line[0].X, upper[0].Y}, {line[1].X, upper[0].Y}}
 			lower = []Point{{line[0].X, lower[0].Y}, {line[1].X, lower[0].Y}}
 		}
-		for i := len(lower) - 1; i >= 0; i-- {
-			upper = append(upper, lower[i])
-		}
+		slices.Reverse(lower)
+		upper = append(upper, lower...)
 		p.add(Band, upper...)
 		p.add(Line, line...)
 		begin = end

@@ -127,7 +127,7 @@ func (v *View) Change(share *api.Number) string {
 		return absent
 	}
 	text := strconv.FormatFloat(float64(*share)*100, 'f', 1, 64)
-	if !strings.HasPrefix(text, "-") {
+	if text = strings.Replace(text, "-0.0", "0.0", 1); !strings.HasPrefix(text, "-") {
 		text = "+" + text
 	}
 	return text + " %"
