@@ -75,7 +75,7 @@ func (p *Provisioner) openHouse(ctx context.Context, conn *bus.Conn, authority *
 			err = p.house.Complete(within)
 		}
 		if err == nil {
-			err = authority.SyncStreams(authority.HouseKey()) //nolint:contextcheck // each request has a limit of its own
+			err = authority.SyncStreams(authority.HouseKey())
 		}
 		if !schema.Is(err, schema.Unavailable) {
 			return err
