@@ -51,6 +51,9 @@ func (i *Ingest) conditions() []episode.Condition {
 	if detail := i.aside.detail(i.o.Provider); detail != "" {
 		all = append(all, episode.Condition{State: headapi.StateAside, Detail: detail})
 	}
+	if detail := i.sources.Load().Trouble(); detail != "" {
+		all = append(all, episode.Condition{State: headapi.StateSource, Detail: detail, Brief: brief})
+	}
 	return all
 }
 

@@ -27,6 +27,7 @@ import (
 	"berth/ingest/gate"
 	"berth/ingest/head"
 	"berth/ingest/seal"
+	"berth/ingest/source"
 	"berth/ingest/witness"
 	"berth/internal/bus"
 	"berth/internal/keyspace"
@@ -112,6 +113,7 @@ type Ingest struct {
 	sealer    *seal.Sealer
 	committer *commit.Committer
 	gate      *gate.Gate
+	sources   atomic.Pointer[source.Sources] // nil until they are opened
 	table     *format.Table
 	shapes    *batch.Interner
 	pressure  pressure
@@ -209,6 +211,9 @@ func (i *Ingest) start(ctx context.Context) error {
 		return err
 	}
 	i.openKeyspaceLate(ctx, claim)
+	if err := i.openSources(i.gate.Intake()); err != nil {
+		return err
+	}
 	i.announce(ctx)
 	i.watchPressure(ctx)
 	i.watchConditions(ctx)

@@ -62,6 +62,17 @@ func (i *Ingest) measure(ctx context.Context, s *metrics.Sink) {
 	}
 	s.Put(metrics.RejectsNotKept, float64(b.NotKept))
 	s.Put(metrics.SetAside, float64(b.SetAside))
+	for _, each := range i.sources.Load().Status() {
+		connected := 0.0
+		if each.State == headapi.SourceConnected || each.State == headapi.SourceRefused {
+			connected = 1
+		}
+		s.Put(metrics.SourceConnected, connected, each.Name)
+		s.Put(metrics.SourceMessages, float64(each.Taken), each.Name, "taken")
+		s.Put(metrics.SourceMessages, float64(each.Refused), each.Name, "refused")
+		s.Put(metrics.SourceMessages, float64(each.Retained), each.Name, "retained")
+		s.Put(metrics.SourceInHand, float64(each.InHand), each.Name)
+	}
 	states := []string{b.State}
 	for _, e := range i.episodes.Lasting() {
 		states = append(states, e.State)

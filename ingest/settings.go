@@ -25,6 +25,7 @@ type settings struct {
 	revision uint64        // of the newest record taken
 	changed  chan struct{} // closed, and made anew, when records were taken
 	set      func(*record.Pipeline, map[string]record.GatewayKey)
+	sources  func([]record.Source)
 	port     portCertificate
 }
 
@@ -80,6 +81,9 @@ func (s *settings) take(all map[string]bus.Entry) {
 	s.port.take(all[record.PortCertificateKey], s.log)
 	if s.set != nil && s.record != nil {
 		s.set(s.record, s.gateways)
+	}
+	if s.sources != nil && s.record != nil {
+		s.sources(s.record.Sources)
 	}
 	s.revision = 0
 	for _, e := range all {
@@ -148,4 +152,12 @@ func (s *settings) tell(set func(*record.Pipeline, map[string]record.GatewayKey)
 	defer s.mu.Unlock()
 	s.set = set
 	set(s.record, s.gateways)
+}
+
+// tellSources has set called with the sources as they are, and at each change of the records.
+func (s *settings) tellSources(set func([]record.Source)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sources = set
+	set(s.record.Sources)
 }

@@ -206,6 +206,9 @@ func (g *Gate) Feed(ctx context.Context, a *intake.Again) (format.Report, error)
 	return g.in.Feed(ctx, a)
 }
 
+// Intake returns by what the gate takes payloads in, for what does not come over the port.
+func (g *Gate) Intake() *intake.Intake { return g.in }
+
 // accept accepts connections until the listener is closed.
 func (g *Gate) accept() {
 	pause := time.NewTimer(0)

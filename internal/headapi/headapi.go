@@ -13,6 +13,7 @@
 //	head.books     BooksRequest     the one chunk is api.Books as JSON; there is no Header
 //	head.records   RecordsRequest   none, and no Header: it ends when ingest goes by the records as they were written
 //	head.feed      FeedRequest      the one chunk is api.Fed as JSON; there is no Header
+//	head.sources   none             the one chunk is a list of Source as JSON; there is no Header
 //
 // An entry of the head knows only what has come since the gateway's row was read: merge it into the row's entry
 // with Observe, take the earlier first and the later last seen, and the row's interval where the head's
@@ -23,6 +24,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"berth/schema"
 )
@@ -36,6 +38,7 @@ const (
 	Books    = "head.books"
 	Records  = "head.records"
 	Feed     = "head.feed"
+	Sources  = "head.sources"
 )
 
 // The states of an ingest, as its service record and its books show them.
@@ -48,12 +51,13 @@ const (
 	StateStalled   = "stalled"   // the log does not confirm batches: gateways wait
 	StateQuota     = "quota"     // the keyspace holds as much as it may: frames are refused
 	StateAside     = "aside"     // something that was acknowledged cannot be stored, and waits for somebody
+	StateSource    = "source"    // a broker whose messages are to be taken is away, or refuses something; all else is taken
 	StateDamaged   = "damaged"   // of reports: something stored cannot be read; answers leave it out and say so
 )
 
 // States returns all of them. An ingest that is as it should be is ready; of the others several may hold at once.
 func States() []string {
-	return []string{StateReady, StateReplaying, StateSlow, StateFull, StateDisk, StateQuota, StateStalled, StateAside}
+	return []string{StateReady, StateReplaying, StateSlow, StateFull, StateDisk, StateQuota, StateStalled, StateAside, StateSource}
 }
 
 // Header is the first chunk of an answer.
@@ -128,4 +132,27 @@ func ParsePosition(s string) (schema.Position, error) {
 
 func invalid(s string) error {
 	return fmt.Errorf("parse position: %w", schema.Errorf(schema.Invalid, "%q is no position: write sequence/ordinal", s))
+}
+
+// The states of a source.
+const (
+	SourceConnected  = "connected"
+	SourceConnecting = "connecting" // it has not been connected since it was added, or changed, and nothing is wrong yet
+	SourceWaiting    = "waiting"    // nothing can be taken now: the broker keeps what comes
+	SourceAway       = "away"       // the broker is away, or lets it not in: it is tried again and again
+	SourceRefused    = "refused"    // connected, but the broker refuses a subscription
+)
+
+// Source is how a source does. What it counts begins anew with the instance.
+type Source struct {
+	Name     string    `json:"name"`
+	State    string    `json:"state"`
+	Detail   string    `json:"detail,omitempty"` // why
+	Since    time.Time `json:"since,omitzero"`   // when the state began
+	Taken    uint64    `json:"taken"`            // messages that the log has, and that were acknowledged
+	Refused  uint64    `json:"refused"`          // messages of which nothing was taken; acknowledged, and kept among the rejects
+	Retained uint64    `json:"retained"`         // messages that the broker had kept, of readings without a time: not taken
+	InHand   int       `json:"in_hand"`          // messages that are not acknowledged yet
+	Resumed  bool      `json:"resumed"`          // the broker had kept the session at the last connection
+	Last     time.Time `json:"last,omitzero"`    // when the last message came
 }

@@ -36,6 +36,10 @@ var (
 	AsideBytes       = gauge(ofProvider, "berth_aside_bytes", "Bytes that are set aside.")
 	AsideQuota       = gauge(ofProvider, "berth_aside_quota_bytes", "Bytes that may be set aside; then sealing waits.")
 
+	SourceConnected = gauge(with(ofProvider, "source"), "berth_source_connected", "1 if ingest is connected to the provider's own broker, else 0.")
+	SourceMessages  = counter(with(ofProvider, "source", "outcome"), "berth_source_messages_total", "Messages of a provider's own broker by what became of them: taken, refused, retained.")
+	SourceInHand    = gauge(with(ofProvider, "source"), "berth_source_in_hand", "Messages of a provider's own broker that are not acknowledged yet.")
+
 	BlocksWritten  = counter(ofProvider, "berth_blocks_written_total", "Blocks written into the keyspace.")
 	BlockBytes     = counter(ofProvider, "berth_block_bytes_total", "Bytes of blocks written into the keyspace.")
 	TailsWritten   = counter(ofProvider, "berth_tails_written_total", "Rows of gateways, with their tails, written into the keyspace.")

@@ -199,6 +199,21 @@ func (c *Client) Enrolment(ctx context.Context, provider string) (out Enrolment,
 	return out, c.do(ctx, http.MethodGet, of(provider, "/enrolment"), nil, &out)
 }
 
+// Sources returns a provider's sources.
+func (c *Client) Sources(ctx context.Context, provider string) (out []Source, err error) {
+	return out, c.do(ctx, http.MethodGet, of(provider, "/sources"), nil, &out)
+}
+
+// PutSource adds a source, or changes the one of its name.
+func (c *Client) PutSource(ctx context.Context, provider string, req *SourceRequest) (out SourceChanged, err error) {
+	return out, c.do(ctx, http.MethodPost, of(provider, "/sources"), req, &out)
+}
+
+// RemoveSource removes a source.
+func (c *Client) RemoveSource(ctx context.Context, provider, name string) (out SourceChanged, err error) {
+	return out, c.do(ctx, http.MethodDelete, of(provider, "/sources?name="+url.QueryEscape(name)), nil, &out)
+}
+
 // Reports asks the provider's reports and reads its answer into v.
 func (c *Client) Reports(ctx context.Context, method, provider, path string, v any) error {
 	return c.do(ctx, method, of(provider, "/reports/"+path), nil, v)

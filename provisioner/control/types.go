@@ -24,6 +24,9 @@
 //	GET    /v1/providers/{provider}/gateways          []Gateway
 //	POST   /v1/providers/{provider}/gateways          GatewayRequest → GatewayKey   ?act=add|rotate|revoke|approve|refuse
 //	GET    /v1/providers/{provider}/enrolment         Enrolment
+//	GET    /v1/providers/{provider}/sources           []Source
+//	POST   /v1/providers/{provider}/sources           SourceRequest → SourceChanged
+//	DELETE /v1/providers/{provider}/sources?name=     SourceChanged
 //	*      /v1/providers/{provider}/reports/…         what its reports answers (internal/api)
 //
 // Errors are problems of RFC 9457 that carry a schema.Error's code, text and next command; the client makes them

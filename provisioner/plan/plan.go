@@ -309,7 +309,7 @@ func planUnwanted(name string, state State) []Step {
 func Healthy(s record.Service) bool {
 	switch s.State {
 	case headapi.StateReady, headapi.StateReplaying, headapi.StateSlow, headapi.StateFull, headapi.StateDisk, headapi.StateStalled,
-		headapi.StateQuota, headapi.StateAside:
+		headapi.StateQuota, headapi.StateAside, headapi.StateSource:
 		return true
 	default:
 		return false

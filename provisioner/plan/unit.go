@@ -70,6 +70,7 @@ func Pipeline(p *record.Provider) record.Pipeline {
 	return record.Pipeline{
 		Version: record.Version, Name: p.Name, Slot: p.Slot, Keyspace: p.Keyspace,
 		Settings: p.Settings, EnrolmentHash: p.EnrolmentHash, ReportsToken: p.ReportsToken, GatewayCA: p.GatewayCA,
+		Sources: p.Sources, // whose passwords are sealed for the house: who writes it seals them for the pipeline
 	}
 }
 

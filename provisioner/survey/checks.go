@@ -39,6 +39,7 @@ var episodes = map[string]sick{
 	headapi.StateDisk:      {"disk", doctor.Fail, "gateways wait, nothing acknowledged is lost: free some of the disk, or keep less: provisioner set %s --retention 90d"},
 	headapi.StateStalled:   {"log", doctor.Fail, "gateways wait, nothing acknowledged is lost: see the line nats; the cause: provisioner logs %s --role ingest"},
 	headapi.StateQuota:     {"limits", doctor.Fail, "frames are refused, what was acknowledged is stored: keep less (--retention), or allow more: provisioner set %s --keyspace-bytes"},
+	headapi.StateSource:    {"sources", doctor.Warn, "everything else is taken, and the broker keeps what it is set to keep: mend what is named; it goes on by itself: provisioner source ls %s"},
 	headapi.StateAside:     {"set aside", doctor.Warn, "look at it, then feed it again or give it up: provisioner aside ls %s"},
 }
 
@@ -269,6 +270,7 @@ func (c *checks) list(v *Survey) []doctor.Check {
 		doctor.Good("head", "every head follows its log"),
 		doctor.Good("keyspace", "every keyspace takes what it is given"),
 		doctor.Good("disk", "no gateway waits for room on a disk"),
+		doctor.Good("sources", "every broker of a provider's own is connected to"),
 		doctor.Good("rejects", "little is refused, and kept"),
 		doctor.Good("set aside", "nothing that was acknowledged is set aside"),
 		doctor.Good("limits", "no provider is near its limits"),

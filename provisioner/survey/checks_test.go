@@ -125,6 +125,10 @@ func TestTheDoctorFindsEachState(t *testing.T) {
 			func(v *Survey) { v.says(headapi.StateDisk, "gateways wait until there is room") },
 			"disk", doctor.Fail, "gateways wait", "provisioner set north --retention",
 		},
+		"a broker away": {
+			func(v *Survey) { v.says(headapi.StateSource, "the source plant is not connected: connection refused") },
+			"sources", doctor.Warn, "plant is not connected", "provisioner source ls north",
+		},
 		"set aside": {
 			func(v *Survey) { v.says(headapi.StateAside, "2 pieces") },
 			"set aside", doctor.Warn, "2 pieces", "provisioner aside ls north",
@@ -264,7 +268,7 @@ func TestTheDoctorFindsNothingWhereNothingIs(t *testing.T) {
 				t.Errorf("found %+v", c)
 			}
 		}
-		if len(all) != 11 {
+		if len(all) != 12 {
 			t.Errorf("%d checks, want one line for each", len(all))
 		}
 	}

@@ -135,7 +135,13 @@ func (w *World) heard(name string, all map[string]bus.Entry) {
 }
 
 // Renew gives the provider's instances that are started from now on other credentials of NATS, and cuts off those that run.
-func (w *World) Renew(name string) error { return w.o.Authority.Renew(name) }
+func (w *World) Renew(name string) error {
+	if err := w.o.Authority.Renew(name); err != nil {
+		return err
+	}
+	w.set(name, func(p *provider) { p.pipeline = "" }) // what is sealed for them is to be sealed anew
+	return nil
+}
 
 // removeLog removes the provider's account with all that it holds, the keys to it, and what its instances wrote.
 func (w *World) removeLog(ctx context.Context, p *record.Provider) error {
@@ -198,7 +204,11 @@ func (w *World) writePipeline(ctx context.Context, p *record.Provider) error {
 	if err != nil {
 		return err
 	}
-	data, err := json.Marshal(plan.Pipeline(p))
+	told := plan.Pipeline(p)
+	if told.Sources, err = w.sealSources(p); err != nil {
+		return err
+	}
+	data, err := json.Marshal(told)
 	if err != nil {
 		return fmt.Errorf("write the settings of %s: %w", p.Name, err)
 	}

@@ -53,6 +53,7 @@ type Provider struct {
 	Restart   int         `json:"restart,omitempty"` // raised by one to ask for a restart of the instances
 	Freed     []Freed     `json:"freed,omitempty"`   // slots that it had before its data were purged, while they rest
 	Settings  Settings    `json:"settings"`
+	Sources   []Source    `json:"sources,omitempty"`
 
 	Roles map[string]Wish `json:"roles,omitempty"` // what is wanted of the instances of a role, where it is not the default
 
@@ -173,6 +174,7 @@ type Pipeline struct {
 	EnrolmentHash string      `json:"enrolment_hash"`
 	ReportsToken  string      `json:"reports_token"`
 	GatewayCA     string      `json:"gateway_ca,omitempty"` // PEM
+	Sources       []Source    `json:"sources,omitempty"`
 }
 
 // PipelineKey is the key of the Pipeline in its bucket.

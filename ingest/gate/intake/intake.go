@@ -230,7 +230,8 @@ const (
 	ReasonSequence  = "sequence"     // a frame whose number does not follow
 	ReasonFrame     = "frame_syntax" // what is no frame
 	ReasonFrameSize = "frame_size"
-	ReasonTopic     = "topic" // of MQTT, that takes no readings
+	ReasonTopic     = "topic"    // of MQTT, that takes no readings
+	ReasonRetained  = "retained" // a broker had kept it, and its readings have no time
 
 	ReasonPlain              = "plain"               // connections that are no TLS, refused
 	ReasonConnections        = "connections"         // of the provider, refused

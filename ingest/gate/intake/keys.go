@@ -53,6 +53,9 @@ type Identity struct {
 	cert    *Certificate // it was shown in the place of a key
 }
 
+// Forwards is who passes on what others have published, such as a source: a relay without a name of its own.
+func Forwards() Identity { return Identity{Relay: true} }
+
 // ErrPlain is why a plain connection is refused of a provider that takes TLS alone.
 var ErrPlain = schema.Errorf(schema.Forbidden, "this provider takes connections by TLS alone").WithNext("connect to the same port by TLS")
 

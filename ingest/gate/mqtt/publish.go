@@ -54,7 +54,7 @@ func (s *connection) message(b *burst, p *packet.Publish, size int) error {
 	case size > schema.MaxFrame || p.Payload == nil:
 		return s.refuseTooLarge(e, p, r, size)
 	case err != nil:
-		return s.refuse(e, p, r, noRoute(err))
+		return s.refuse(e, p, r, topics.Refusal(err))
 	case p.IsText && !utf8.Valid(p.Payload):
 		return s.refuse(e, p, r, &format.Report{ // §3.3.2.3.2
 			Code: schema.Invalid, Reason: "the payload is said to be UTF-8, and is not", Reasons: map[string]int{format.ReasonTextEncoding: 1},

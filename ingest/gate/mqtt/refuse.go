@@ -10,21 +10,6 @@ import (
 	"berth/schema/record"
 )
 
-// noRoute is the report of a message whose topic is refused.
-func noRoute(err error) *format.Report {
-	reason := format.ReasonNotAllowed
-	switch schema.CodeOf(err) {
-	case schema.Pending:
-		reason = format.ReasonPending
-	case schema.NotFound:
-		reason = intake.ReasonTopic
-	case schema.Invalid:
-		reason = format.ReasonGatewayName
-	default:
-	}
-	return &format.Report{Code: schema.CodeOf(err), Reason: schema.Show(err), Reasons: map[string]int{reason: 1}}
-}
-
 // refuse answers, counts and keeps a message of which nothing was taken. That a gateway waits for approval passes: a client
 // of 3.1.1, which could only be told that it was taken, is closed upon and keeps it [MQTT-3.3.5-2].
 func (s *connection) refuse(e *entry, p *packet.Publish, r topics.Route, report *format.Report) error {

@@ -105,6 +105,21 @@ func none(format string, args ...any) error {
 		WithNext("publish to readings/<gateway>, or to readings/<gateway>/<sensor>, or have the topic added: provisioner topic add")
 }
 
+// Refusal is the report of a message that Of has no route for.
+func Refusal(err error) *format.Report {
+	reason := format.ReasonNotAllowed
+	switch schema.CodeOf(err) {
+	case schema.Pending:
+		reason = format.ReasonPending
+	case schema.NotFound:
+		reason = intake.ReasonTopic
+	case schema.Invalid:
+		reason = format.ReasonGatewayName
+	default:
+	}
+	return &format.Report{Code: schema.CodeOf(err), Reason: schema.Show(err), Reasons: map[string]int{reason: 1}}
+}
+
 // Split returns the gateway and the rest that the levels below readings/ or commands/ name. A gateway whose name has a slash can
 // name itself.
 func Split(id intake.Identity, levels string) (gateway, rest string, named bool) {
