@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -37,8 +38,8 @@ func (s *fromBroker) publish(prefix string, rate float64, frames int) *gateways.
 	return f
 }
 
-// source returns how a source does, by the command line.
-func (s *fromBroker) source(ctx context.Context, name string) (headapi.Source, error) {
+// source returns how the source does, by the command line.
+func (s *fromBroker) source(ctx context.Context) (headapi.Source, error) {
 	out, err := s.install.CLI(ctx, "source", "ls", "provider1", "-o", "json")
 	if err != nil {
 		return headapi.Source{}, err
@@ -48,19 +49,19 @@ func (s *fromBroker) source(ctx context.Context, name string) (headapi.Source, e
 		return headapi.Source{}, err
 	}
 	for _, each := range all {
-		if each.Name == name {
+		if each.Name == "plant" {
 			return each, nil
 		}
 	}
-	return headapi.Source{}, fmt.Errorf("there is no source %s", name)
+	return headapi.Source{}, errors.New("there is no such source")
 }
 
-// is waits until the source is in a state.
-func (s *fromBroker) is(state string) {
+// connected waits until the source is.
+func (s *fromBroker) connected() {
 	s.t.Helper()
-	s.until("the source is "+state, func(ctx context.Context) error {
-		each, err := s.source(ctx, "plant")
-		if err == nil && each.State != state {
+	s.until("the source is connected", func(ctx context.Context) error {
+		each, err := s.source(ctx)
+		if err == nil && each.State != headapi.SourceConnected {
 			err = fmt.Errorf("it is %s: %s", each.State, each.Detail)
 		}
 		return err
@@ -97,7 +98,7 @@ func (s *fromBroker) doctor(wrong string) {
 	s.until("the doctor says of the source: "+wrong, func(ctx context.Context) error {
 		said, err := s.install.CLI(ctx, "doctor") // its exit code is for other things too
 		named := strings.Contains(string(said), "source plant")
-		if wrong == "" && named || wrong != "" && !(named && strings.Contains(string(said), wrong)) {
+		if named != (wrong != "") || !strings.Contains(string(said), wrong) {
 			return fmt.Errorf("it says %s, %w", said, err)
 		}
 		return nil
@@ -112,7 +113,7 @@ func TestWhatABrokerHoldsIsNotLost(t *testing.T) {
 	in, dir := newInstall(t)
 	s := &fromBroker{sending: newSending(t, in, dir, 1), broker: broker}
 	s.cli("source", "add", "provider1", "mqtt", broker.URL, "--name", "plant", "--topic", "readings/#")
-	s.is(headapi.SourceConnected)
+	s.connected()
 	broker.Save() // the session is on its disk
 
 	victims, frames := []string{"ingest", "provisioner", "ingest"}, 2000
@@ -134,7 +135,7 @@ func TestWhatABrokerHoldsIsNotLost(t *testing.T) {
 			t.Fatal(err)
 		}
 		begun := time.Now()
-		s.is(headapi.SourceConnected)
+		s.connected()
 		t.Logf("%s was killed; the source is connected again after %v", victim, time.Since(begun).Round(time.Millisecond))
 	}
 	cancel()
@@ -149,7 +150,7 @@ func TestWhatABrokerHoldsIsNotLost(t *testing.T) {
 	broker.Run()
 	s.cli("start", "provider1")
 	s.until("some of what was held is taken", func(ctx context.Context) error {
-		each, err := s.source(ctx, "plant")
+		each, err := s.source(ctx)
 		if err == nil && each.Taken == 0 {
 			err = fmt.Errorf("it is %s: %s", each.State, each.Detail)
 		}
@@ -175,9 +176,9 @@ func TestABrokersPasswordIsNowhereInClear(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.cli("source", "add", "provider1", "mqtt", broker.URL, "--name", "plant", "--topic", "plant/{gateway}/{sensor}", "--user", "berth", "--password-file", file)
-	s.is(headapi.SourceConnected)
+	s.connected()
 	s.cli("restart", "provider1", "--new-password")
-	s.is(headapi.SourceConnected)
+	s.connected()
 	s.cli("stop", "provider1")
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {

@@ -24,6 +24,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -112,7 +113,7 @@ func (s *source) run(ctx context.Context, before *source) {
 // that many do not come at once.
 func pause(attempt int) time.Duration {
 	most := min(pauseLeast<<min(attempt, 16), pauseMost)
-	return most/2 + rand.N(most/2)
+	return most/2 + rand.N(most/2) //nolint:gosec // to spread attempts, not to keep a secret
 }
 
 // sleep waits, and reports whether ctx has not ended.
@@ -261,13 +262,7 @@ func (s *source) granted(refused []string) {
 // list shows a few names.
 func list(names []string) string {
 	const most = 3
-	text := ""
-	for i, name := range names[:min(len(names), most)] {
-		if i > 0 {
-			text += ", "
-		}
-		text += name
-	}
+	text := strings.Join(names[:min(len(names), most)], ", ")
 	if len(names) > most {
 		text += ", ..."
 	}

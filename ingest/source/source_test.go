@@ -20,6 +20,7 @@ import (
 	"berth/ingest/commit/committest"
 	"berth/ingest/format"
 	"berth/ingest/gate/intake"
+	"berth/ingest/witness"
 	"berth/internal/api"
 	"berth/internal/credentials"
 	"berth/internal/headapi"
@@ -47,13 +48,18 @@ type fixture struct {
 	rejects []api.Reject
 }
 
+// keysOf returns the keys of a provider, of which none matters here.
+func keysOf(s record.Settings) *intake.Keys {
+	return intake.NewKeys(&record.Pipeline{Settings: s}, nil, intake.Around{Witness: witness.New(), Now: time.Now}, nil)
+}
+
 func start(t *testing.T) *fixture {
 	t.Helper()
 	f := &fixture{log: committest.New(), interner: batch.NewInterner(1000), settings: record.DefaultSettings()}
 	quiet := slog.New(slog.DiscardHandler)
 	f.committer = commit.New(commit.Options{Writer: f.log, Logger: quiet})
 	f.in = intake.New(intake.Options{
-		Committer: f.committer, Logger: quiet, Keys: intake.NewKeys(&record.Pipeline{Settings: f.settings}, nil),
+		Committer: f.committer, Logger: quiet, Keys: keysOf(f.settings),
 		Decoders: format.New(format.NewTable(format.TableOptions{Interner: f.interner})),
 		Ready: func() bool {
 			f.mu.Lock()
@@ -115,7 +121,7 @@ func (f *fixture) readings(t *testing.T) []string {
 	return got
 }
 
-// source returns the record of a source of a broker.
+// sourceOf returns the record of a source of a broker.
 func sourceOf(b *mosquittotest.Broker, topics ...record.TopicRule) record.Source {
 	return record.Source{Name: "plant", Kind: record.SourceMQTT, URL: b.URL, Topics: topics, ClientID: "berth-test"}
 }
@@ -174,7 +180,7 @@ func TestMessagesAreReadings(t *testing.T) {
 	b := mosquittotest.Start(t, mosquittotest.Options{})
 	f := start(t)
 	f.settings.Topics = []record.TopicRule{{Pattern: "shop/{gateway}/{sensor}"}, {Pattern: "plant/#", Gateway: "not this one"}}
-	f.in.SetKeys(intake.NewKeys(&record.Pipeline{Settings: f.settings}, nil))
+	f.in.SetKeys(keysOf(f.settings))
 	f.Set([]record.Source{sourceOf(b,
 		record.TopicRule{Pattern: "plant/{gateway}/{sensor}"}, record.TopicRule{Pattern: "packs/+", Gateway: "packer", Format: "senml+json"},
 		record.TopicRule{Pattern: "shop/#"}, record.TopicRule{Pattern: "readings/#"}, record.TopicRule{Pattern: "lines", Format: "line"},

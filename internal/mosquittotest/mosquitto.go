@@ -88,11 +88,12 @@ func find(name, otherwise string) string {
 
 func freePort(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	var config net.ListenConfig
+	l, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer l.Close() //nolint:errcheck // it only held the port
 	_, port, err := net.SplitHostPort(l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -133,7 +134,7 @@ func (b *Broker) passwords(users map[string]string) string {
 	program := find("mosquitto_passwd", "/usr/bin/mosquitto_passwd")
 	path := b.write("passwords", "")
 	for user, password := range users {
-		if out, err := exec.Command(program, "-b", path, user, password).CombinedOutput(); err != nil {
+		if out, err := exec.CommandContext(b.t.Context(), program, "-b", path, user, password).CombinedOutput(); err != nil {
 			b.t.Fatalf("%v: %s", err, out)
 		}
 	}
@@ -169,7 +170,7 @@ func (b *Broker) restrict(o *Options) []string {
 func (b *Broker) Run() {
 	b.t.Helper()
 	b.said = &bytes.Buffer{}
-	b.command = exec.Command(find("mosquitto", "/usr/sbin/mosquitto"), "-c", filepath.Join(b.dir, "mosquitto.conf"))
+	b.command = exec.CommandContext(context.WithoutCancel(b.t.Context()), find("mosquitto", "/usr/sbin/mosquitto"), "-c", filepath.Join(b.dir, "mosquitto.conf"))
 	b.command.Stdout, b.command.Stderr = b.said, b.said
 	if err := b.command.Start(); err != nil {
 		b.t.Fatal(err)
@@ -177,7 +178,8 @@ func (b *Broker) Run() {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for range 1000 {
-		if c, err := net.Dial("tcp", net.JoinHostPort(b.Host, b.Port)); err == nil {
+		var dialer net.Dialer
+		if c, err := dialer.DialContext(b.t.Context(), "tcp", net.JoinHostPort(b.Host, b.Port)); err == nil {
 			_ = c.Close()
 			return
 		}

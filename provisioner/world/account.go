@@ -205,7 +205,7 @@ func (w *World) writePipeline(ctx context.Context, p *record.Provider) error {
 		return err
 	}
 	told := plan.Pipeline(p)
-	if told.Sources, err = w.sealSources(p); err != nil {
+	if told.Sources, err = w.sealSources(p); err != nil { //nolint:contextcheck // the authority has a limit of its own
 		return err
 	}
 	data, err := json.Marshal(told)

@@ -16,7 +16,7 @@ func (w *World) sealSources(p *record.Provider) ([]record.Source, error) {
 	if len(p.Sources) == 0 {
 		return nil, nil
 	}
-	_, pipeline, _, err := w.o.Authority.Provider(p.Name) //nolint:contextcheck // it has a limit of its own
+	_, pipeline, _, err := w.o.Authority.Provider(p.Name)
 	if err != nil {
 		return nil, err
 	}

@@ -14,7 +14,8 @@ func FuzzRecords(f *testing.F) {
 	for _, v := range []any{
 		Provider{Version: Version, Name: "p1", Slot: 1, Wanted: Active, Settings: DefaultSettings(), Freed: []Freed{{Slot: 2, At: time.Unix(1, 0).UTC()}}},
 		Provider{Version: ProviderVersion, Wanted: Stopped, Roles: map[string]Wish{RoleIngest: {Image: "i:2", Trial: &Trial{Begun: time.Unix(1, 0).UTC()}}}},
-		Pipeline{Version: Version, Name: "p1", Slot: 1, Settings: DefaultSettings()},
+		Pipeline{Version: Version, Name: "p1", Slot: 1, Settings: DefaultSettings(), Sources: []Source{{Name: "s", URL: "tcp://b:1", Topics: []TopicRule{{Pattern: "a/{gateway}"}}}}},
+		Source{Name: "s", Kind: SourceMQTT, URL: "tls://b:1", Topics: []TopicRule{{Pattern: "a/{gateway}/{sensor}"}}, ClientID: "c", User: "u", Sealed: []byte{1}, CA: "c"},
 		GatewayKey{Version: Version, Gateway: "g", Relay: true},
 		PortCertificate{Version: Version, Certificate: "c", Key: "k", Made: "m", Renew: time.Unix(1, 0).UTC()},
 		Link{Version: Version, Role: Admin, Provider: "p1"},
@@ -48,6 +49,15 @@ func FuzzRecords(f *testing.F) {
 		var all Sensors
 		if json.Unmarshal(data, &all) == nil {
 			_ = all.Validate()
+		}
+		var source Source
+		if json.Unmarshal(data, &source) == nil && source.Validate() == nil {
+			for _, r := range append(source.Topics, source.Rules()...) {
+				_, _, _ = r.Match(string(data))
+			}
+			if address, _ := source.Address(); address == "" || len(source.Filters()) == 0 {
+				t.Fatalf("a good source has the address %q", address)
+			}
 		}
 		var w Wish
 		if json.Unmarshal(data, &w) == nil {

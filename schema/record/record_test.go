@@ -75,6 +75,11 @@ func TestWhatIsKeptKeepsItsNames(t *testing.T) {
 			`"code":"invalid","reason":"why","size":40}`: Aside{
 			Version: 1, Time: at, Gateway: "g1", What: "log", Form: FormMessage, Sequence: 7, Readings: 3, Code: schema.Invalid, Reason: "why", Size: 40,
 		},
+		`{"name":"s","kind":"mqtt","url":"tcp://b:1883","topics":[{"pattern":"a/+","gateway":"g","format":"json"}],"left":["b"],"client_id":"c",` +
+			`"user":"u","sealed":"AQ==","ca":"p","created":"2026-01-02T03:04:05.000000006Z","changed":"2026-01-02T03:04:05.000000006Z"}`: Source{
+			Name: "s", Kind: SourceMQTT, URL: "tcp://b:1883", Topics: []TopicRule{{Pattern: "a/+", Gateway: "g", Format: "json"}}, Left: []string{"b"},
+			ClientID: "c", User: "u", Sealed: []byte{1}, CA: "p", Created: at, Changed: at,
+		},
 		`{"version":1,"certificate":"c","key":"k","made":"m","renew":"2026-01-02T03:04:05.000000006Z"}`: PortCertificate{
 			Version: 1, Certificate: "c", Key: "k", Made: "m", Renew: at,
 		},
