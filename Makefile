@@ -17,6 +17,7 @@ LENGTHS     ?= -kills=200 -cuts=200 -takeovers=40 -histories=5000 -slow=1m -serv
 BENCHTIME   ?= 1s
 FUZZTIME    ?= 10s
 READINGS    ?= 15000000
+STEPS       ?= 1,10,100
 GOLANGCI    := v2.15.0
 # The programs need no C compiler; only the race detector does.
 export CGO_ENABLED := 0
@@ -101,6 +102,10 @@ bench-engines: build ## the figures end to end: embedded, on a Cassandra node (J
 .PHONY: bench-peers
 bench-peers: build ## beside VictoriaMetrics and InfluxDB 1.x (Debian: victoria-metrics, influxdb), in one run: make bench-peers READINGS=15000000
 	$(GO) run ./promises/peers -readings=$(READINGS)
+
+.PHONY: bench-scale
+bench-scale: build ## how costs grow with connections, gateways, providers and the log: make bench-scale STEPS=1,10,100
+	$(GO) run ./promises/scale -steps=$(STEPS)
 
 .PHONY: fuzz
 fuzz: assets ## every fuzz target for FUZZTIME each, from its corpus in testdata/fuzz

@@ -61,19 +61,19 @@ func New(ctx context.Context, bin, data string, log io.Writer) (*Install, error)
 		defer listener.Close() //nolint:errcheck // it only told a port
 		free[i] = listener.Addr().String()
 	}
-	base, err := freeBase(ctx)
+	base, err := FreeBase(ctx, 5)
 	if err != nil {
 		return nil, err
 	}
 	return &Install{Bin: bin, Data: data, Web: free[0], Metrics: free[1], Base: base, Log: log}, nil
 }
 
-// freeBase finds a port base above which the first ports are free.
-func freeBase(ctx context.Context) (int, error) {
+// FreeBase finds a port base above which so many ports are free.
+func FreeBase(ctx context.Context, ports int) (int, error) {
 	var config net.ListenConfig
-	for base := 21_000 + os.Getpid()%500*20; base < 32_000; base += 20 {
+	for base := 21_000 + os.Getpid()%500*20; base+ports < 32_000; base += 20 {
 		free := true
-		for port := base + 1; port <= base+5 && free; port++ {
+		for port := base + 1; port <= base+ports && free; port++ {
 			listener, err := config.Listen(ctx, "tcp", "127.0.0.1:"+strconv.Itoa(port))
 			if free = err == nil; free {
 				_ = listener.Close()
@@ -83,7 +83,7 @@ func freeBase(ctx context.Context) (int, error) {
 			return base, nil
 		}
 	}
-	return 0, fmt.Errorf("find a port base: no five free ports follow each other below 32000")
+	return 0, fmt.Errorf("find a port base: no %d free ports follow each other below 32000", ports)
 }
 
 // Start starts the provisioner, which starts all else, and waits until it prints its sign-in link, which it returns.

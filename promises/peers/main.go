@@ -19,6 +19,8 @@ import (
 	"syscall"
 	"text/tabwriter"
 	"time"
+
+	"berth/promises/install"
 )
 
 // options say what is measured.
@@ -121,7 +123,7 @@ type result struct {
 	peer     *peer
 	readings int64
 	sending
-	loaded, settled usage // of the server: at the last acknowledgement, and when it had settled
+	loaded, settled install.Usage // of the server: at the last acknowledgement, and when it had settled
 	disk            int64
 	settling        time.Duration
 	asked           [questions]time.Duration // median
@@ -145,14 +147,14 @@ func measure(ctx context.Context, o *options, p *peer, l *load) (*result, error)
 	}
 	defer r.stop()
 	out := &result{peer: p}
-	idle, err := used(r.pid)
+	idle, err := install.Used(r.pid)
 	if err != nil {
 		return nil, err
 	}
 	if out.sending, err = l.send(ctx, r, o.workers); err != nil {
 		return nil, err
 	}
-	if out.loaded, err = used(r.pid); err != nil {
+	if out.loaded, err = install.Used(r.pid); err != nil {
 		return nil, err
 	}
 	begun := time.Now()
@@ -163,11 +165,11 @@ func measure(ctx context.Context, o *options, p *peer, l *load) (*result, error)
 		return nil, err
 	}
 	out.settling = time.Since(begun)
-	if out.settled, err = used(r.pid); err != nil {
+	if out.settled, err = install.Used(r.pid); err != nil {
 		return nil, err
 	}
-	out.loaded.cpu -= idle.cpu
-	out.settled.cpu -= idle.cpu
+	out.loaded.CPU -= idle.CPU
+	out.settled.CPU -= idle.CPU
 	if out.readings, err = r.count(ctx); err != nil {
 		return nil, err
 	}
@@ -226,12 +228,12 @@ func table(results []*result) error {
 	row("request p99, ms", "%.2f", func(r *result) float64 { return r.p99.Seconds() * 1e3 })
 	row("requests told to wait", "%.0f", func(r *result) float64 { return float64(r.slowed) })
 	row("CPU of sender, s", "%.2f", func(r *result) float64 { return r.cpu.Seconds() })
-	row("CPU of server until acknowledged, s", "%.2f", func(r *result) float64 { return r.loaded.cpu.Seconds() })
-	row("CPU of server until settled, s", "%.2f", func(r *result) float64 { return r.settled.cpu.Seconds() })
+	row("CPU of server until acknowledged, s", "%.2f", func(r *result) float64 { return r.loaded.CPU.Seconds() })
+	row("CPU of server until settled, s", "%.2f", func(r *result) float64 { return r.settled.CPU.Seconds() })
 	row("settled after, s", "%.0f", func(r *result) float64 { return r.settling.Seconds() })
 	row("bytes on disk a reading", "%.2f", func(r *result) float64 { return float64(r.disk) / each(r) })
-	row("resident at most, MB", "%.0f", func(r *result) float64 { return float64(r.settled.peak) / 1e6 })
-	row("resident when settled, MB", "%.0f", func(r *result) float64 { return float64(r.settled.resident) / 1e6 })
+	row("resident at most, MB", "%.0f", func(r *result) float64 { return float64(r.settled.Peak) / 1e6 })
+	row("resident when settled, MB", "%.0f", func(r *result) float64 { return float64(r.settled.Resident) / 1e6 })
 	for q := range questions {
 		row(questionNames[q]+", ms", "%.1f", func(r *result) float64 { return r.asked[q].Seconds() * 1e3 })
 		row("  values in an answer", "%.0f", func(r *result) float64 { return float64(r.values[q]) })

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"berth/promises/install"
 )
 
 // TestMissing: a peer that is not installed is named, with how to install it.
@@ -45,8 +47,8 @@ func TestLoad(t *testing.T) {
 
 // TestUsage: a process uses processor and memory, and its disk use is that of its files.
 func TestUsage(t *testing.T) {
-	u, err := used(os.Getpid())
-	if err != nil || u.resident == 0 || u.peak < u.resident/2 {
+	u, err := install.Used(os.Getpid())
+	if err != nil || u.Resident == 0 || u.Peak < u.Resident/2 {
 		t.Errorf("%+v, %v", u, err)
 	}
 	dir := t.TempDir()

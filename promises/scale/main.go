@@ -1,0 +1,142 @@
+// Command scale measures what grows with what: idle connections, gateways in the catalogue, providers on one machine, and
+// the log that a start has to read; each at some steps, a line for each. Times mean this machine, with the sender on it.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"berth/promises/install"
+)
+
+// scale is what a run has.
+type scale struct {
+	bin   string // folder of the programs
+	dir   string // of everything
+	steps []int
+	log   io.Writer
+}
+
+// measures are what can be measured, by name: at step 1, 10 and 100.
+var measures = []struct {
+	name string
+	run  func(s *scale, ctx context.Context) error
+}{
+	{"connections", (*scale).connections}, // 100 idle, 1,000, 10,000
+	{"gateways", (*scale).gateways},       // 1,000 of 20 sensors, 10,000, 100,000
+	{"start", (*scale).start},             // a log of 0.1 M readings, 1 M, 10 M
+	{"providers", (*scale).providers},     // 2, 20, 200
+}
+
+func main() {
+	steps := flag.String("steps", "1,10,100", "how many times the smallest, with commas between")
+	only := flag.String("only", "", "measure only these, with commas between: connections, gateways, start, providers")
+	verbose := flag.Bool("verbose", false, "print what the programs log")
+	flag.Parse()
+	s := &scale{log: io.Discard}
+	if *verbose {
+		s.log = os.Stderr
+	}
+	for text := range strings.SplitSeq(*steps, ",") {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 {
+			fmt.Fprintf(os.Stderr, "scale: -steps: %q is no number from 1\n", text)
+			os.Exit(2)
+		}
+		s.steps = append(s.steps, n)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := s.run(ctx, *only)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "scale:", err)
+		os.Exit(1)
+	}
+}
+
+// run measures everything, or only what is named.
+func (s *scale) run(ctx context.Context, only string) (err error) {
+	if s.dir, err = os.MkdirTemp("", "berth-scale"); err != nil {
+		return fmt.Errorf("make a folder: %w", err)
+	}
+	defer os.RemoveAll(s.dir) //nolint:errcheck // a temporary folder
+	s.bin = filepath.Join(s.dir, "bin")
+	if err := os.Mkdir(s.bin, 0o700); err != nil {
+		return fmt.Errorf("make a folder: %w", err)
+	}
+	if err := install.Build(ctx, s.bin); err != nil {
+		return err
+	}
+	for _, m := range measures {
+		if only != "" && !strings.Contains(","+only+",", ","+m.name+",") {
+			continue
+		}
+		if err := m.run(s, ctx); err != nil {
+			return fmt.Errorf("measure %s: %w", m.name, err)
+		}
+	}
+	return nil
+}
+
+// installation starts an installation of its own, in a folder of that name, with room for so many providers; stop ends it
+// and removes its data.
+func (s *scale) installation(ctx context.Context, name string, providers int) (in *install.Install, stop func(), err error) {
+	dir := filepath.Join(s.dir, name)
+	if in, err = install.New(ctx, s.bin, dir, s.log); err != nil {
+		return nil, nil, err
+	}
+	if in.Base, err = install.FreeBase(ctx, providers+5); err != nil {
+		return nil, nil, err
+	}
+	if _, err = in.Start(ctx); err != nil {
+		return nil, nil, err
+	}
+	return in, func() {
+		in.Stop()
+		_ = os.RemoveAll(dir) // a temporary folder
+	}, nil
+}
+
+// mega is bytes as people read them.
+func mega(bytes int64) string { return fmt.Sprintf("%.1f MB", float64(bytes)/1e6) }
+
+// rest lets time pass.
+func rest(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// until asks again and again until it is so, for at most a time.
+func until(ctx context.Context, limit time.Duration, what string, so func() (bool, error)) error {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for begun := time.Now(); ; {
+		ok, err := so()
+		if ok {
+			return nil
+		}
+		if time.Since(begun) > limit {
+			return fmt.Errorf("%s did not come to pass within %v: %w", what, limit, err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
