@@ -25,6 +25,7 @@ import (
 	"berth/internal/lifecycle"
 	"berth/internal/metrics"
 	"berth/internal/version"
+	"berth/reports/pdf"
 	"berth/reports/query"
 	"berth/reports/render"
 	"berth/reports/report"
@@ -41,6 +42,7 @@ type Options struct {
 	Keyspaces   string    // URL of the keyspaces' backend
 	Listen      string    // host:port of the API; port 0: any
 	Announce    string    // network, such as 172.18.0.0/16, in which others reach the API; empty: at Listen
+	Font        string    // file of a font for PDF, with Latin and Chinese; empty: one that the system has
 	Instance    string    // the instance's name in the registry
 	Spec        string    // hash of what it was started with
 	Logger      *slog.Logger
@@ -128,7 +130,7 @@ func (r *Reports) Start(ctx context.Context) (err error) {
 		Provider: r.options.Provider, Engine: r.engine, Rejects: r,
 		Sensors: func() map[string]record.Sensor { return r.said.Load().Sensors },
 	})
-	r.renderer = &render.Renderer{Maker: r.maker}
+	r.renderer = &render.Renderer{Maker: r.maker, Font: sync.OnceValue(func() string { return pdf.Find(r.options.Font) })}
 	r.routes()
 	if err := r.http.Start(ctx, r.options.Listen); err != nil {
 		return err

@@ -129,7 +129,7 @@ func (w *Web) makeReport(ctx context.Context, p *record.Provider, d *reportData,
 		return err
 	}
 	ask.Set("lang", d.Language.Code)
-	for _, format := range []string{"xlsx", "csv", "html", "json"} {
+	for _, format := range []string{"pdf", "xlsx", "csv", "html", "json"} {
 		ask.Set("format", format)
 		d.Files = append(d.Files, reportFile{format, apiURL(p.Name, ask, "reports", "preview").RequestURI()})
 	}

@@ -43,5 +43,6 @@ func main() {
 	cmd.Flags().StringVar(&options.Keyspaces, "keyspaces", "", "URL of the keyspaces, such as sqlite:var/keyspaces")
 	cmd.Flags().StringVar(&options.Listen, "listen", "127.0.0.1:0", "host:port of the API; port 0 is any")
 	cmd.Flags().StringVar(&options.Announce, "announce", "", "network, such as 172.18.0.0/16, in which others reach the API; empty: where it listens")
+	cmd.Flags().StringVar(&options.Font, "font", os.Getenv("BERTH_FONT"), "file of a TrueType font with Latin and Chinese, for reports as PDF; empty: one that the system has (BERTH_FONT)")
 	os.Exit(service.Main(cmd))
 }

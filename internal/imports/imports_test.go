@@ -38,6 +38,7 @@ var wrapped = map[string]string{
 	"github.com/alexedwards/scs":      "web",
 	"github.com/alexedwards/argon2id": "internal/password",
 	"github.com/prometheus/":          "internal/metrics/expose",
+	"codeberg.org/go-pdf/":            "reports/pdf",
 	"github.com/hanwen/":              "promises/cutfs",
 	"github.com/fxamacker/":           "ingest/format/cbor",
 	"github.com/xuri/":                "internal/sheet",

@@ -212,7 +212,7 @@ func (v *View) Label(s *api.ReportSensor) string {
 }
 
 // SumOrIncrease writes what a sensor summed up to.
-func (v *View) SumOrIncrease(s *api.ReportSensor) string {
+func (v *View) SumOrIncrease(s api.ReportSensor) string {
 	if s.Increase != nil {
 		return v.T("increase.value", "value", v.Number(s.Increase, s.Decimals))
 	}
@@ -220,7 +220,7 @@ func (v *View) SumOrIncrease(s *api.ReportSensor) string {
 }
 
 // Longest returns the length of a gateway's longest gap.
-func (v *View) Longest(g *api.ReportGateway) string {
+func (v *View) Longest(g api.ReportGateway) string {
 	if len(g.LongestGaps) == 0 {
 		return absent
 	}

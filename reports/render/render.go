@@ -15,6 +15,7 @@ import (
 	"berth/internal/api"
 	"berth/internal/reportview"
 	"berth/internal/sheet"
+	"berth/reports/pdf"
 	"berth/reports/report"
 	"berth/schema"
 )
@@ -34,6 +35,7 @@ var formats = []Format{
 	{"html", "text/html; charset=utf-8", "html", true, writeHTML},
 	{"csv", sheet.CSVType, "csv", false, writeCSV},
 	{"xlsx", sheet.BookType, "xlsx", false, writeBook},
+	{"pdf", "application/pdf", "pdf", true, writePDF},
 }
 
 // FormatOf returns a format by its name, the default for none.
@@ -54,6 +56,7 @@ func FormatOf(name string) (Format, error) {
 // Renderer writes one provider's reports. Its methods may be called concurrently.
 type Renderer struct {
 	Maker *report.Maker
+	Font  func() string // file of a font with Latin and Chinese, for PDF; "": there is none
 }
 
 // job is a report that is written.
@@ -130,6 +133,13 @@ func writeHTML(ctx context.Context, j *job) error {
 		return err
 	}
 	return j.view.WriteHTML(j.out)
+}
+
+func writePDF(ctx context.Context, j *job) error {
+	if err := j.make(ctx, true); err != nil {
+		return err
+	}
+	return pdf.Write(j.out, j.view, j.Font())
 }
 
 // FileName returns a name for the file of a report: of the provider, the gateway if it is of one, the period and the format,

@@ -18,6 +18,7 @@ import (
 
 	"berth/internal/api"
 	"berth/internal/sheet"
+	"berth/reports/pdf"
 	"berth/reports/query"
 	"berth/reports/query/querytest"
 	"berth/reports/report"
@@ -80,7 +81,7 @@ func bench(t testing.TB, zone string) (*Renderer, report.Request) {
 		)
 	}
 	w.Keep(t, 400)
-	return &Renderer{Maker: maker}, report.Request{Period: period}
+	return &Renderer{Maker: maker, Font: func() string { return pdf.Find("") }}, report.Request{Period: period}
 }
 
 // write writes a report in a format.
