@@ -44,8 +44,8 @@ const (
 	hurryRest    = time.Second // a round of tails is followed by at least so long a rest, even in a hurry
 	logBehind    = 64 << 20    // bytes of readings after which tails are written early
 	sweepEvery   = time.Minute
-	dayRest      = 10 * time.Minute // a part of an ended day is closed after so long a silence
-	idleAfter    = time.Hour        // a silent gateway leaves the head
+	dayRest      = 2 * time.Minute // a part of an ended day is closed after so long a silence
+	idleAfter    = time.Hour       // a silent gateway leaves the head
 	expireEvery  = 24 * time.Hour
 	backOff      = 100 * time.Millisecond
 	maxBackOff   = 5 * time.Second

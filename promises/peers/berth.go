@@ -72,7 +72,8 @@ func (b *berth) provide(ctx context.Context, in *install.Install) (key string, e
 	return answer.Key, err
 }
 
-// settle waits until the log is trimmed: all that was sent is in the keyspace then.
+// settle waits until the log is trimmed and the head is empty: all that was sent, of days that have ended, is in blocks then,
+// and its rollups count. Parts of such days are closed two minutes after their last reading.
 func (b *berth) settle(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -81,11 +82,11 @@ func (b *berth) settle(ctx context.Context) error {
 		if err := get(ctx, b.base+"/books", b.token, &books); err != nil {
 			return err
 		}
-		if books.Log.Messages <= 1 {
+		if books.Log.Messages <= 1 && books.Head.Readings == 0 {
 			return nil
 		}
-		if time.Since(begun) > 3*time.Minute {
-			return fmt.Errorf("the log still has %d messages three minutes after the last one", books.Log.Messages)
+		if time.Since(begun) > 6*time.Minute {
+			return fmt.Errorf("six minutes after the last reading the log has %d messages and the head %d readings", books.Log.Messages, books.Head.Readings)
 		}
 		select {
 		case <-ctx.Done():

@@ -30,7 +30,6 @@ type options struct {
 	rounds                 int
 	only, dir              string
 	keep                   bool
-	rest                   time.Duration
 	start                  time.Time
 	log                    io.Writer
 }
@@ -43,8 +42,7 @@ func main() {
 	flag.IntVar(&o.batch, "batch", 64<<10, "bytes of a request, at most")
 	flag.IntVar(&o.workers, "workers", 8, "requests at once")
 	flag.IntVar(&o.rounds, "rounds", 1, "how often all are measured in turn")
-	flag.DurationVar(&o.rest, "rest", 0, "how long each rests before it is asked: Berth makes blocks and rollups of ended days ten minutes after their last reading")
-	flag.StringVar(&o.only, "only", "", "measure only those whose name begins so, in any case")
+	flag.StringVar(&o.only, "only", "", "measure only those whose names begin so, in any case, with commas between")
 	flag.StringVar(&o.dir, "dir", "", "a folder on the disk to measure on; default that for temporary files")
 	flag.BoolVar(&o.keep, "keep", false, "keep the folders of data, and say where they are")
 	verbose := flag.Bool("verbose", false, "print what the programs log")
@@ -67,7 +65,9 @@ func run(ctx context.Context, o *options) (failed error) {
 	var there []peer
 	var missing []string
 	for _, p := range peers {
-		if !strings.HasPrefix(strings.ToLower(p.name), strings.ToLower(o.only)) {
+		if !slices.ContainsFunc(strings.Split(o.only, ","), func(begin string) bool {
+			return strings.HasPrefix(strings.ToLower(p.name), strings.ToLower(begin))
+		}) {
 			continue
 		}
 		if why := p.missing(); why != "" {
@@ -161,7 +161,7 @@ func measure(ctx context.Context, o *options, p *peer, l *load) (*result, error)
 	if err := r.settle(ctx); err != nil {
 		return nil, err
 	}
-	if out.disk, err = steady(ctx, r.dir, max(25*time.Second, o.rest), max(2*time.Minute, 2*o.rest)); err != nil {
+	if out.disk, err = steady(ctx, r.dir, 25*time.Second, 2*time.Minute); err != nil {
 		return nil, err
 	}
 	out.settling = time.Since(begun)
