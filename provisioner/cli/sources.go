@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"berth/internal/headapi"
 	"berth/provisioner/control"
 	"berth/schema"
 	"berth/schema/record"
@@ -74,13 +76,10 @@ func (a *app) addSource() *cobra.Command {
 				return err
 			}
 			a.notLive(answer.Changed && !answer.Live, args[0])
-			return a.print(answer, func(w io.Writer) {
-				if !answer.Changed {
-					say(w, "%s is unchanged.\n", answer.Name)
-				} else {
-					say(w, "%s is taken from. How it does: provisioner source ls %s\n", answer.Name, args[0])
-				}
-			})
+			if answer.Live {
+				answer.Source = settled(cmd.Context(), c, answer.Source)
+			}
+			return a.print(answer, func(w io.Writer) { printSource(w, &answer) })
 		}),
 	}
 	flags := cmd.Flags()
@@ -92,6 +91,49 @@ func (a *app) addSource() *cobra.Command {
 	flags.StringVar(&f.caFile, "ca", "", "file with whom to trust of TLS (default: whom the machine trusts)")
 	flags.StringVar(&f.ClientID, "client-id", "", "the client identifier, where the broker asks for a certain one (default: one is made)")
 	return cmd
+}
+
+// settleLimit bounds how long it is waited for what comes of the first attempt to connect.
+const settleLimit = 5 * time.Second
+
+// settled waits until a source is connected, or it is known why it is not, and returns how it does.
+func settled(ctx context.Context, c *control.Client, s control.Source) control.Source {
+	ctx, cancel := context.WithTimeout(ctx, settleLimit)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for s.State == headapi.SourceConnecting {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return s
+		}
+		all, err := c.Sources(ctx, s.Provider)
+		if err != nil {
+			return s
+		}
+		for _, each := range all {
+			if each.Name == s.Name {
+				s = each
+			}
+		}
+	}
+	return s
+}
+
+func printSource(w io.Writer, s *control.SourceChanged) {
+	done := "unchanged"
+	if s.Changed {
+		done = "set"
+	}
+	switch {
+	case s.State == control.SourceUnknown:
+		say(w, "%s is %s. How it does: provisioner source ls %s\n", s.Name, done, s.Provider)
+	case s.Detail != "":
+		say(w, "%s is %s, and %s: %s\n", s.Name, done, s.State, s.Detail)
+	default:
+		say(w, "%s is %s, and %s.\n", s.Name, done, s.State)
+	}
 }
 
 // read reads the files that the flags name, and makes rules of the topics.
