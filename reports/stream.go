@@ -109,17 +109,14 @@ func (r *Reports) writeReadings(ctx context.Context, out io.Writer, gateway stri
 	if _, err := fmt.Fprintf(out, `{"gateway":%s,"readings":[`, name); err != nil {
 		return err
 	}
-	clock, separator := r.engine.Clock(), "\n"
+	text, separator, line := newReadingText(r.engine.Clock()), "\n", []byte(nil)
 	err = answer.Walk(ctx, func(sensor string, t int64, v schema.Value) error {
-		text, err := json.Marshal(clock.Reading(sensor, t, v))
-		if err != nil {
-			return err
-		}
-		if _, err := io.WriteString(out, separator); err != nil {
+		var err error
+		if line, err = text.append(append(line[:0], separator...), sensor, t, v); err != nil {
 			return err
 		}
 		separator = ",\n"
-		_, err = out.Write(text)
+		_, err = out.Write(line)
 		return err
 	})
 	if err != nil {
