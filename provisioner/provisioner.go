@@ -31,6 +31,7 @@ import (
 
 	"berth/internal/bus"
 	"berth/internal/credentials"
+	"berth/internal/houseapi"
 	"berth/internal/keyspace"
 	"berth/internal/keyspace/open"
 	"berth/internal/lifecycle"
@@ -360,11 +361,16 @@ func (p *Provisioner) startControl(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	api := control.NewServer(control.Options{
+		Status: p.status, House: p.house, World: p.world, Loop: p.loop, Runtime: p.runtime, Site: p.site, Doctor: p.examine, Logger: p.o.Logger,
+	})
+	stop, err := p.conn.Answer(houseapi.SendersSubject, api.AnswerSenders)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	server := &http.Server{
-		Handler: control.NewServer(control.Options{
-			Status: p.status, House: p.house, World: p.world, Loop: p.loop, Runtime: p.runtime, Site: p.site, Doctor: p.examine, Logger: p.o.Logger,
-		}),
+		Handler:           api,
 		ReadHeaderTimeout: 5 * time.Second,
 		BaseContext:       func(net.Listener) context.Context { return base },
 		ErrorLog:          slog.NewLogLogger(p.o.Logger.Handler(), slog.LevelWarn),
@@ -375,6 +381,7 @@ func (p *Provisioner) startControl(ctx context.Context) error {
 		_ = server.Serve(listener) // it ends by Shutdown or Close
 	}()
 	p.stack.Push("control", 3*time.Second, func(ctx context.Context) error {
+		stop()
 		cancel() // ends logs that are followed
 		defer func() { <-done }()
 		if err := server.Shutdown(ctx); err != nil {

@@ -19,6 +19,7 @@ import (
 
 	"berth/internal/bus"
 	"berth/internal/credentials"
+	"berth/internal/houseapi"
 	"berth/schema"
 	"berth/schema/record"
 )
@@ -31,8 +32,9 @@ type house struct {
 	web     *Web
 	conn    *bus.Conn
 	secret  []byte
-	reports map[string]*fakeReports // by provider
-	ahead   atomic.Int64            // nanoseconds that the front door's clock is ahead
+	reports map[string]*fakeReports                 // by provider
+	senders atomic.Pointer[houseapi.SendersRequest] // the last question who may send
+	ahead   atomic.Int64                            // nanoseconds that the front door's clock is ahead
 }
 
 // now is the front door's clock.
@@ -59,6 +61,7 @@ func newHouse(t *testing.T) *house {
 		h.reports[name] = newFakeReports(t, name, "rt_"+name)
 		h.announce(name, "one", h.reports[name].address())
 	}
+	h.answerSenders()
 	h.web, err = New(Options{
 		Listen: "127.0.0.1:0", Bus: server.URL(), Credentials: authority.Web(), HouseSecret: h.secret, PublicHost: "0.0.0.0",
 		PortBase: 6000, Instance: "test", Logger: log,
@@ -79,6 +82,39 @@ func newHouse(t *testing.T) *house {
 		return len(h.web.dir.reports("north")) == 1 && len(h.web.dir.reports("south")) == 1
 	})
 	return h
+}
+
+// answerSenders answers as the provisioner does who may send to north.
+func (h *house) answerSenders() {
+	stop, err := h.conn.Answer(houseapi.SendersSubject, func(_ context.Context, request []byte, reply func([]byte) error) error {
+		var q houseapi.SendersRequest
+		if err := json.Unmarshal(request, &q); err != nil {
+			return err
+		}
+		h.senders.Store(&q)
+		day := time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
+		answer := houseapi.Senders{Enrolment: houseapi.Enrolment{Clear: &day, LastSo: &day}, Gateways: []houseapi.Gateway{
+			{Gateway: "boiler", State: houseapi.GatewayCertified, Created: day, Used: &day, Until: &day, Serial: "a1"},
+			{Gateway: "crane", State: houseapi.GatewayKeyed, Created: day, Clear: &day, Previous: &houseapi.Previous{Until: day}},
+			{Gateway: "gone", State: houseapi.GatewayRevoked, Created: day, HadKey: true},
+			{Gateway: "new <one>", State: houseapi.GatewayWaiting, Created: day, Last: &day, Address: "10.0.0.7", Times: 3},
+		}}
+		switch {
+		case q.Act == "add" && q.Gateway.Cert:
+			answer.Changed = &houseapi.GatewayKey{Gateway: houseapi.Gateway{Gateway: q.Gateway.Gateway}, Secret: "SECRET\n", Cert: "CERT\n", CA: "CA\n", Changed: true}
+		case q.Act == "add":
+			answer.Changed = &houseapi.GatewayKey{Gateway: houseapi.Gateway{Gateway: q.Gateway.Gateway}, Key: "gk_shown_once", Changed: true}
+		case q.Act == "refuse":
+			return schema.Errorf(schema.NotFound, "it does not wait")
+		}
+		data, err := json.Marshal(answer)
+		if err != nil {
+			return err
+		}
+		return reply(data)
+	})
+	check(h.t, err)
+	h.t.Cleanup(stop)
 }
 
 func check(t *testing.T, err error) {

@@ -27,6 +27,7 @@ var everyPage = map[string]func() page{
 	"gateway":   func() page { return &gatewayData{Gateway: gatewayRow{State: api.Never}} },
 	"gateways":  func() page { return &gatewaysData{} },
 	"home":      func() page { return &homeData{} },
+	"keys":      func() page { return &keysData{} },
 	"people":    func() page { return &peopleData{} },
 	"rejects":   func() page { return &rejectsData{} },
 	"signin":    func() page { return &signInData{} },
@@ -182,7 +183,7 @@ func TestCatalogIsUsedAndComplete(t *testing.T) {
 	catalog, err := locale.Load()
 	check(t, err)
 	texts := catalog.Texts("en")
-	used, prefixes := map[string]bool{}, []string{"ahead.", "ago.", "error.", "chart.", "account.done.", "people.done."}
+	used, prefixes := map[string]bool{}, []string{"ahead.", "ago.", "error.", "chart.", "account.done.", "people.done.", "keys.done."}
 	templateFiles, _ := filepath.Glob("templates/*.html")
 	for _, file := range templateFiles {
 		source, err := os.ReadFile(file)

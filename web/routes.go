@@ -55,6 +55,8 @@ func (w *Web) routes() []route {
 		post(homePrefix+"/rejects", mayWrite, "kept.change", w.rejectsPost),
 		get(homePrefix+"/books", mayRead, w.booksPage),
 		get(homePrefix+"/troubles", mayRead, w.troublesPart),
+		get(homePrefix+"/keys", mayManage, w.keysPage),
+		post(homePrefix+"/keys", mayManage, "senders.change", w.keysPost),
 		get(homePrefix+"/people", mayManage, w.peoplePage),
 		post(homePrefix+"/people", mayManage, "people.change", w.peoplePost),
 	}
@@ -65,6 +67,9 @@ func (w *Web) routes() []route {
 	} {
 		routes = append(routes, get(apiPrefix+path, mayRead, w.pass))
 	}
+	routes = append(routes,
+		get(apiPrefix+"/senders", mayManage, w.sendersGet),
+		post(apiPrefix+"/senders", mayManage, "senders.change", w.sendersPost))
 	for _, shelf := range []string{"/rejects", "/aside"} {
 		routes = append(routes,
 			post(apiPrefix+shelf+"/:id/feed", mayWrite, "kept.feed", w.pass),

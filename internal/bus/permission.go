@@ -42,6 +42,7 @@ var houseSpec = accountSpec{
 	users: map[string]jwt.Permissions{
 		userProvisioner: {},
 		userWeb: allow(
+			[]string{houseSubjects},
 			readBucket("providers"), readBucket("links"), readBucket("tokens"), readBucket("people"), readBucket("sessions"), readBucket("services"),
 			writeBucket("links"), writeBucket("tokens"), writeBucket("people"), writeBucket("sessions"), writeBucket("services"),
 		),

@@ -21,6 +21,7 @@ type Gateway struct {
 	Relay    bool       `json:"relay"`
 	Created  time.Time  `json:"created"` // of one that waits: when it came first
 	Revoked  *time.Time `json:"revoked,omitempty"`
+	HadKey   bool       `json:"had_key,omitempty"` // of one that is shut out: adding it again gives it a new one
 	Approved *time.Time `json:"approved,omitempty"`
 
 	Used     *time.Time `json:"used,omitempty"`       // its key, first
@@ -70,4 +71,30 @@ type Enrolment struct {
 	Used   *time.Time `json:"used,omitempty"`  // first
 	Clear  *time.Time `json:"clear,omitempty"` // first shown on a plain connection
 	LastSo *time.Time `json:"clear_last,omitempty"`
+}
+
+// SendersSubject is the subject of the question who may send, and of its changes. Web has decided whether whoever asks may.
+const SendersSubject = "house.senders"
+
+// SendersRequest asks who may send to a provider, after a change if there is one.
+type SendersRequest struct {
+	Provider string          `json:"provider"`
+	Act      string          `json:"act,omitempty"` // add, rotate, revoke, approve, refuse: to the gateway; set: the settings that are not nil
+	Gateway  *GatewayRequest `json:"gateway,omitempty"`
+	Settings *SenderSettings `json:"settings,omitempty"`
+}
+
+// SenderSettings are a provider's settings of who may send. What is nil is not changed.
+type SenderSettings struct {
+	RequireTLS *bool `json:"require_tls,omitempty"`
+	Approve    *bool `json:"approve_gateways,omitempty"`
+}
+
+// Senders are who may send to a provider.
+type Senders struct {
+	RequireTLS bool        `json:"require_tls"`
+	Approve    bool        `json:"approve_gateways"`
+	Enrolment  Enrolment   `json:"enrolment"`
+	Gateways   []Gateway   `json:"gateways"`
+	Changed    *GatewayKey `json:"changed,omitempty"` // the gateway that was changed; a new key is shown this once
 }

@@ -1,8 +1,9 @@
-// Package houseapi is what the provisioner answers to a provider's instances, as types. A question is a JSON request on a
-// subject of the provider's account; the answer is one chunk of JSON.
+// Package houseapi is what the provisioner answers to a provider's instances, and to web, as types. A question is a JSON
+// request on a subject of the provider's account, or of the house's; the answer is one chunk of JSON.
 //
-//	subject      request   answer
-//	house.disk   {}        Disk
+//	account    subject         request           answer
+//	provider   house.disk      {}                Disk
+//	house      house.senders   SendersRequest    Senders
 package houseapi
 
 // DiskSubject is the subject of the question whether there is room on the disks.

@@ -2,6 +2,8 @@ package control
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -14,46 +16,87 @@ import (
 // liveLimit bounds how long a command waits until the provider's ingest goes by what it changed.
 const liveLimit = 2 * time.Second
 
-// gatewaysOf returns the keys of the gateways of the provider that the path names.
-func (s *Server) gatewaysOf(r *http.Request) (house.Gateways, *record.Provider, error) {
-	p, err := s.o.House.Active(r.Context(), r.PathValue("provider"))
+// gatewaysOf returns the keys of a provider's gateways.
+func (s *Server) gatewaysOf(ctx context.Context, provider string) (house.Gateways, *record.Provider, error) {
+	p, err := s.o.House.Active(ctx, provider)
 	if err != nil {
 		return house.Gateways{}, nil, err
 	}
-	pipeline, err := s.o.World.Bucket(r.Context(), p.Name)
+	pipeline, err := s.o.World.Bucket(ctx, p.Name)
 	if err != nil {
 		return house.Gateways{}, nil, err
 	}
-	seen, err := s.o.World.Seen(r.Context(), p.Name)
+	seen, err := s.o.World.Seen(ctx, p.Name)
 	return s.o.House.Gateways(p.Name, pipeline, seen), &p, err
 }
 
 func (s *Server) gateways(w http.ResponseWriter, r *http.Request) error {
-	gateways, p, err := s.gatewaysOf(r)
+	senders, err := s.senders(r.Context(), r.PathValue("provider"))
 	if err != nil {
 		return err
 	}
-	all, _, err := gateways.List(r.Context(), p.EnrolmentHash)
-	if err != nil {
-		return err
-	}
-	out := []Gateway{}
-	for i := range all {
-		out = append(out, gateway(p.Name, &all[i]))
-	}
-	return answer(w, out)
+	return answer(w, senders.Gateways)
 }
 
 func (s *Server) enrolment(w http.ResponseWriter, r *http.Request) error {
-	gateways, p, err := s.gatewaysOf(r)
+	senders, err := s.senders(r.Context(), r.PathValue("provider"))
 	if err != nil {
 		return err
 	}
-	_, shown, err := gateways.List(r.Context(), p.EnrolmentHash)
+	return answer(w, senders.Enrolment)
+}
+
+// senders returns who may send to a provider.
+func (s *Server) senders(ctx context.Context, provider string) (houseapi.Senders, error) {
+	gateways, p, err := s.gatewaysOf(ctx, provider)
 	if err != nil {
+		return houseapi.Senders{}, err
+	}
+	all, shown, err := gateways.List(ctx, p.EnrolmentHash)
+	if err != nil {
+		return houseapi.Senders{}, err
+	}
+	out := houseapi.Senders{
+		RequireTLS: p.Settings.RequireTLS, Approve: p.Settings.Approve, Gateways: []Gateway{},
+		Enrolment: Enrolment{Used: been(shown.Used), Clear: been(shown.Clear), LastSo: been(shown.Last)},
+	}
+	for i := range all {
+		out.Gateways = append(out.Gateways, gateway(p.Name, &all[i]))
+	}
+	return out, nil
+}
+
+// AnswerSenders answers web's question who may send to a provider, after the change that it asks for.
+func (s *Server) AnswerSenders(ctx context.Context, request []byte, reply func([]byte) error) error {
+	var q houseapi.SendersRequest
+	if err := json.Unmarshal(request, &q); err != nil {
+		return schema.Errorf(schema.Invalid, "the question cannot be read").WithCause(err)
+	}
+	var changed *GatewayKey
+	switch {
+	case q.Act == "set" && q.Settings != nil:
+		if _, err := s.changeSettings(ctx, q.Provider, &SettingsChange{RequireTLS: q.Settings.RequireTLS, Approve: q.Settings.Approve}); err != nil {
+			return err
+		}
+	case q.Act != "" && q.Gateway != nil:
+		key, err := s.actOn(ctx, q.Provider, q.Act, q.Gateway)
+		if err != nil {
+			return err
+		}
+		changed = &key
+	case q.Act != "":
+		return schema.Errorf(schema.Invalid, "the question lacks what %q is to be done to", q.Act)
+	}
+	senders, err := s.senders(ctx, q.Provider)
+	if err != nil && changed == nil {
 		return err
 	}
-	return answer(w, Enrolment{Used: been(shown.Used), Clear: been(shown.Clear), LastSo: been(shown.Last)})
+	senders.Changed = changed // a key that was made is shown, whatever happens
+	data, err := json.Marshal(senders)
+	if err != nil {
+		return fmt.Errorf("write who may send: %w", err)
+	}
+	return reply(data)
 }
 
 func (s *Server) changeGateway(w http.ResponseWriter, r *http.Request) error {
@@ -61,13 +104,22 @@ func (s *Server) changeGateway(w http.ResponseWriter, r *http.Request) error {
 	if err := read(r, &req); err != nil {
 		return err
 	}
-	gateways, p, err := s.gatewaysOf(r)
+	key, err := s.actOn(r.Context(), r.PathValue("provider"), r.URL.Query().Get("act"), &req)
 	if err != nil {
 		return err
 	}
-	c, err := change(r.Context(), gateways, r.URL.Query().Get("act"), &req)
+	return answer(w, key)
+}
+
+// actOn does to a gateway what is asked.
+func (s *Server) actOn(ctx context.Context, provider, act string, req *GatewayRequest) (GatewayKey, error) {
+	gateways, p, err := s.gatewaysOf(ctx, provider)
 	if err != nil {
-		return err
+		return GatewayKey{}, err
+	}
+	c, err := change(ctx, gateways, act, req)
+	if err != nil {
+		return GatewayKey{}, err
 	}
 	out := GatewayKey{
 		Gateway: gateway(p.Name, &house.Seen{Gateway: c.Record.Gateway, Key: &c.Record}), Key: c.Key, Changed: c.Changed,
@@ -76,8 +128,8 @@ func (s *Server) changeGateway(w http.ResponseWriter, r *http.Request) error {
 	if c.Cert != "" {
 		out.CA = s.o.Status.CA
 	}
-	out.Live = s.live(r.Context(), p.Name, c) == nil
-	return answer(w, out)
+	out.Live = s.live(ctx, p.Name, c) == nil
+	return out, nil
 }
 
 // live returns when the provider's ingest goes by a change: also by the authority of the certificate that was made, which may
@@ -155,6 +207,7 @@ func gateway(provider string, s *house.Seen) Gateway {
 	g.Relay, g.Created, g.Revoked, g.Approved = k.Relay, k.Created, been(k.Revoked), been(k.Approved)
 	switch {
 	case g.Revoked != nil:
+		g.HadKey = k.Own()
 		g.State = houseapi.GatewayRevoked
 	case k.Cert != nil:
 		g.State = houseapi.GatewayCertified

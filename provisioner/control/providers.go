@@ -149,20 +149,29 @@ func (s *Server) set(w http.ResponseWriter, r *http.Request) error {
 	if err := read(r, &req); err != nil {
 		return err
 	}
-	p, changed, err := s.o.House.Change(r.Context(), r.PathValue("provider"), func(p *record.Provider) error {
-		return req.apply(&p.Settings)
-	})
+	changed, err := s.changeSettings(r.Context(), r.PathValue("provider"), &req)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), liveLimit)
+	return answer(w, changed)
+}
+
+// changeSettings changes a provider's settings, and waits a little until they are live.
+func (s *Server) changeSettings(ctx context.Context, provider string, req *SettingsChange) (SettingsChanged, error) {
+	p, changed, err := s.o.House.Change(ctx, provider, func(p *record.Provider) error {
+		return req.apply(&p.Settings)
+	})
+	if err != nil {
+		return SettingsChanged{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, liveLimit)
 	defer cancel()
 	s.o.Loop.Heard(ctx, &p)
 	revision, err := s.o.World.Written(ctx, &p)
 	if err == nil {
 		err = s.o.World.Live(ctx, p.Name, revision)
 	}
-	return answer(w, SettingsChanged{Name: p.Name, Changed: changed, Live: err == nil, Settings: settings(p.Settings)})
+	return SettingsChanged{Name: p.Name, Changed: changed, Live: err == nil, Settings: settings(p.Settings)}, nil
 }
 
 // apply changes the settings and checks them.

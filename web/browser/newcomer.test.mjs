@@ -110,6 +110,43 @@ test("the admin sends the printed first reading and sees it on a live chart", as
   await context.close();
 });
 
+test("the admin gives a gateway a key, and approves a new one", async () => {
+  const { context, page } = await fresh();
+  await signIn(page, (await berth.run("link", "provider1")).match(/http:\S+/)[0]);
+  const keys = `${berth.origin}/providers/provider1/keys`;
+  await page.goto(keys);
+  await page.getByLabel("Name of the gateway").fill("crane 9");
+  await page.getByRole("button", { name: "Add a gateway" }).click();
+  const key = await page.locator("#secret").textContent();
+  assert.match(await send(provider.port, frame("crane 9", key, "load weight=4")), /^OK\r?\nACK 1\r?\n$/);
+  await page.getByRole("button", { name: "Ask for approval" }).click();
+  await page.getByText("waits for approval.").waitFor();
+  assert.match(await send(provider.port, frame("newcomer", provider.enrolment_key, "load weight=4")), /^ERR pending /);
+  await until(async () => {
+    await page.goto(keys);
+    return await page.getByRole("button", { name: "Approve: newcomer" }).count() > 0 && await page.locator("#keys .badge.late").count() > 0;
+  });
+  await shot(page, "7-keys");
+  await page.getByRole("button", { name: "Approve: newcomer" }).click();
+  await page.getByText("Approved: it is let in").waitFor();
+  assert.match(await send(provider.port, frame("newcomer", provider.enrolment_key, "load weight=4")), /ACK 1/);
+  await page.getByRole("button", { name: "Revoke: crane 9" }).click();
+  await page.getByText("Shut out, and its connections").waitFor();
+  assert.match(await send(provider.port, frame("crane 9", key, "load weight=4")), /^ERR unauthorized/);
+  await page.getByRole("button", { name: "Let new gateways in" }).click();
+  await page.getByText("is let in.").waitFor();
+  assert.deepEqual(page.wrong, []);
+  await context.close();
+});
+
+// until waits until it is so, for fifteen seconds at most.
+async function until(so) {
+  for (const end = Date.now() + 15_000; !(await so());) {
+    assert.ok(Date.now() < end, "it did not come to pass");
+    await new Promise((next) => setTimeout(next, 200));
+  }
+}
+
 test("pages hold in both languages, light and dark, wide and narrow", async () => {
   const now = Date.now();
   const lines = [];
@@ -135,7 +172,7 @@ test("pages hold in both languages, light and dark, wide and narrow", async () =
     await signIn(page, links[i].match(/http:\S+/)[0]);
     const home = `${berth.origin}/providers/provider1`;
     for (const [name, path] of Object.entries({
-      gateways: "", connect: "/connect", rejects: "/rejects", books: "/books", gateway: "/gateways/boiler-room-7",
+      gateways: "", connect: "/connect", rejects: "/rejects", books: "/books", keys: "/keys", gateway: "/gateways/boiler-room-7",
       day: "/gateways/boiler-room-7?from=now-24h&to=now&sensor=boiler.temperature", missing: "/gateways/nowhere",
     })) {
       await page.goto(home + path);
