@@ -64,27 +64,6 @@ type request struct {
 	change   *change          // what the request changes, for the audit log
 }
 
-// change is what a request changed, as its handler told.
-type change struct {
-	provider string // whose audit log it is for; empty: the installation's
-	what     string
-	failed   error
-}
-
-// note tells the audit log what a request changes.
-func note(r *http.Request, provider, what string) {
-	if c := requestOf(r).change; c != nil {
-		c.provider, c.what = provider, what
-	}
-}
-
-// fail tells the audit log that nothing was changed, where the handler has answered with a page all the same.
-func fail(r *http.Request, err error) {
-	if c := requestOf(r).change; c != nil {
-		c.failed = err
-	}
-}
-
 type requestKey struct{}
 
 func requestOf(r *http.Request) request {
@@ -95,7 +74,8 @@ func requestOf(r *http.Request) request {
 	return q
 }
 
-// guard lets through who may ask the route. It is the only place that decides so.
+// guard lets through who may ask the route, not more often than anybody may, and has recorded what they change. It is the
+// only place that decides so.
 func (w *Web) guard(rt route) httpserver.Middleware {
 	return func(next httpserver.Handler) httpserver.Handler {
 		return func(rw http.ResponseWriter, r *http.Request) error {
@@ -104,17 +84,29 @@ func (w *Web) guard(rt route) httpserver.Middleware {
 			}
 			rw.Header().Add("Vary", "Cookie")
 			q, ctx, err := w.allow(rt, r)
+			if rt.isAPI() {
+				if slow := w.slow(rw.Header(), r, q.visitor); slow != nil {
+					return slow
+				}
+			}
 			if err != nil {
 				return err
 			}
-			q.change = &change{}
+			q.change = &change{provider: q.visitor.provider}
+			if q.provider != nil {
+				q.change.provider = q.provider.Name
+			}
 			r = r.WithContext(context.WithValue(ctx, requestKey{}, q))
 			if q.visitor.role != "" && r.Method != http.MethodGet && rt.path != signInPath {
 				if form := r.PostFormValue("form"); subtle.ConstantTimeCompare([]byte(form), []byte(q.visitor.form)) != 1 {
 					return schema.Errorf(schema.Forbidden, "the form is not of this session").WithNext("load the page again")
 				}
 			}
-			return next(rw, r)
+			err = next(rw, r)
+			if rt.does != "" {
+				w.record(r, q, err)
+			}
+			return err
 		}
 	}
 }

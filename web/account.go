@@ -71,7 +71,7 @@ func rowsOf(open []openSession, v visitor) []sessionRow {
 // accountPost does what the form says and shows the page with what became of it.
 func (w *Web) accountPost(rw http.ResponseWriter, r *http.Request) error {
 	act := r.PostFormValue("act")
-	note(r, requestOf(r).visitor.provider, act)
+	note(r, act)
 	d := &accountData{Name: strings.TrimSpace(r.PostFormValue("name"))}
 	var err error
 	switch act {
@@ -88,7 +88,7 @@ func (w *Web) accountPost(rw http.ResponseWriter, r *http.Request) error {
 		http.Redirect(rw, r, accountPath+"?done="+act, http.StatusSeeOther)
 		return nil
 	}
-	if code := schema.CodeOf(err); err != nil && code != schema.Invalid && code != schema.Conflict && code != schema.Unauthorized && code != schema.Limited {
+	if err != nil && !told(err) {
 		return err
 	}
 	status := http.StatusOK

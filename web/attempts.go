@@ -1,10 +1,16 @@
 package web
 
 import (
+	"fmt"
 	"hash/maphash"
+	"math"
+	"net/http"
 	"net/netip"
+	"strconv"
 	"sync"
 	"time"
+
+	"berth/schema"
 )
 
 // pacerSlots is how many counters a pacer has: 32 KiB of them, however many ask.
@@ -36,6 +42,9 @@ func (p *pacer) take(key string, limit pace, now time.Time) (left int, full, wai
 	defer p.mu.Unlock()
 	owed := max(slot.Sub(now), 0)
 	most := limit.every * time.Duration(limit.burst)
+	if owed > most {
+		owed = 0 // the clock was set back
+	}
 	if owed+limit.every > most {
 		return 0, owed, owed + limit.every - most
 	}
@@ -78,4 +87,29 @@ func networkOf(remote string) string {
 		}
 	}
 	return at.String()
+}
+
+// paceOfAPI is how often the API may be asked with one token, or in one session: what stands in its headers follows.
+var paceOfAPI = pace{every: 2 * time.Millisecond, burst: 5000}
+
+// slow counts a question to the API, says in the answer's headers how many more may be asked (draft-ietf-httpapi-
+// ratelimit-headers-10), and returns Limited for one too many.
+func (w *Web) slow(h http.Header, r *http.Request, v visitor) error {
+	key := "address " + networkOf(r.RemoteAddr)
+	switch {
+	case v.bearer:
+		key = "token " + v.provider + " " + v.token
+	case v.role != "":
+		key = "session " + v.session
+	}
+	left, full, wait := w.asked.take(key, paceOfAPI, w.now())
+	window := time.Duration(paceOfAPI.burst) * paceOfAPI.every
+	h.Set("RateLimit-Policy", fmt.Sprintf(`"api";q=%d;w=%d`, paceOfAPI.burst, int(window.Seconds())))
+	h.Set("RateLimit", fmt.Sprintf(`"api";r=%d;t=%d`, left, int(math.Ceil(full.Seconds()))))
+	if wait == 0 {
+		return nil
+	}
+	h.Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds())))) // RFC 9110 §10.2.3
+	return schema.Errorf(schema.Limited, "the API was asked more than %d times in %v", paceOfAPI.burst, window).
+		WithNext("ask less often; the headers RateLimit-Policy and RateLimit say how often")
 }

@@ -104,7 +104,7 @@ func (w *Web) keysPost(rw http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	note(r, p.Name, done+" "+r.PostFormValue("gateway"))
+	note(r, done+" "+r.PostFormValue("gateway"))
 	d, status := &keysData{Done: "keys.done." + done, DoneTo: r.PostFormValue("gateway")}, http.StatusOK
 	senders, err := w.askSenders(r.Context(), q)
 	if err != nil {
@@ -233,7 +233,7 @@ func (w *Web) sendersPost(rw http.ResponseWriter, r *http.Request) error {
 	if q.Gateway != nil {
 		what += " " + q.Gateway.Gateway
 	}
-	note(r, p.Name, what)
+	note(r, what)
 	senders, err := w.askSenders(r.Context(), &q)
 	if err != nil {
 		return err

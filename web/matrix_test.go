@@ -61,7 +61,7 @@ func TestRoutesThatSayTooLittleAreRefused(t *testing.T) {
 
 // fillRoute puts a provider and a gateway into a route's pattern.
 func fillRoute(pattern, provider string) string {
-	path := strings.NewReplacer(":provider", provider, ":gateway", "crane", ":hash", "0", ":name", "x", ":id", "7").Replace(pattern)
+	path := strings.NewReplacer(":provider", provider, ":gateway", "crane", ":hash", "0", ":name", "x", ":id", "7", ":person", "nobody", ":token", "none").Replace(pattern)
 	if strings.HasSuffix(path, "/first") {
 		path += "?since=0"
 	}
@@ -191,6 +191,10 @@ func tryOwn(t *testing.T, a asker, r route) {
 		}
 		if a.may < r.access || a.token {
 			return
+		}
+	case a.token && r.does != "": // what it asks for is nothing that is there, which is the handler's own answer
+		if got.status == http.StatusUnauthorized || got.status == http.StatusForbidden || strings.Contains(got.body, "no such provider") {
+			t.Errorf("%s %s: status %d for %s: %s", r.method, r.path, got.status, a.name, got.body)
 		}
 	case got.status != http.StatusOK && got.status != http.StatusSeeOther || sentAway(r, got):
 		t.Errorf("%s %s: status %d for %s: %s", r.method, r.path, got.status, a.name, got.body)

@@ -33,11 +33,13 @@ var everyPage = map[string]func() page{
 	"signin":    func() page { return &signInData{} },
 	"reports":   func() page { return &reportData{} },
 	"reporthow": func() page { return &reportHowData{} },
+	"audit":     func() page { return &auditData{} },
+	"tokens":    func() page { return &tokensData{} },
 }
 
 // words are what a text field is set to where its value is a part of a text's key.
 var words = map[string]string{
-	"Code": "internal", "Problem": "range.wrong", "Kind": "float", "ID": "nc", "Span": "1h", "State": "late", "Role": "viewer", "Roles": "admin", "Done": "account.done.end",
+	"Code": "internal", "Problem": "range.wrong", "Kind": "float", "ID": "nc", "Span": "1h", "State": "late", "Role": "viewer", "Roles": "admin", "Said": "change.kept.feed", "Done": "account.done.end",
 }
 
 // setAll sets every field of a struct, and what it refers to, to something.
@@ -183,7 +185,7 @@ func TestCatalogIsUsedAndComplete(t *testing.T) {
 	catalog, err := locale.Load()
 	check(t, err)
 	texts := catalog.Texts("en")
-	used, prefixes := map[string]bool{}, []string{"ahead.", "ago.", "error.", "chart.", "account.done.", "people.done.", "keys.done."}
+	used, prefixes := map[string]bool{}, []string{"ahead.", "ago.", "error.", "chart.", "account.done.", "people.done.", "keys.done.", "tokens.done.", "change."}
 	templateFiles, _ := filepath.Glob("templates/*.html")
 	for _, file := range templateFiles {
 		source, err := os.ReadFile(file)

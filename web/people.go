@@ -77,13 +77,12 @@ func (w *Web) showPeople(rw http.ResponseWriter, r *http.Request, status int, d 
 // peoplePost does what the form says and shows the page with what became of it.
 func (w *Web) peoplePost(rw http.ResponseWriter, r *http.Request) error {
 	act, name := r.PostFormValue("act"), r.PostFormValue("name")
-	note(r, placeOf(r), act+" "+name)
+	note(r, act+" "+name)
 	d := &peopleData{}
-	err := w.changePeople(r, act, name, d)
+	err := w.changePeople(r, act, name, record.Role(r.PostFormValue("role")), d)
 	status := http.StatusOK
 	if d.Done = "people.done." + act; err != nil {
-		code := schema.CodeOf(err)
-		if code != schema.Invalid && code != schema.Conflict && code != schema.NotFound && code != schema.Limited {
+		if !told(err) {
 			return err
 		}
 		fail(r, err)
@@ -92,19 +91,22 @@ func (w *Web) peoplePost(rw http.ResponseWriter, r *http.Request) error {
 	return w.showPeople(rw, r, status, d)
 }
 
-// changePeople does one thing to the people of the request's place.
-func (w *Web) changePeople(r *http.Request, act, name string, d *peopleData) (err error) {
+// changePeople does one thing to the people of the request's place: to the one who is called so, or in a role.
+func (w *Web) changePeople(r *http.Request, act, name string, role record.Role, d *peopleData) (err error) {
 	ctx, place := r.Context(), placeOf(r)
-	if act == "invite" {
-		role := record.Role(r.PostFormValue("role"))
-		note(r, place, act+" "+string(role))
+	switch act {
+	case "invite":
+		note(r, act+" "+string(role))
 		d.Link, err = w.invite(r, place, role)
 		return err
-	}
-	if act == "end" { // of somebody who came by a link
+	case "end": // of somebody who came by a link
+		note(r, act)
 		return w.endByLink(r, place, name)
 	}
 	p, _, err := w.book.Person(ctx, name)
+	if err != nil && !schema.Is(err, schema.NotFound) {
+		return err
+	}
 	if err != nil || p.Provider != place {
 		return schema.Errorf(schema.NotFound, "there is nobody called %s here", name)
 	}
@@ -116,8 +118,7 @@ func (w *Web) changePeople(r *http.Request, act, name string, d *peopleData) (er
 	case "sign_out":
 		return w.book.Change(ctx, name, func(p *record.Person) error { p.Since = w.now().UTC(); return nil })
 	case "role":
-		role := record.Role(r.PostFormValue("role"))
-		note(r, place, act+" "+name+" "+string(role))
+		note(r, act+" "+name+" "+string(role))
 		return w.giveRole(r, name, place, role)
 	case "remove":
 		if p.Name == requestOf(r).visitor.person {
@@ -143,7 +144,7 @@ func (w *Web) giveRole(r *http.Request, name, place string, role record.Role) er
 	if !mayHave(place, role) {
 		return schema.Errorf(schema.Invalid, "there is no role %q here", role)
 	}
-	if name == requestOf(r).visitor.person {
+	if people.Key(name) == people.Key(requestOf(r).visitor.person) {
 		return schema.Errorf(schema.Invalid, "nobody changes their own role").WithNext("let somebody else do it")
 	}
 	return w.book.Change(r.Context(), name, func(p *record.Person) error { p.Role = role; return nil })
@@ -177,4 +178,14 @@ func (w *Web) newLink(r *http.Request, l record.Link) (string, error) {
 		}
 	}
 	return u.String(), nil
+}
+
+// told reports whether an error says what is wrong with what was given, so that the page with the form says it.
+func told(err error) bool {
+	switch schema.CodeOf(err) {
+	case schema.Invalid, schema.Conflict, schema.NotFound, schema.Limited:
+		return true
+	default:
+		return false
+	}
 }

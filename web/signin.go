@@ -66,7 +66,7 @@ func (w *Web) signInPost(rw http.ResponseWriter, r *http.Request) error {
 	status := http.StatusUnauthorized
 	switch {
 	case err == nil:
-		note(r, who.provider, who.called())
+		came(r, who)
 		if err := w.signIn(rw, r, who); err != nil {
 			return err
 		}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/alexedwards/scs/v2"
 
+	"berth/internal/audit"
 	"berth/internal/bus"
 	"berth/internal/credentials"
 	"berth/internal/httpserver"
@@ -81,7 +82,9 @@ type Web struct {
 	store    *sessionStore
 	sessions *scs.SessionManager
 	hasher   *password.Hasher
-	attempts *pacer
+	attempts *pacer // to sign in
+	asked    *pacer // of the API
+	audit    *audit.Log
 	up       *upstream
 	pages    *pages
 	cross    *http.CrossOriginProtection
@@ -114,7 +117,7 @@ func New(o Options) (*Web, error) {
 		// Cookies do not know ports: two installations on one host need two names.
 		cookie: "berth_" + credentials.Hash(string(o.HouseSecret) + " cookie")[:8], now: time.Now,
 	}
-	w.hasher, w.attempts = password.NewHasher(hashesAtOnce, hashesWaiting), newPacer()
+	w.hasher, w.attempts, w.asked = password.NewHasher(hashesAtOnce, hashesWaiting), newPacer(), newPacer()
 	w.dir = newDirectory(o.Logger)
 	w.up = newUpstream(w.dir)
 	w.metrics = metrics.New(version.Version)
@@ -155,6 +158,7 @@ func (w *Web) start(ctx context.Context) error {
 	if w.book, err = people.Open(ctx, conn, func() time.Time { return w.now() }); err != nil {
 		return err
 	}
+	w.audit = audit.New(conn)
 	w.store = &sessionStore{bucket: buckets["sessions"], now: func() time.Time { return w.now() }}
 	w.sessions = newSessions(w.store)
 	w.background(ctx, "directory", func(ctx context.Context) { w.dir.watch(ctx, buckets["providers"], buckets["services"]) })

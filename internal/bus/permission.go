@@ -44,7 +44,7 @@ var houseSpec = accountSpec{
 		userWeb: allow(
 			[]string{houseSubjects},
 			readBucket("providers"), readBucket("links"), readBucket("tokens"), readBucket("people"), readBucket("sessions"), readBucket("services"),
-			writeBucket("links"), writeBucket("tokens"), writeBucket("people"), writeBucket("sessions"), writeBucket("services"),
+			writeBucket("links"), writeBucket("tokens"), writeBucket("people"), writeBucket("sessions"), writeBucket("services"), auditSubjects(),
 		),
 	},
 }

@@ -87,8 +87,13 @@ func (c *Conn) Prepare(ctx context.Context, o LogOptions) error {
 	return quota
 }
 
-// PrepareHouse makes the house's buckets, or finds them. Call it again whenever the server has restarted.
-func (c *Conn) PrepareHouse(ctx context.Context) error { return c.prepareBuckets(ctx, houseBuckets) }
+// PrepareHouse makes the house's buckets and its audit log, or finds them. Call it again whenever the server has restarted.
+func (c *Conn) PrepareHouse(ctx context.Context) error {
+	if err := c.prepareBuckets(ctx, houseBuckets); err != nil {
+		return err
+	}
+	return c.prepareAudit(ctx)
+}
 
 func (c *Conn) prepareBuckets(ctx context.Context, buckets []BucketOptions) error {
 	for _, b := range buckets {

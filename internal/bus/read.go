@@ -142,9 +142,14 @@ func (l *Log) fetchAll(ctx context.Context, next, upTo uint64, portions chan<- [
 
 // fetch asks for one portion, and returns what came of it: without an error at least one message.
 func (l *Log) fetch(ctx context.Context, from, upTo uint64) (portion []readMessage, err error) {
+	return l.conn.fetch(ctx, logStream, fmt.Sprintf(`{"seq":%d,"batch":%d,"max_bytes":%d}`, from, min(upTo-from+1, readMessages), readBytes))
+}
+
+// fetch asks a stream for a portion of messages, and returns what came of it: without an error at least one message.
+func (c *Conn) fetch(ctx context.Context, stream, request string) (portion []readMessage, err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestLimit)
 	defer cancel()
-	nc := l.conn.nc
+	nc := c.nc
 	sub, err := nc.SubscribeSync(nc.NewInbox())
 	if err != nil {
 		return nil, failed("ask for messages", err)
@@ -153,8 +158,7 @@ func (l *Log) fetch(ctx context.Context, from, upTo uint64) (portion []readMessa
 	if err := sub.SetPendingLimits(-1, -1); err != nil { // the portion is bounded
 		return nil, failed("ask for messages", err)
 	}
-	request := fmt.Sprintf(`{"seq":%d,"batch":%d,"max_bytes":%d}`, from, min(upTo-from+1, readMessages), readBytes)
-	if err := nc.PublishRequest("$JS.API.DIRECT.GET."+logStream, sub.Subject, []byte(request)); err != nil {
+	if err := nc.PublishRequest("$JS.API.DIRECT.GET."+stream, sub.Subject, []byte(request)); err != nil {
 		return nil, failed("ask for messages", err)
 	}
 	for {

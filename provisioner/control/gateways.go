@@ -104,6 +104,7 @@ func (s *Server) changeGateway(w http.ResponseWriter, r *http.Request) error {
 	if err := read(r, &req); err != nil {
 		return err
 	}
+	note(r, "", r.URL.Query().Get("act"), req.Gateway)
 	key, err := s.actOn(r.Context(), r.PathValue("provider"), r.URL.Query().Get("act"), &req)
 	if err != nil {
 		return err

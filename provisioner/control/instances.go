@@ -129,6 +129,7 @@ func (s *Server) exec(w http.ResponseWriter, r *http.Request) error {
 	if err := read(r, &req); err != nil {
 		return err
 	}
+	note(r, "", req.Role)
 	name, err := s.provider(r)
 	if err != nil {
 		return err

@@ -32,6 +32,7 @@ func (s *Server) newToken(w http.ResponseWriter, r *http.Request) error {
 	if t.Scope == "" {
 		t.Scope = record.ScopeWrite
 	}
+	note(r, "", t.Name, string(t.Scope))
 	token, err := s.o.House.NewToken(r.Context(), t)
 	if err != nil {
 		return err
@@ -45,6 +46,7 @@ func tokenOf(t record.Token) Token {
 
 func (s *Server) revokeToken(w http.ResponseWriter, r *http.Request) error {
 	name, token := r.PathValue("provider"), r.URL.Query().Get("name")
+	note(r, "", token)
 	if token == "" {
 		return tooShort("token")
 	}

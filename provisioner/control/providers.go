@@ -87,6 +87,7 @@ func (s *Server) add(w http.ResponseWriter, r *http.Request) error {
 	if err := read(r, &req); err != nil {
 		return err
 	}
+	note(r, req.Name)
 	ctx := r.Context()
 	gone, err := s.gone(ctx, req.Name)
 	if err != nil {
@@ -149,6 +150,7 @@ func (s *Server) set(w http.ResponseWriter, r *http.Request) error {
 	if err := read(r, &req); err != nil {
 		return err
 	}
+	note(r, "", asked(req))
 	changed, err := s.changeSettings(r.Context(), r.PathValue("provider"), &req)
 	if err != nil {
 		return err

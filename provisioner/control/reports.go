@@ -19,6 +19,7 @@ var toReports = &http.Transport{DisableKeepAlives: true}
 // reports hands a request on to the provider's reports, signed with its token, and the answer back as it comes. What it
 // answers, problems too, is its own.
 func (s *Server) reports(w http.ResponseWriter, r *http.Request) error {
+	note(r, "", r.PathValue("path"))
 	p, err := s.o.House.Active(r.Context(), r.PathValue("provider"))
 	if err != nil {
 		return err

@@ -79,7 +79,7 @@ func NewServer(o Options) *Server {
 		"DELETE /v1/providers/{provider}/reports/{path...}": s.reports,
 		"/": func(http.ResponseWriter, *http.Request) error { return errNoRoute },
 	} {
-		s.mux.HandleFunc(pattern, s.serve(handle))
+		s.mux.HandleFunc(pattern, s.serve(pattern, handle))
 	}
 	return s
 }
@@ -92,11 +92,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.Serve
 
 type handler func(w http.ResponseWriter, r *http.Request) error
 
-// serve turns an error into a problem, and logs its cause.
-func (s *Server) serve(handle handler) http.HandlerFunc {
+// serve turns an error into a problem, and logs its cause; what changes something is recorded in the audit log.
+func (s *Server) serve(pattern string, handle handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, bodyLimit)
+		r, noted := withNote(r)
 		err := handle(w, r)
+		s.record(r, pattern, noted, err)
 		if err == nil {
 			return
 		}
@@ -175,6 +177,7 @@ func (s *Server) link(w http.ResponseWriter, r *http.Request) error {
 	if req.Invite {
 		l.Kind = record.Invite
 	}
+	note(r, l.Provider, string(l.Kind), string(l.Role))
 	secret, err := s.o.House.Link(r.Context(), l)
 	if err != nil {
 		return err

@@ -34,6 +34,7 @@ func (s *Server) update(w http.ResponseWriter, r *http.Request) error {
 	if err := read(r, &req); err != nil {
 		return err
 	}
+	note(r, "", asked(req))
 	if err := s.canUpdate(&req); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"berth/internal/audit"
 	"berth/internal/bus"
 	"berth/internal/credentials"
 	"berth/internal/people"
@@ -29,6 +30,7 @@ type House struct {
 
 	providers, services *bus.Bucket
 
+	audit  *audit.Log
 	secret []byte // seals enrolment keys
 	now    func() time.Time
 
@@ -40,7 +42,7 @@ func Open(ctx context.Context, conn *bus.Conn, secret []byte) (*House, error) {
 	if err := conn.PrepareHouse(ctx); err != nil {
 		return nil, fmt.Errorf("prepare the house's records: %w", err)
 	}
-	h := &House{secret: secret, now: time.Now}
+	h := &House{secret: secret, now: time.Now, audit: audit.New(conn)}
 	var err error
 	if h.Book, err = people.Open(ctx, conn, h.now); err != nil {
 		return nil, err
@@ -54,6 +56,9 @@ func Open(ctx context.Context, conn *bus.Conn, secret []byte) (*House, error) {
 	}
 	return h, nil
 }
+
+// Audit returns the log of who changed what.
+func (h *House) Audit() *audit.Log { return h.audit }
 
 // Services returns the bucket into which services are mirrored.
 func (h *House) Services() *bus.Bucket { return h.services }
