@@ -49,6 +49,7 @@ type Options struct {
 	Credentials bus.Credentials
 	Trust       bus.Trust        // of NATS by TLS
 	Keyspaces   string           // URL of the keyspaces
+	PSKSecret   []byte           // that seals gateways' pre-shared keys; nil: there are none
 	Instance    string           // its name in the registry
 	Spec        string           // hash of what it was started with
 	HeadBudget  int64            // bytes that the head's readings may take; 0: head.DefaultBudget
@@ -446,7 +447,7 @@ func (i *Ingest) openGate(ctx context.Context) error {
 	g, err := gate.New(gate.Options{
 		Address: net.JoinHostPort(i.o.Host, strconv.Itoa(port)), Committer: i.committer, Decoders: format.New(i.table),
 		Pipeline: pipeline, Keys: keys, Rejects: i.keepReject, Ready: i.ready, Logger: i.log, Now: i.o.Now,
-		Witness: i.witness, Introduced: i.introduced,
+		Witness: i.witness, Introduced: i.introduced, OpenKey: i.openKey,
 	})
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"syscall"
 
 	"berth/ingest/gate"
+	"berth/internal/credentials"
 	"berth/schema"
 )
 
@@ -22,4 +23,17 @@ func (i *Ingest) openPort(ctx context.Context, g *gate.Gate, port int) error {
 			WithNext("ss -ltunp 'sport = :%d' shows which: stop it, and ingest is started again", port).WithCause(err)
 	}
 	return err
+}
+
+// openKey opens a gateway's key that is kept sealed; nil: it cannot be.
+func (i *Ingest) openKey(sealed []byte) []byte {
+	if len(i.o.PSKSecret) == 0 {
+		return nil
+	}
+	key, err := credentials.Open(i.o.PSKSecret, sealed)
+	if err != nil {
+		i.log.Error("a gateway's pre-shared key cannot be opened", "error", err)
+		return nil
+	}
+	return key
 }

@@ -11,6 +11,7 @@ import (
 	"berth/cmd/internal/service"
 	"berth/ingest"
 	"berth/internal/keyspace/open"
+	"berth/schema"
 )
 
 // garbage is how much the heap may grow between collections, in percent: most instances are idle most of the time, and
@@ -21,6 +22,7 @@ func main() {
 	debug.SetGCPercent(garbage)
 	var flags service.Flags
 	var options ingest.Options
+	var pskSecret string
 	cmd := &cobra.Command{
 		Use:   "ingest",
 		Short: "Take a provider's readings in",
@@ -32,6 +34,12 @@ func main() {
 			options.Bus, options.Credentials = flags.Bus, credentials
 			if options.Trust, err = flags.Trust(); err != nil {
 				return err
+			}
+			if pskSecret != "" {
+				if options.PSKSecret, err = os.ReadFile(pskSecret); err != nil {
+					return schema.Errorf(schema.Invalid, "the secret of pre-shared keys cannot be read").
+						WithNext("give --psk-secret the file that the provisioner wrote").WithCause(err)
+				}
 			}
 			options.Instance, options.Spec = flags.Instance, flags.Spec
 			options.Logger = flags.Logger(os.Stderr, cmd.Name(), options.Provider)
@@ -48,5 +56,6 @@ func main() {
 	cmd.Flags().StringVar(&options.Keyspaces, "keyspaces", "", "URL of the keyspaces, such as sqlite:var/keyspaces")
 	cmd.Flags().StringVar(&options.Host, "host", "127.0.0.1", "host whose port gateways send to")
 	cmd.Flags().IntVar(&options.PortBase, "port-base", 6000, "the port is this and the provider's slot; 0: any port")
+	cmd.Flags().StringVar(&pskSecret, "psk-secret", "", "file with the secret that seals gateways' pre-shared keys")
 	os.Exit(service.Main(cmd))
 }

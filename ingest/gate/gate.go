@@ -36,6 +36,7 @@ type Options struct {
 	Certificate *tls.Certificate                         // that connections by TLS are shown; nil: none yet
 	Rejects     func(r *record.Reject, raw []byte) error // keeps a reject of an authenticated sender; called by one goroutine
 	Ready       func() bool                              // whether frames can be taken now; nil: while the log takes them
+	OpenKey     func(sealed []byte) []byte               // opens gateways' keys that are kept sealed; nil: none can be
 	Logger      *slog.Logger
 	Memory      int64 // bytes that payloads in the making may take together; intake.DefaultMemory if 0
 	Limits      intake.Limits
@@ -111,6 +112,7 @@ func (g *Gate) Start(ctx context.Context) error {
 func (g *Gate) keys(p *record.Pipeline, own map[string]record.GatewayKey, before *intake.Keys) *intake.Keys {
 	k := intake.NewKeys(p, own, intake.Around{
 		Witness: g.o.Witness, Introduced: g.o.Introduced, Now: g.o.Now,
+		Open:  g.o.OpenKey,
 		Used:  func(string) { g.checkSoon() },
 		Count: func(reason string) { g.o.Committer.Count(commit.Counts{Reasons: map[string]int{reason: 1}}) },
 	}, before)
@@ -196,6 +198,7 @@ func (g *Gate) Set(p *record.Pipeline, own map[string]record.GatewayKey) {
 	g.in.SetKeys(keys)
 	g.door.SetClients(keys.Clients())
 	g.conns.recheck(keys)
+	g.coap.Recheck()
 }
 
 // SetCertificate replaces the certificate that the next connections by TLS are shown; nil is none.

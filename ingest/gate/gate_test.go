@@ -47,6 +47,7 @@ func ownKeys() map[string]record.GatewayKey {
 	for _, k := range []record.GatewayKey{
 		{Gateway: "own", Hash: credentials.Hash("gk_own")},
 		{Gateway: "relay", Hash: credentials.Hash("gk_relay"), Relay: true},
+		{Gateway: "psk", Hash: credentials.Hash("gk_psk"), Sealed: []byte("gk_psk")},
 		{Gateway: "gone", Hash: credentials.Hash("gk_gone"), Revoked: time.Unix(1_700_000_000, 0)},
 	} {
 		keys["gateway."+credentials.Hash(k.Gateway)] = k
@@ -63,6 +64,7 @@ func start(t testing.TB, change func(f *fixture, o *Options)) *fixture {
 	quiet := slog.New(slog.DiscardHandler)
 	f.committer = commit.New(commit.Options{Writer: f.log, Logger: quiet})
 	o := Options{
+		OpenKey: func(sealed []byte) []byte { return sealed },
 		Address: "127.0.0.1:0", Committer: f.committer, Pipeline: f.pipeline, Keys: ownKeys(), Logger: quiet,
 		Decoders: format.New(format.NewTable(format.TableOptions{Interner: f.interner})),
 		Rejects: func(r *record.Reject, raw []byte) error {

@@ -3,7 +3,9 @@ package credentials
 import (
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -29,6 +31,14 @@ func Seal(secret, plain []byte) ([]byte, error) {
 	sealed[0] = sealVersion
 	_, _ = rand.Read(sealed[1:]) // it never returns an error
 	return aead.Seal(sealed, sealed[1:], plain, sealed[:1]), nil
+}
+
+// PSKSecret returns the secret that seals a provider's pre-shared keys, which its ingest must read as they are. It comes of the
+// house's secret, which tells nothing of it to who has the other.
+func PSKSecret(house []byte, provider string) []byte {
+	mac := hmac.New(sha256.New, house)
+	_, _ = mac.Write([]byte("pre-shared keys of " + provider)) // it never returns an error
+	return mac.Sum(nil)
 }
 
 // Open returns what was sealed with the secret, or an Invalid error when it was sealed with another or was changed.

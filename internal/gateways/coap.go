@@ -58,7 +58,7 @@ func (f *Fleet) speakCoAP(ctx context.Context, g *gateway) error {
 	s := coapSession{fleet: f, gateway: g, conn: conn, frame: g.acked.Load(), id: uint16(rand.Uint32())} //nolint:gosec // no secret
 	for s.next = time.Now(); !f.done(g.acked.Load()); {
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // the fleet was told to stop
+			return nil
 		}
 		if err := s.send(); err != nil {
 			return err

@@ -48,6 +48,7 @@ type Previous struct {
 type GatewayRequest struct {
 	Gateway   string  `json:"gateway"`
 	Relay     bool    `json:"relay,omitempty"`
+	PSK       bool    `json:"psk,omitempty"`        // of add and rotate: the key may be a pre-shared one, of CoAP within DTLS
 	Cert      bool    `json:"cert,omitempty"`       // of add and rotate: a certificate in the place of a key
 	Life      *string `json:"life,omitempty"`       // of the certificate, such as "730d"
 	Serial    string  `json:"serial,omitempty"`     // of revoke: this certificate alone, by the provider's own authority

@@ -124,10 +124,12 @@ func (a *app) gatewayAct(act, short string) *cobra.Command {
 	case "add":
 		cmd.Flags().BoolVar(&req.Relay, "relay", false, "the key may speak for many gateways, as of a Telegraf or a broker")
 		certificate(cmd, &req.Cert, &life)
+		preShared(cmd, &req.PSK)
 	case "revoke":
 		cmd.Flags().StringVar(&req.Serial, "serial", "", "refuse this certificate alone, by the provider's own authority (set --client-ca), by its serial number in hex")
 	case "rotate":
 		certificate(cmd, &req.Cert, &life)
+		preShared(cmd, &req.PSK)
 		cmd.Flags().StringVar(&overlap, "overlap", "24h", "how long the key before stays good; 0: not at all")
 		cmd.Flags().BoolVar(&req.UntilUsed, "until-used", false, "the key before ends as soon as the new one is used, if that is sooner")
 	}
@@ -138,6 +140,12 @@ func (a *app) gatewayAct(act, short string) *cobra.Command {
 func certificate(cmd *cobra.Command, cert *bool, life *string) {
 	cmd.Flags().BoolVar(cert, "cert", false, "a certificate in the place of a key: prints its private key, the certificate, and whom to trust of the port, as PEM")
 	cmd.Flags().StringVar(life, "valid", "730d", "how long the certificate holds")
+}
+
+// preShared adds the flag of a pre-shared key.
+func preShared(cmd *cobra.Command, psk *bool) {
+	cmd.Flags().BoolVar(psk, "psk", false, "the key is also a pre-shared one, for CoAP within DTLS: the gateway's name is the identity. It is kept encrypted, not as a hash")
+	cmd.MarkFlagsMutuallyExclusive("cert", "psk")
 }
 
 func printGateway(w io.Writer, act, provider string, k *control.GatewayKey) {

@@ -156,7 +156,7 @@ func (s *Server) live(ctx context.Context, name string, c house.KeyChange) error
 
 // change does to a gateway what is asked.
 func change(ctx context.Context, gateways house.Gateways, act string, req *GatewayRequest) (house.KeyChange, error) {
-	fresh := house.Fresh{Relay: req.Relay, Cert: req.Cert}
+	fresh := house.Fresh{Relay: req.Relay, PSK: req.PSK, Cert: req.Cert}
 	if req.Life != nil {
 		var err error
 		if fresh.Life, err = ParseRetention(*req.Life); err != nil {

@@ -101,6 +101,7 @@ func (g Gateways) List(ctx context.Context, enrolment string) ([]Seen, record.Sh
 // Fresh says what a gateway is to be given.
 type Fresh struct {
 	Relay bool          // it may speak for many gateways
+	PSK   bool          // the key may be a pre-shared one, of CoAP within DTLS
 	Cert  bool          // a certificate in the place of a key
 	Life  time.Duration // of the certificate; 0: CertLife
 }
@@ -126,6 +127,9 @@ func (g Gateways) Add(ctx context.Context, gateway string, f Fresh) (KeyChange, 
 	case old.Revoked.IsZero() && f.Cert && old.Cert == nil:
 		return KeyChange{}, schema.Errorf(schema.Conflict, "gateway %s has a key already", gateway).
 			WithNext("to give it a certificate in its place: provisioner gateway rotate %s %s --cert", g.provider, gateway)
+	case old.Revoked.IsZero() && f.PSK && len(old.Sealed) == 0:
+		return KeyChange{}, schema.Errorf(schema.Conflict, "gateway %s has a key already, which is kept as a hash alone", gateway).
+			WithNext("to give it one that can be a pre-shared key: provisioner gateway rotate %s %s --psk", g.provider, gateway)
 	case old.Revoked.IsZero() && old.Relay != f.Relay:
 		return KeyChange{}, schema.Errorf(schema.Conflict, "gateway %s has a key already, with relay %v", gateway, old.Relay).
 			WithNext("revoke it first: provisioner gateway revoke %s %s, then add it again", g.provider, gateway)
@@ -163,7 +167,8 @@ func (g Gateways) Rotate(ctx context.Context, gateway string, f Fresh, overlap t
 	if overlap > 0 {
 		before = &record.PreviousKey{Hash: old.Shows(), Until: g.now().UTC().Add(overlap).Truncate(time.Second), UntilUsed: untilUsed}
 	}
-	f.Relay, f.Cert = old.Relay, f.Cert || old.Cert != nil
+	f.PSK = f.PSK || len(old.Sealed) > 0 && !f.Cert
+	f.Relay, f.Cert = old.Relay, f.Cert || old.Cert != nil && !f.PSK
 	return g.fresh(ctx, gateway, f, &old, before, revision)
 }
 
@@ -234,6 +239,12 @@ func (g Gateways) fresh(ctx context.Context, gateway string, f Fresh, old *recor
 	} else {
 		c.Key = credentials.NewKey("gk_")
 		c.Record.Hash = credentials.Hash(c.Key)
+		if f.PSK {
+			var err error
+			if c.Record.Sealed, err = credentials.Seal(credentials.PSKSecret(g.house.secret, g.provider), []byte(c.Key)); err != nil {
+				return KeyChange{}, fmt.Errorf("seal the key of gateway %s: %w", gateway, err)
+			}
+		}
 	}
 	return g.write(ctx, c, revision)
 }

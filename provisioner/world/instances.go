@@ -48,6 +48,9 @@ func (w *World) start(ctx context.Context, s plan.Step) error {
 		spec.Files = map[string][]byte{}
 	}
 	spec.Files["BERTH_CREDENTIALS"] = creds
+	if u.Role == record.RoleIngest {
+		spec.Files["BERTH_PSK_SECRET"] = credentials.PSKSecret(w.o.Secret, u.Provider)
+	}
 	maps.Copy(spec.Files, trustFiles(w.o.Trust))
 	if err := w.place(&spec, u); err != nil {
 		return err

@@ -156,7 +156,7 @@ func (l *Listener) respond(w *waiting) (id uint16) {
 func (l *Listener) acknowledged(from *peer, id uint16) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if s := l.separates[id]; s != nil && s.peer.address() == from.address() {
+	if s := l.separates[id]; s != nil && s.peer.is(from) {
 		delete(l.separates, id)
 	}
 }

@@ -12,6 +12,8 @@
 // key, and of those who have only what each exchange needs: what was received lately, so that it is not taken twice
 // (§4.5), is one list of bounded length for all. A message is known again by its address and all its bytes, so a sender that
 // uses an identifier again too early is never told that something else was stored.
+// The same port takes DTLS with pre-shared keys, told by its first byte; see package dtls. The identity is the gateway, the key
+// the one of its own, and ?key= is left out.
 //
 // Nobody can be slowed here by reading less, since all share the socket: who sends faster than a limit is told 4.29, and
 // while the log cannot keep up 5.03, both with when to come again. An answer to somebody who has not shown a key is at most
@@ -112,6 +114,7 @@ func (l *Listener) read() {
 		if l.isStopped() {
 			return
 		}
+		l.reader.recheck()
 		n, err := l.socket.read()
 		switch {
 		case errors.Is(err, net.ErrClosed):
@@ -180,6 +183,13 @@ func (l *Listener) Stop(ctx context.Context) {
 	_ = l.socket.conn.Close() // nothing depends on how it ended
 	l.socket.in = nil
 	l.reader.end()
+}
+
+// Recheck has sessions ended whose key is good no more, now that there are other keys.
+func (l *Listener) Recheck() {
+	if l.socket != nil {
+		_ = l.socket.conn.SetReadDeadline(time.Unix(1, 0)) // wakes the reader
+	}
 }
 
 // keyOf returns what a message is known by when it comes again: where it is from, and all its bytes.

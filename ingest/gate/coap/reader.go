@@ -1,9 +1,13 @@
 package coap
 
 import (
+	"bytes"
+	"net"
+	"net/netip"
 	"time"
 
 	"berth/ingest/commit"
+	"berth/ingest/gate/coap/dtls"
 	"berth/ingest/gate/coap/packet"
 	"berth/ingest/gate/intake"
 	"berth/ingest/limit"
@@ -17,6 +21,9 @@ type reader struct {
 	burst   *burst // what was read together; nil: nothing of it goes into the log
 	senders map[string]*sender
 	bodies  map[uint64]*body // that are received in blocks
+	tls     *dtls.Server
+	keys    *intake.Keys // by which its sessions were last checked
+	from    *peer        // of the datagram that is taken
 }
 
 // sender is a gateway that has sent lately, whose rate is kept and which counts as one of its connections.
@@ -29,7 +36,28 @@ type sender struct {
 const maxSenders = 200_000
 
 func (r *reader) begin(l *Listener) {
-	r.l, r.senders, r.bodies = l, map[string]*sender{}, map[uint64]*body{}
+	r.l, r.senders, r.bodies, r.keys = l, map[string]*sender{}, map[uint64]*body{}, l.in.Keys()
+	r.tls = dtls.New(func(identity string) []byte { return l.in.Keys().PSK(identity) }, r.send)
+}
+
+// send sends a datagram of DTLS.
+func (r *reader) send(to netip.AddrPort, data []byte) {
+	p := r.from
+	if p == nil || p.address() != to {
+		p = &peer{addr: net.UDPAddrFromAddrPort(to)}
+	}
+	r.l.out.putRaw(p, data)
+}
+
+// recheck ends the sessions whose key is good no more.
+func (r *reader) recheck() {
+	keys := r.l.in.Keys()
+	if keys == r.keys {
+		return
+	}
+	r.keys, r.from = keys, nil
+	r.tls.Recheck(func(identity string, key []byte) bool { return bytes.Equal(keys.PSK(identity), key) })
+	r.l.out.flush()
 }
 
 // end forgets everybody.
@@ -42,6 +70,7 @@ func (r *reader) end() {
 
 // sweep forgets who has been idle.
 func (r *reader) sweep(now time.Time) {
+	r.tls.Sweep(now)
 	r.forgetIdle(now, sweepEvery)
 	for key, b := range r.bodies {
 		if now.Sub(b.last) > bodyIdle {
@@ -61,6 +90,23 @@ func (r *reader) forgetIdle(now time.Time, longer time.Duration) {
 
 // take takes a datagram. whole is false when it was longer than what is read.
 func (r *reader) take(data []byte, from *peer, whole bool, now time.Time) {
+	if from.addr == nil || len(data) == 0 || !dtls.Begins(data[0]) {
+		r.message(data, from, whole, now)
+		return
+	}
+	if from.group || !whole {
+		return
+	}
+	r.from = from
+	r.tls.Take(from.address(), data, now, func(s *dtls.Session, plain []byte) {
+		within := *from
+		within.session = s
+		r.message(plain, &within, true, now)
+	})
+}
+
+// message takes a message of CoAP.
+func (r *reader) message(data []byte, from *peer, whole bool, now time.Time) {
 	l, m := r.l, &r.m
 	if from.addr == nil {
 		return
@@ -100,7 +146,7 @@ type request struct {
 // most returns how long an answer may be: to somebody who has shown no key, and may have sent another's address, three times
 // what was asked (RFC 7252 §11.3).
 func (q *request) most() int {
-	if q.known {
+	if q.known || q.peer.session != nil {
 		return maxAnswer
 	}
 	return min(3*len(q.data), maxAnswer)
@@ -211,7 +257,11 @@ func (r *reader) readings(q *request) {
 func (r *reader) authenticate(q *request) error {
 	q.read()
 	keys := r.l.in.Keys()
-	id, err := keys.AuthenticateFrom(q.peer.address().Addr(), false, q.gateway, string(q.Query("key")))
+	key, s := q.Query("key"), q.peer.session
+	if s != nil {
+		key = s.Key()
+	}
+	id, err := keys.AuthenticateFrom(q.peer.address().Addr(), s != nil, q.gateway, string(key))
 	if err != nil {
 		return err
 	}

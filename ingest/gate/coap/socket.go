@@ -11,6 +11,7 @@ import (
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
 
+	"berth/ingest/gate/coap/dtls"
 	"berth/ingest/gate/coap/packet"
 )
 
@@ -113,15 +114,26 @@ type peer struct {
 	addr  *net.UDPAddr
 	route []byte // as the system says by which address it came, where there are several
 	group bool   // it was sent to many
+
+	session *dtls.Session // within which it came; nil: in clear
 }
 
 // hash adds what tells peers apart.
 func (p *peer) hash(h *maphash.Hash) {
+	if p.session != nil { // wherever it is from
+		maphash.WriteComparable(h, p.session)
+		return
+	}
 	a := p.address()
 	ip := a.Addr().As16()
 	_, _ = h.Write(ip[:]) // it never returns an error
 	_, _ = h.WriteString(a.Addr().Zone())
 	_, _ = h.Write([]byte{byte(a.Port()), byte(a.Port() >> 8)})
+}
+
+// is reports whether both are the same.
+func (p *peer) is(other *peer) bool {
+	return p.session == other.session && (p.session != nil || p.address() == other.address())
 }
 
 // address returns where the peer is.
@@ -158,7 +170,26 @@ func (o *outbox) put(to *peer, a *packet.Answer, most int) {
 		return
 	}
 	from := len(o.data)
-	o.data = packet.Append(o.data, a, most)
+	if to.session == nil {
+		o.data = packet.Append(o.data, a, most)
+	} else {
+		var err error
+		if o.data, err = to.session.Seal(o.data, packet.Append(nil, a, most)); err != nil {
+			return // the session is used up
+		}
+	}
+	o.items = append(o.items, item{to, from, len(o.data)})
+}
+
+// putRaw adds a datagram as it is.
+func (o *outbox) putRaw(to *peer, data []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.items) >= maxOut {
+		return
+	}
+	from := len(o.data)
+	o.data = append(o.data, data...)
 	o.items = append(o.items, item{to, from, len(o.data)})
 }
 

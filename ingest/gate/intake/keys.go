@@ -41,6 +41,7 @@ type Around struct {
 	Used       func(gateway string)                    // a gateway's key was used for the first time
 	Count      func(reason string)                     // counts who is refused
 	Now        func() time.Time
+	Open       func(sealed []byte) []byte // opens a gateway's key that is kept sealed; nil, as what it returns: it cannot be opened
 }
 
 // Identity is who showed which key.
@@ -143,6 +144,15 @@ func (k *Keys) authenticateByCertificate(c *Conn, gateway string) (Identity, err
 	id.tls, id.address, id.cert = c.TLS, c.Address.Addr(), c.Certificate
 	k.saw(id)
 	return id, nil
+}
+
+// PSK returns the key of a gateway as it is, where it may be used as a pre-shared one; nil: there is none.
+func (k *Keys) PSK(gateway string) []byte {
+	own := k.gateways[gateway]
+	if own == nil || !own.Revoked.IsZero() || len(own.Sealed) == 0 || k.around.Open == nil {
+		return nil
+	}
+	return k.around.Open(own.Sealed)
 }
 
 // saw notes that a key was shown.
