@@ -147,7 +147,7 @@ func (w *Web) saySensors(r *http.Request, changes api.SaidSensors) (said api.Sai
 func (w *Web) sensorsAPI(rw http.ResponseWriter, r *http.Request) error {
 	switch format := r.URL.Query().Get("format"); format {
 	case "", "json":
-		return w.pass(rw, r)
+		return w.pass(rw, r) //nolint:contextcheck // it asks again with contexts of its own
 	case "csv":
 	default:
 		return schema.Errorf(schema.Invalid, "the format %q is unknown", format).WithNext("use json or csv")
