@@ -59,6 +59,7 @@ func appendValue(dst []byte, v schema.Value) ([]byte, error) {
 		if size := math.Abs(f); size == 0 || size >= 1e-6 && size < 1e21 { // as encoding/json decides; NaN is neither
 			return strconv.AppendFloat(dst, f, 'f', -1, 64), nil
 		}
+	default:
 	}
 	text, err := json.Marshal(api.Value{Value: v})
 	return append(dst, text...), err
