@@ -29,7 +29,7 @@ type options struct {
 	batch, workers         int
 	rounds                 int
 	only, dir              string
-	keep                   bool
+	keep, sendOnly         bool
 	start                  time.Time
 	log                    io.Writer
 }
@@ -45,6 +45,7 @@ func main() {
 	flag.StringVar(&o.only, "only", "", "measure only those whose names begin so, in any case, with commas between")
 	flag.StringVar(&o.dir, "dir", "", "a folder on the disk to measure on; default that for temporary files")
 	flag.BoolVar(&o.keep, "keep", false, "keep the folders of data, and say where they are")
+	flag.BoolVar(&o.sendOnly, "send-only", false, "measure the sending alone, which takes seconds: to compare two states of the source, in turn")
 	verbose := flag.Bool("verbose", false, "print what the programs log")
 	flag.Parse()
 	if *verbose {
@@ -157,6 +158,11 @@ func measure(ctx context.Context, o *options, p *peer, l *load) (*result, error)
 	if out.loaded, err = install.Used(r.pid); err != nil {
 		return nil, err
 	}
+	out.loaded.CPU -= idle.CPU
+	if o.sendOnly {
+		out.readings, out.settled = int64(l.readings), out.loaded
+		return out, nil
+	}
 	begun := time.Now()
 	if err := r.settle(ctx); err != nil {
 		return nil, err
@@ -168,7 +174,6 @@ func measure(ctx context.Context, o *options, p *peer, l *load) (*result, error)
 	if out.settled, err = install.Used(r.pid); err != nil {
 		return nil, err
 	}
-	out.loaded.CPU -= idle.CPU
 	out.settled.CPU -= idle.CPU
 	if out.readings, err = r.count(ctx); err != nil {
 		return nil, err
@@ -229,10 +234,13 @@ func table(results []*result) error {
 	row("requests told to wait", "%.0f", func(r *result) float64 { return float64(r.slowed) })
 	row("CPU of sender, s", "%.2f", func(r *result) float64 { return r.cpu.Seconds() })
 	row("CPU of server until acknowledged, s", "%.2f", func(r *result) float64 { return r.loaded.CPU.Seconds() })
+	row("resident at most, MB", "%.0f", func(r *result) float64 { return float64(r.settled.Peak) / 1e6 })
+	if len(results) == 0 || results[0].disk == 0 { // the sending alone was measured
+		return w.Flush()
+	}
 	row("CPU of server until settled, s", "%.2f", func(r *result) float64 { return r.settled.CPU.Seconds() })
 	row("settled after, s", "%.0f", func(r *result) float64 { return r.settling.Seconds() })
 	row("bytes on disk a reading", "%.2f", func(r *result) float64 { return float64(r.disk) / each(r) })
-	row("resident at most, MB", "%.0f", func(r *result) float64 { return float64(r.settled.Peak) / 1e6 })
 	row("resident when settled, MB", "%.0f", func(r *result) float64 { return float64(r.settled.Resident) / 1e6 })
 	for q := range questions {
 		row(questionNames[q]+", ms", "%.1f", func(r *result) float64 { return r.asked[q].Seconds() * 1e3 })
