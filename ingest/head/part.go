@@ -68,6 +68,12 @@ func (p *part) add(r *batch.Row, seq uint64, l *lane, from *batch.Rows, now int6
 	if len(p.rows) == 0 || p.rows[len(p.rows)-1].time != r.Time {
 		p.times++
 	}
+	if len(p.rows) == cap(p.rows) {
+		p.rows = moveTo(p.rows, p.room(len(p.rows)))
+	}
+	if first+n > cap(p.bits) {
+		p.bits = moveTo(p.bits, p.room(first))
+	}
 	p.rows = append(p.rows, row{
 		shape: r.Shape, time: r.Time, seq: seq,
 		ord: r.First, first: uint32(first),
@@ -82,6 +88,26 @@ func (p *part) add(r *batch.Row, seq uint64, l *lane, from *batch.Rows, now int6
 	p.readings += n
 	p.bytes += grown
 	p.touched = now
+}
+
+// room returns how many elements a slice of the part will have when the part is full, if it has n now and the part is a
+// quarter full: append alone would copy them time and again, and leave three times what is needed to the collector. Before
+// that it returns 0, since most parts of gateways that seldom send stay small.
+func (p *part) room(n int) int {
+	if p.times < fullTimes/4 {
+		return 0
+	}
+	before := p.times - 1 // the newest time is counted already, and is one of those to come
+	times := max(fullTimes, fullReadings*before/p.readings)
+	return min(n*times/before+n/before+1, 4*n)
+}
+
+// moveTo returns the slice with room for so many elements, if these are more than it has; append does the rest.
+func moveTo[T any](s []T, room int) []T {
+	if room <= cap(s) {
+		return s
+	}
+	return append(make([]T, 0, room), s...)
 }
 
 // moveText appends the text that bits point at in from to text, and returns bits that point at it there.
