@@ -61,6 +61,7 @@ type Options struct {
 	NATS      string       // URL of NATS servers of their own; empty or "embedded": one within the daemon
 	Trust     bus.Trust    // of those by TLS
 	TLSHosts  []string     // names and addresses at which gateways reach the ports by TLS, beside this machine's own
+	Mail      string       // file with the settings of the mail server (mail.Parse); empty: there is none
 	TLSCert   string       // file with the certificate that the ports show; empty: it is signed here
 	TLSKey    string       // file with its key
 	Replicas  int          // of streams and buckets, in a cluster of those; 0: one
@@ -283,10 +284,14 @@ func (p *Provisioner) startWorld(ctx context.Context, authority *bus.Authority, 
 	if len(p.ca) > 0 {
 		trust = bus.Trust{CA: p.ca}
 	}
-	p.site = plan.Site{Version: p.o.Version, Host: p.o.Host, PortBase: p.o.PortBase, Web: p.o.Web, Told: p.told(seen)}
+	mailSettings, err := readMail(p.o.Mail)
+	if err != nil {
+		return err
+	}
+	p.site = plan.Site{Version: p.o.Version, Host: p.o.Host, PortBase: p.o.PortBase, Web: p.o.Web, Told: p.told(seen), Mail: plan.MailFingerprint(mailSettings)}
 	p.world = world.New(world.Options{
 		Site: p.site, Certificates: p.certs, NATS: p.server.URL(), Reached: p.reached, Authority: authority, House: p.house, Backend: backend, Keyspaces: p.backend,
-		Trust: trust, Replicas: p.o.Replicas, Secret: secret, Runtime: p.runtime, Inside: p.inside, Seen: seen, Folder: folder,
+		Trust: trust, Replicas: p.o.Replicas, Secret: secret, Mail: mailSettings, Runtime: p.runtime, Inside: p.inside, Seen: seen, Folder: folder,
 		Disk: p.disk.Look, Logger: p.o.Logger,
 	})
 	p.stack.Push("accounts' connections", 10*time.Second, func(context.Context) error { p.world.Close(); return nil })

@@ -62,6 +62,11 @@ func newHouse(t *testing.T) *house {
 		h.announce(name, "one", h.reports[name].address())
 	}
 	h.answerSenders()
+	h.put("runs", "north.7.1767225600.0", record.ScheduleRun{
+		Version: 1, Provider: "north", Schedule: "7", From: time.Unix(1767225600, 0), To: time.Unix(1767312000, 0), State: record.RunDone,
+		Files: []record.RunFile{{Name: "报告.pdf", Type: "application/pdf", Language: "zh", Size: 4, Pieces: 1}},
+	})
+	h.put("runfiles", "north.7.1767225600.0.0.0", "pd") // 4 bytes as JSON
 	h.web, err = New(Options{
 		Listen: "127.0.0.1:0", Bus: server.URL(), Credentials: authority.Web(), HouseSecret: h.secret, PublicHost: "0.0.0.0",
 		PortBase: 6000, Instance: "test", Logger: log,
@@ -278,7 +283,6 @@ func newFakeReports(t *testing.T, provider, token string) *fakeReports {
 	f.answer("/books", `{"frames":{"received":12345},"reasons":{"syntax":2,"new_reason":3},"strangers":0,"at":"2026-11-21T10:00:00Z","state":"ready"}`)
 	f.answer("/latest", `{"gateways":[],"complete":true}`)
 	f.answer("/series", `{"gateways":[],"complete":true}`)
-	f.answer("/sensors", `{"sensors":[{"sensor":"load","label":"=Last","unit":"t","decimals":1,"interval_seconds":0.5,"counter":true}]}`)
 	f.answer("/reports/preview", `{"gateways":[],"complete":true}`)
 	f.answer("/rejects", `{"rejects":[],"kept":0}`)
 	f.answer("/aside", `{"aside":[],"kept":0}`)

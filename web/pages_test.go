@@ -32,10 +32,10 @@ var everyPage = map[string]func() page{
 	"rejects":   func() page { return &rejectsData{} },
 	"signin":    func() page { return &signInData{} },
 	"reports":   func() page { return &reportData{} },
-	"sensors":   func() page { return &sensorsData{} },
 	"reporthow": func() page { return &reportHowData{} },
 	"audit":     func() page { return &auditData{} },
 	"tokens":    func() page { return &tokensData{} },
+	"schedules": func() page { return &schedulesData{} },
 }
 
 // words are what a text field is set to where its value is a part of a text's key.
@@ -149,7 +149,10 @@ var (
 )
 
 // names are the words that no language translates.
-var names = map[string]bool{"Berth": true, "provisioner": true, "link": true, "bin": true, "add": true, "provider": true, "UTC": true}
+var names = map[string]bool{
+	"Berth": true, "provisioner": true, "link": true, "bin": true, "add": true, "provider": true, "UTC": true,
+	"PDF": true, "XLSX": true, "CSV": true,
+}
 
 // TestTextsAreInTheCatalog finds words in templates and scripts that are not from the catalogue.
 func TestTextsAreInTheCatalog(t *testing.T) {
@@ -186,7 +189,7 @@ func TestCatalogIsUsedAndComplete(t *testing.T) {
 	catalog, err := locale.Load()
 	check(t, err)
 	texts := catalog.Texts("en")
-	used, prefixes := map[string]bool{}, []string{"ahead.", "ago.", "error.", "chart.", "account.done.", "people.done.", "keys.done.", "tokens.done.", "change."}
+	used, prefixes := map[string]bool{}, []string{"ahead.", "ago.", "error.", "chart.", "account.done.", "people.done.", "keys.done.", "tokens.done.", "change.", "schedules.done.", "schedules.run.", "schedules.letter."}
 	templateFiles, _ := filepath.Glob("templates/*.html")
 	for _, file := range templateFiles {
 		source, err := os.ReadFile(file)

@@ -53,10 +53,6 @@ func (w *Web) routes() []route {
 		get(homePrefix+"/gateways/:gateway", mayRead, w.gatewayPage),
 		get(homePrefix+"/reports", mayRead, w.reportPage),
 		get(homePrefix+"/reports/how", mayRead, w.reportHowPage),
-		get(homePrefix+"/sensors", mayRead, w.sensorsPage),
-		post(homePrefix+"/sensors", mayWrite, "sensors.change", w.sensorsPost),
-		get(apiPrefix+"/sensors", mayRead, w.sensorsAPI),
-		post(apiPrefix+"/sensors", mayWrite, "sensors.change", w.saySensorsAPI),
 		get(homePrefix+"/rejects", mayRead, w.rejectsPage),
 		post(homePrefix+"/rejects", mayWrite, "kept.change", w.rejectsPost),
 		get(homePrefix+"/books", mayRead, w.booksPage),
@@ -96,7 +92,7 @@ func (w *Web) routes() []route {
 			post(apiPrefix+shelf+"/:id/feed", mayWrite, "kept.feed", w.pass),
 			act(http.MethodDelete, apiPrefix+shelf+"/:id", mayWrite, "kept.remove", w.pass))
 	}
-	return routes
+	return append(routes, w.scheduleRoutes()...)
 }
 
 // lacks returns what web cannot do its work without. Without NATS nobody's session can be read.

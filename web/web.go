@@ -24,6 +24,7 @@ import (
 	"berth/internal/credentials"
 	"berth/internal/httpserver"
 	"berth/internal/lifecycle"
+	"berth/internal/mail"
 	"berth/internal/metrics"
 	"berth/internal/password"
 	"berth/internal/people"
@@ -33,6 +34,7 @@ import (
 	"berth/schema/record"
 	"berth/web/assets"
 	"berth/web/locale"
+	"berth/web/schedule"
 )
 
 // announceEvery is how often web renews its entry in the registry, which outlasts three of them.
@@ -52,6 +54,7 @@ type Options struct {
 	Trust       bus.Trust       // of NATS by TLS
 	HouseSecret []byte          // opens enrolment keys
 	PublicHost  string          // under which gateways reach the providers' ports; empty or unspecified: the host the browser asked
+	Mail        mail.Options    // by which scheduled reports are sent; no server: none can be
 	PortBase    int             // a provider's port is this plus its slot
 	Instance    string
 	Spec        string
@@ -86,6 +89,7 @@ type Web struct {
 	asked    *pacer // of the API
 	audit    *audit.Log
 	up       *upstream
+	schedule *schedule.Scheduler
 	pages    *pages
 	cross    *http.CrossOriginProtection
 	cookie   string
@@ -173,6 +177,9 @@ func (w *Web) start(ctx context.Context) error {
 	}
 	w.stack.Push("http", 5*time.Second, w.http.Stop)
 	if err := w.watched(buckets["sessions"]); err != nil {
+		return err
+	}
+	if err := w.startSchedules(ctx); err != nil {
 		return err
 	}
 	w.background(ctx, "announce", func(ctx context.Context) { _ = conn.Announce(ctx, w.service, announceEvery) }) // ctx's error alone

@@ -10,13 +10,15 @@ import (
 
 	"berth/cmd/internal/service"
 	"berth/internal/credentials"
+	"berth/internal/mail"
+	"berth/schema"
 	"berth/web"
 )
 
 func main() {
 	var flags service.Flags
 	var options web.Options
-	var secret string
+	var secret, mailFile string
 	cmd := &cobra.Command{
 		Use:   "web",
 		Short: "Serve the pages and the API",
@@ -26,6 +28,9 @@ func main() {
 				return err
 			}
 			if options.HouseSecret, err = credentials.LoadSecret(secret); err != nil {
+				return err
+			}
+			if options.Mail, err = readMail(mailFile); err != nil {
 				return err
 			}
 			options.Bus, options.Credentials = flags.Bus, creds
@@ -44,7 +49,20 @@ func main() {
 	flags.Add(cmd.Flags())
 	cmd.Flags().StringVar(&options.Listen, "listen", "127.0.0.1:8080", "host:port of the pages; port 0 is any")
 	cmd.Flags().StringVar(&secret, "house-secret", "", "file with the secret that seals enrolment keys")
+	cmd.Flags().StringVar(&mailFile, "mail", "", "file with the mail server that scheduled reports go by; empty: none")
 	cmd.Flags().StringVar(&options.PublicHost, "host", "", "host whose ports gateways send to; unspecified: the one that the browser asked")
 	cmd.Flags().IntVar(&options.PortBase, "port-base", 6000, "a provider's port is this and its slot")
 	os.Exit(service.Main(cmd))
+}
+
+// readMail reads the settings of the mail server; without a file there is none.
+func readMail(path string) (mail.Options, error) {
+	if path == "" {
+		return mail.Options{}, nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return mail.Options{}, schema.Errorf(schema.Invalid, "the settings of mail cannot be read").WithNext("give --mail the file that has them").WithCause(err)
+	}
+	return mail.Parse(text)
 }

@@ -39,6 +39,10 @@ var (
 		{Name: "people"},
 		{Name: "sessions", TTL: sessionLife},
 		{Name: "services", TTL: serviceLife, Memory: true},
+		{Name: "schedules"},
+		{Name: "runs"},
+		{Name: "runfiles"},
+		{Name: "leases", TTL: serviceLife, Memory: true},
 	}
 )
 

@@ -64,6 +64,7 @@ func (a *app) serve() *cobra.Command {
 	f.StringVar(&o.Web, "web", "127.0.0.1:8080", "host:port of the pages; port 0 is any (BERTH_WEB)")
 	f.StringVar(&o.Host, "host", "127.0.0.1", "host where providers' ports listen; 0.0.0.0 is every one (BERTH_HOST)")
 	f.IntVar(&o.PortBase, "port-base", 6000, "provider n listens on this plus n (BERTH_PORT_BASE)")
+	f.StringVar(&o.Mail, "mail", "", "file with the mail server that scheduled reports go by: smtp://user:password@host:587?from=address, then PEM of whom to trust (BERTH_MAIL)")
 	f.StringVar(&o.Metrics, "metrics", "", "host:port of metrics for Prometheus, such as 127.0.0.1:9600; empty: none (BERTH_METRICS)")
 	f.StringVar(&o.Keyspaces, "keyspaces", "sqlite", "URL of the keyspaces, such as cassandra://host1,host2?replication=3; sqlite is files in the data directory (BERTH_KEYSPACES)")
 	f.StringVar(&o.NATS, "nats", "embedded", "embedded, or the URL of NATS servers of their own, such as nats://h1:4222,h2:4222 or tls://… (BERTH_NATS)")

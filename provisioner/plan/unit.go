@@ -19,6 +19,7 @@ type Unit struct {
 	PortBase int         `json:"port_base"`
 	Listen   string      `json:"listen,omitempty"` // of web
 	Told     string      `json:"told,omitempty"`   // see Site
+	Mail     string      `json:"mail,omitempty"`   // see Site
 	Version  string      `json:"version"`
 	Restart  int         `json:"restart,omitempty"`
 	Access   string      `json:"access,omitempty"` // fingerprint of the sealed password of its keyspace's role
@@ -62,7 +63,7 @@ func Access(p *record.Provider) string {
 }
 
 func webUnit(site Site) Unit {
-	return Unit{Role: record.RoleWeb, Host: site.Host, PortBase: site.PortBase, Listen: site.Web, Told: site.Told, Version: site.Version}
+	return Unit{Role: record.RoleWeb, Host: site.Host, PortBase: site.PortBase, Listen: site.Web, Told: site.Told, Mail: site.Mail, Version: site.Version}
 }
 
 // Pipeline returns the record that tells a provider's instances all they may know.
@@ -76,6 +77,14 @@ func Pipeline(p *record.Provider) record.Pipeline {
 
 // PipelineFingerprint returns the fingerprint of the provider's pipeline record.
 func PipelineFingerprint(p *record.Provider) string { return fingerprint(Pipeline(p)) }
+
+// MailFingerprint returns the fingerprint of the settings of the mail server; empty when there is none.
+func MailFingerprint(settings []byte) string {
+	if len(settings) == 0 {
+		return ""
+	}
+	return fingerprint(settings)
+}
 
 // fingerprint returns the first twelve hex digits of the SHA-256 of v's JSON.
 func fingerprint(v any) string {

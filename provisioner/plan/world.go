@@ -15,6 +15,7 @@ type Site struct {
 	PortBase    int
 	Web         string // where web listens; empty: none is run
 	Certificate string // fingerprint of what ports' certificates are to be made of; empty: they have none
+	Mail        string // fingerprint of the settings of the mail server, which web is given; empty: there is none
 	Told        string // where instances are told that NATS and keyspaces are; empty: what they are told lasts as long as they do
 }
 

@@ -34,6 +34,9 @@ func (w *World) start(ctx context.Context, s plan.Step) error {
 	creds := w.o.Authority.Web()
 	if u.Provider == "" {
 		spec.Files = map[string][]byte{"BERTH_HOUSE_SECRET": w.o.Secret}
+		if len(w.o.Mail) > 0 {
+			spec.Files["BERTH_MAIL"] = w.o.Mail
+		}
 	} else {
 		var err error
 		if _, creds, _, err = w.o.Authority.Provider(u.Provider); err != nil { //nolint:contextcheck // it has a limit of its own

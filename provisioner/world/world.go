@@ -39,6 +39,7 @@ type Options struct {
 	Backend      keyspace.Backend
 	Keyspaces    string // the backend's URL, for the instances
 	Secret       []byte // of the house, for web
+	Mail         []byte // the settings of the mail server, for web; empty: there is none
 	Runtime      runtime.Runtime
 	Inside       runtime.Inside          // how its instances see what lies outside
 	Seen         func(url string) string // what a URL of keyspaces is for them; nil: the same

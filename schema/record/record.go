@@ -9,6 +9,10 @@
 //	people (house)          <sha256 of the name>       Person
 //	sessions (house)        <session>                  kept by web
 //	services (house)        <provider>.<role>.<inst>   Service, mirrored; the house's own role is web
+//	schedules (house)       <provider>.<schedule>      Schedule
+//	runs (house)            <provider>.<schedule>.<begin of the period, Unix seconds>.<number>  ScheduleRun
+//	runfiles (house)        <run>.<file>.<piece>       a piece of a file that a run made
+//	leases (house)          schedules                  which web makes scheduled reports, expires unless renewed
 //	pipeline (provider)     pipeline                   Pipeline: all that its instances may know
 //	pipeline (provider)     port.certificate           PortCertificate
 //	pipeline (provider)     gateway.<sha256 of name>   GatewayKey
