@@ -483,3 +483,24 @@ func TestASourceThatIsRemovedLeavesNothingAtTheBroker(t *testing.T) {
 		t.Error("the broker has kept the session")
 	}
 }
+
+// TestPausesGrow: a broker that is away is not hammered, nor are many back at the same moment.
+func TestPausesGrow(t *testing.T) {
+	for attempt, most := range []time.Duration{500, 1000, 2000, 4000, 8000, 16000, 30000, 30000} {
+		most *= time.Millisecond
+		seen := map[time.Duration]bool{}
+		for range 50 {
+			p := pause(attempt)
+			if p < most/2 || p >= most {
+				t.Errorf("after attempt %d it pauses %v, want %v to %v", attempt, p, most/2, most)
+			}
+			seen[p] = true
+		}
+		if len(seen) < 10 {
+			t.Errorf("attempt %d has %d pauses", attempt, len(seen))
+		}
+	}
+	if p := pause(1 << 20); p < pauseMost/2 || p >= pauseMost {
+		t.Errorf("in the end it pauses %v", p)
+	}
+}
