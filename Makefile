@@ -18,6 +18,7 @@ BENCHTIME   ?= 1s
 FUZZTIME    ?= 10s
 READINGS    ?= 15000000
 STEPS       ?= 1,10,100
+CONNS       ?= 2000
 GOLANGCI    := v2.15.0
 # The programs need no C compiler; only the race detector does.
 export CGO_ENABLED := 0
@@ -98,6 +99,10 @@ bench: build ## print the figures that README quotes, in one run
 bench-engines: build ## the figures end to end: embedded, on a Cassandra node (Java 17), in containers (root), in one run
 	docker/cassandra/node fetch
 	$(GO) run ./promises/bench -engines
+
+.PHONY: bench-memory
+bench-memory: build ## resident memory of ingest for an idle and a busy connection, by protocol: make bench-memory CONNS=2000
+	$(GO) run ./promises/bench -memory=$(CONNS)
 
 .PHONY: bench-peers
 bench-peers: build ## beside VictoriaMetrics and InfluxDB 1.x (Debian: victoria-metrics, influxdb), in one run: make bench-peers READINGS=15000000

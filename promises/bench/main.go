@@ -21,13 +21,21 @@ func main() {
 	benchtime := flag.Duration("benchtime", time.Second, "of each codec benchmark")
 	load := flag.Duration("load", 5*time.Second, "of each measurement end to end")
 	engines := flag.Bool("engines", false, "measure on a Cassandra node and in containers too, which docker/cassandra/node and docker/engine start; without the codecs")
+	memory := flag.Int("memory", 0, "measure only what so many connections cost, by protocol")
 	verbose := flag.Bool("verbose", false, "print what the programs log")
 	flag.Parse()
 	log := io.Discard
 	if *verbose {
 		log = os.Stderr
 	}
-	if err := run(context.Background(), &options{benchtime: *benchtime, load: *load, engines: *engines, log: log}); err != nil {
+	o := options{benchtime: *benchtime, load: *load, engines: *engines, log: log}
+	ctx, err := context.Background(), error(nil)
+	if *memory > 0 {
+		err = o.memory(ctx, *memory)
+	} else {
+		err = run(ctx, &o)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}

@@ -166,6 +166,11 @@ func (s *suite) resident(ctx context.Context, role string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	return residentOf(pid)
+}
+
+// residentOf returns the resident memory of a process, in bytes.
+func residentOf(pid int) (int, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err
