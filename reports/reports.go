@@ -2,7 +2,8 @@
 // are signed with the provider's token. It keeps nothing: what it answers comes from the keyspace and from the head of
 // the provider's ingest (reports/query). Who may ask what is left to web, which signs.
 //
-// Its one invariant: it only ever reads. What is to be fed again, or removed, it asks of ingest.
+// Its one invariant: of readings it only ever reads. What is to be fed again, or removed, it asks of ingest; of records it
+// writes one, what the provider says about its sensors.
 package reports
 
 import (
@@ -78,6 +79,7 @@ type Reports struct {
 	making   chan struct{} // holds a token for each report that is being made
 	exports  exports       // those under way
 
+	records *bus.Bucket // "pipeline": what the provisioner writes, and what is said about sensors
 	current atomic.Pointer[record.Pipeline]
 	keys    atomic.Pointer[[]string]
 	said    atomic.Pointer[record.Sensors] // what the provider says about them
@@ -180,6 +182,7 @@ func (r *Reports) followRecord(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open the provider's record: %w", err)
 	}
+	r.records = bucket
 	known := make(chan struct{})
 	var once sync.Once
 	r.background(ctx, "record", func(ctx context.Context) error {

@@ -33,6 +33,8 @@ func (r *Reports) routes() {
 	r.http.Get(prefix+"/gateways/:gateway/readings", r.readings)
 	r.http.Get(prefix+"/gateways/:gateway/live", r.live)
 	r.http.Get(prefix+"/reports/preview", r.preview)
+	r.http.Get(prefix+"/sensors", r.saidSensors)
+	r.http.Post(prefix+"/sensors", r.saySensors)
 	r.http.Get(prefix+"/books", r.books)
 	r.http.Get(prefix+"/audit", r.audit)
 	r.http.Get(prefix+"/export", r.export)

@@ -283,6 +283,7 @@ func newFakeReports(t *testing.T, provider, token string) *fakeReports {
 	f.answer("/books", `{"frames":{"received":12345},"reasons":{"syntax":2,"new_reason":3},"strangers":0,"at":"2026-11-21T10:00:00Z","state":"ready"}`)
 	f.answer("/latest", `{"gateways":[],"complete":true}`)
 	f.answer("/series", `{"gateways":[],"complete":true}`)
+	f.answer("/sensors", `{"sensors":[{"sensor":"load","label":"=Last","unit":"t","decimals":1,"interval_seconds":0.5,"counter":true}]}`)
 	f.answer("/reports/preview", `{"gateways":[],"complete":true}`)
 	f.answer("/rejects", `{"rejects":[],"kept":0}`)
 	f.answer("/aside", `{"aside":[],"kept":0}`)

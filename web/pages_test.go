@@ -32,6 +32,7 @@ var everyPage = map[string]func() page{
 	"rejects":   func() page { return &rejectsData{} },
 	"signin":    func() page { return &signInData{} },
 	"reports":   func() page { return &reportData{} },
+	"sensors":   func() page { return &sensorsData{} },
 	"reporthow": func() page { return &reportHowData{} },
 	"audit":     func() page { return &auditData{} },
 	"tokens":    func() page { return &tokensData{} },

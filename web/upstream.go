@@ -1,6 +1,7 @@
 package web
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"net/url"
 	"time"
 
+	"berth/internal/api"
 	"berth/internal/credentials"
 	"berth/internal/httpserver"
 	"berth/schema"
@@ -52,6 +54,11 @@ func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 	for _, address := range u.dir.reports(p.Name) {
 		out := r.Clone(r.Context())
 		out.URL.Scheme, out.URL.Host, out.Host = "http", address, address
+		if r.GetBody != nil {
+			if out.Body, err = r.GetBody(); err != nil {
+				return nil, err
+			}
+		}
 		credentials.Sign(out, p.ReportsToken, time.Now())
 		resp, tripErr := u.transport.RoundTrip(out)
 		if tripErr == nil {
@@ -82,6 +89,20 @@ func (u *upstream) get(ctx context.Context, p *record.Provider, v any, query url
 	return u.ask(ctx, http.MethodGet, p, v, query, elements...)
 }
 
+// send has a provider's reports take over something, which may be done twice, and reads the answer into v. The body's digest is in the query, which is
+// signed.
+func (u *upstream) send(ctx context.Context, p *record.Provider, v any, body []byte, elements ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, actLimit)
+	defer cancel()
+	at := apiURL(p.Name, url.Values{api.DigestParameter: {api.Digest(body)}}, elements...)
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, at.String(), bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Content-Type", "application/json")
+	return u.do(r, v)
+}
+
 // actLimit is how long a page waits for something to be done.
 const actLimit = 40 * time.Second
 
@@ -94,7 +115,12 @@ func (u *upstream) act(ctx context.Context, method string, p *record.Provider, v
 
 func (u *upstream) ask(ctx context.Context, method string, p *record.Provider, v any, query url.Values, elements ...string) error {
 	at := apiURL(p.Name, query, elements...)
-	r := (&http.Request{Method: method, URL: at, Header: http.Header{}}).WithContext(ctx)
+	return u.do((&http.Request{Method: method, URL: at, Header: http.Header{}}).WithContext(ctx), v)
+}
+
+// do puts a request and reads the answer into v.
+func (u *upstream) do(r *http.Request, v any) error {
+	at := r.URL
 	resp, err := u.RoundTrip(r)
 	if err != nil {
 		return fmt.Errorf("ask %s: %w", at.Path, whyAway(err))

@@ -13,6 +13,7 @@
 //	GET /api/v1/providers/{p}/exports                       Exports
 //	GET /api/v1/providers/{p}/latest                        FleetLatest  ?sensor=… &after= &limit= (default and most 1000): of all gateways
 //	GET /api/v1/providers/{p}/series                        FleetSeries  ?sensor=… &from= &to= &points= &after= &limit=: of all gateways
+//	GET /api/v1/providers/{p}/sensors                       SaidSensors: how sensors are called, units, counters; POST changes
 //	GET /api/v1/providers/{p}/books                         Books
 //	GET /api/v1/providers/{p}/rejects                       Rejects      ?before= &limit= (default 50, most 1000)
 //	GET /api/v1/providers/{p}/rejects/{id}                  Reject

@@ -75,6 +75,7 @@ func providerSpec(name string) accountSpec {
 				},
 				readBucket("pipeline"), readBucket("services"), writeBucket("services"),
 				readBucket("episodes"), writeBucket("episodes"),
+				[]string{"$KV.pipeline.sensors"}, // what is said about sensors: of its records this one is its own
 			),
 		},
 	}
