@@ -34,11 +34,13 @@ func TestWhatIsSaidAboutSensorsIsKept(t *testing.T) {
 		t.Fatalf("said: %d %s", status, text)
 	}
 	var got api.SaidSensors
-	if err := json.Unmarshal([]byte(b.text(b.ask(root+"/sensors"))), &got); err != nil || len(got.Sensors) != 2 ||
+	answer := b.ask(root + "/sensors")
+	if err := json.Unmarshal([]byte(b.text(answer)), &got); err != nil || len(got.Sensors) != 2 ||
 		got.Sensors[0].Sensor != "boiler.temperature" || *got.Sensors[0].Decimals != 2 || got.Sensors[1].Interval != 0.5 || !got.Sensors[1].Counter {
 		t.Errorf("kept is %+v, %v", got, err)
 	}
-	if text := b.text(b.ask(root + "/reports/preview?from=now-1d")); !strings.Contains(text, `"label":"Vorlauf 供水温度","unit":"°C","decimals":2`) {
+	answer = b.ask(root + "/reports/preview?from=now-1d")
+	if text := b.text(answer); !strings.Contains(text, `"label":"Vorlauf 供水温度","unit":"°C","decimals":2`) {
 		t.Errorf("a report does not have it: %s", text)
 	}
 	for body, want := range map[string]int{

@@ -135,7 +135,7 @@ func (w *Web) knownSensors(r *http.Request, p *record.Provider) (names []string)
 // saySensors has a provider's reports take over what is said about sensors, and returns all that is said then.
 func (w *Web) saySensors(r *http.Request, changes api.SaidSensors) (said api.SaidSensors, err error) {
 	p := requestOf(r).provider
-	note(r, p.Name, fmt.Sprintf("%d sensors", len(changes.Sensors)))
+	note(r, fmt.Sprintf("%d sensors", len(changes.Sensors)))
 	body, err := json.Marshal(changes)
 	if err != nil {
 		return said, err
@@ -147,7 +147,7 @@ func (w *Web) saySensors(r *http.Request, changes api.SaidSensors) (said api.Sai
 func (w *Web) sensorsAPI(rw http.ResponseWriter, r *http.Request) error {
 	switch format := r.URL.Query().Get("format"); format {
 	case "", "json":
-		return w.pass(rw, r)
+		return w.pass(rw, r) //nolint:contextcheck // it asks again with contexts of its own
 	case "csv":
 	default:
 		return schema.Errorf(schema.Invalid, "the format %q is unknown", format).WithNext("use json or csv")
