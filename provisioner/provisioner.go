@@ -368,6 +368,7 @@ func (p *Provisioner) startControl(ctx context.Context) error {
 	}
 	api := control.NewServer(control.Options{
 		Status: p.status, House: p.house, World: p.world, Loop: p.loop, Runtime: p.runtime, Site: p.site, Doctor: p.examine, Logger: p.o.Logger,
+		HidesSenders: p.inside != runtime.Inside{},
 	})
 	stop, err := p.conn.Answer(houseapi.SendersSubject, api.AnswerSenders)
 	if err != nil {

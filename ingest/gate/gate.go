@@ -18,6 +18,7 @@ import (
 
 	"berth/ingest/commit"
 	"berth/ingest/format"
+	"berth/ingest/gate/bare"
 	"berth/ingest/gate/coap"
 	"berth/ingest/gate/intake"
 	"berth/ingest/gate/secure"
@@ -51,6 +52,7 @@ type Gate struct {
 	in        *intake.Intake
 	door      *secure.Door
 	listeners []intake.Listener
+	bare      *bare.Listener // of what is none of theirs, where the provider allows it
 	coap      *coap.Listener // of what comes by UDP
 	conns     conns
 	listener  net.Listener
@@ -86,6 +88,7 @@ func New(o Options) (*Gate, error) {
 		g.listeners = append(g.listeners, protocol(g.in))
 	}
 	g.coap = coap.New(g.in)
+	g.bare = bare.New(g.in)
 	g.conns.begin(o.Logger)
 	return g, nil
 }
@@ -339,6 +342,9 @@ func (g *Gate) sniff(c *intake.Conn) intake.Listener {
 		l, sure := recognise(g.listeners, first)
 		if l != nil {
 			return l
+		}
+		if sure && g.bare.Recognise(first) == intake.Yes && g.in.Keys().AllowsNetwork(c) {
+			return g.bare
 		}
 		if sure {
 			g.explain(c, first)

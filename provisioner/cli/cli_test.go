@@ -207,6 +207,7 @@ func TestConversations(t *testing.T) {
 			"set provider1 --retention 90d", "set provider1 --require-tls", "add provider1", "set provider1 --require-tls=false", "set provider1 --timezone Mars/Olympus", "set provider1 --retention soon",
 			"set provider1 --retention 1h", "set provider1 --attribute-tags truck", "set provider1 --gateway-tag= --attribute-tags=",
 			"set provider1 --readings-per-second 1.5M --bytes-per-second none --log-bytes 64MiB", "set provider1 --gateways many",
+			"set provider1 --allow-network 10.1.0.0/16,fd00::/64", "set provider1 --allow-network 10.1.2.3/16", "set provider1 --allow-network 0.0.0.0/0", "set provider1 --allow-network=",
 			"set provider1 --connections 0", "set provider1 --log-bytes 1k",
 		},
 		"topics": {

@@ -185,6 +185,9 @@ func printSettings(w io.Writer, s control.Settings) {
 	for _, r := range s.Topics {
 		say(w, "topic\t%s\n", r.Pattern)
 	}
+	if len(s.Networks) > 0 {
+		say(w, "without a key\t%s\n", strings.Join(s.Networks, ", "))
+	}
 	for _, subject := range s.ClientCA {
 		say(w, "client CA\t%s\n", subject)
 	}

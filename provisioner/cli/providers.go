@@ -210,7 +210,7 @@ func waitRemoved(ctx context.Context, c *control.Client, name string, limit time
 func (a *app) set() *cobra.Command {
 	var (
 		tag, retention, future, timezone string
-		attributes                       []string
+		attributes, networks             []string
 		requireTLS, approve              bool
 		dropLog                          uint64
 		clientCA                         string
@@ -248,6 +248,9 @@ func (a *app) set() *cobra.Command {
 				}
 				change.ClientCA = &text
 			}
+			if given("allow-network") {
+				change.Networks = &networks
+			}
 			if given("drop-log") {
 				change.DropLog = &dropLog
 			}
@@ -279,6 +282,7 @@ func (a *app) set() *cobra.Command {
 	f.BoolVar(&requireTLS, "require-tls", false, "refuse gateways that connect without TLS; --require-tls=false takes them again")
 	f.BoolVar(&approve, "approve-gateways", false, "a new gateway that shows the enrolment key waits until it is approved: gateway approve")
 	f.StringVar(&clientCA, "client-ca", "", "a file of PEM with authorities of the provider's own, whose certificates name gateways; empty: none")
+	f.StringSliceVar(&networks, "allow-network", nil, "networks such as 10.1.0.0/16 whose senders need no key for bare line protocol; empty: none")
 	f.Uint64Var(&dropLog, "drop-log", 0, "give up what a log holds that ends at this message, before what the keyspace has")
 	addLimits(f)
 	return cmd

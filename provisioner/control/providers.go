@@ -160,6 +160,10 @@ func (s *Server) set(w http.ResponseWriter, r *http.Request) error {
 
 // changeSettings changes a provider's settings, and waits a little until they are live.
 func (s *Server) changeSettings(ctx context.Context, provider string, req *SettingsChange) (SettingsChanged, error) {
+	if req.Networks != nil && len(*req.Networks) > 0 && s.o.HidesSenders {
+		return SettingsChanged{}, schema.Errorf(schema.Conflict, "instances run behind the network of a Docker engine, which may show its own address in the place of a sender's").
+			WithNext("give senders keys, of which a relay's serves many: provisioner gateway add %s NAME --relay; or run instances as processes", provider)
+	}
 	p, changed, err := s.o.House.Change(ctx, provider, func(p *record.Provider) error {
 		return req.apply(&p.Settings)
 	})
@@ -213,6 +217,11 @@ func (c SettingsChange) apply(s *record.Settings) error {
 	if c.ClientCA != nil {
 		s.ClientCA = *c.ClientCA
 	}
+	if c.Networks != nil {
+		if s.Networks = slices.DeleteFunc(slices.Clone(*c.Networks), func(n string) bool { return n == "" }); len(s.Networks) == 0 {
+			s.Networks = nil
+		}
+	}
 	if c.DropLog != nil {
 		s.DropLog = *c.DropLog
 	}
@@ -250,7 +259,7 @@ func settings(s record.Settings) Settings {
 	}
 	return Settings{
 		GatewayTag: s.GatewayTag, AttributeTags: tags, Retention: FormatRetention(s.Retention), Future: FormatRetention(s.Future),
-		Timezone: s.Timezone, RequireTLS: s.RequireTLS, Approve: s.Approve, ClientCA: subjects(s.ClientCA), Limits: s.Limits, Topics: topics,
+		Timezone: s.Timezone, RequireTLS: s.RequireTLS, Approve: s.Approve, ClientCA: subjects(s.ClientCA), Networks: s.Networks, Limits: s.Limits, Topics: topics,
 	}
 }
 

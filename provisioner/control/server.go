@@ -36,6 +36,8 @@ type Options struct {
 	Site    plan.Site
 	Doctor  func(ctx context.Context) []doctor.Check
 	Logger  *slog.Logger
+
+	HidesSenders bool // the runtime may hide from which address somebody sends
 }
 
 // Server answers the API. It is an http.Handler.

@@ -123,9 +123,10 @@ type Settings struct {
 	Retention     string        `json:"retention"` // "400d"
 	Future        string        `json:"future"`    // how far ahead of now a reading's time may lie
 	Timezone      string        `json:"timezone"`
-	RequireTLS    bool          `json:"require_tls"`         // gateways may connect by TLS alone
-	Approve       bool          `json:"approve_gateways"`    // new gateways wait for approval
-	ClientCA      []string      `json:"client_ca,omitempty"` // whose certificates gateways may show, beside those signed here: the subjects
+	RequireTLS    bool          `json:"require_tls"`              // gateways may connect by TLS alone
+	Approve       bool          `json:"approve_gateways"`         // new gateways wait for approval
+	Networks      []string      `json:"allow_networks,omitempty"` // whose senders need no key for bare line protocol
+	ClientCA      []string      `json:"client_ca,omitempty"`      // whose certificates gateways may show, beside those signed here: the subjects
 	Limits        record.Limits `json:"limits"`
 
 	Topics []record.TopicRule `json:"topics"` // of MQTT, in the order in which they are asked
@@ -141,6 +142,7 @@ type SettingsChange struct {
 	RequireTLS    *bool     `json:"require_tls,omitempty"`
 	Approve       *bool     `json:"approve_gateways,omitempty"`
 	ClientCA      *string   `json:"client_ca,omitempty"` // PEM; empty: none
+	Networks      *[]string `json:"allow_networks,omitempty"`
 	DropLog       *uint64   `json:"drop_log,omitempty"`
 
 	Limits map[string]int64 `json:"limits,omitempty"` // by the names of record.Limits

@@ -205,6 +205,9 @@ func (w *World) writePipeline(ctx context.Context, p *record.Provider) error {
 		return err
 	}
 	told := plan.Pipeline(p)
+	if w.o.Inside != (runtime.Inside{}) {
+		told.Settings.Networks = nil // behind an engine's network a sender's address may be the engine's own
+	}
 	if told.Sources, err = w.sealSources(p); err != nil { //nolint:contextcheck // the authority has a limit of its own
 		return err
 	}

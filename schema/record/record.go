@@ -126,6 +126,7 @@ type Settings struct {
 	RequireTLS    bool          `json:"require_tls,omitempty"`      // gateways may connect by TLS alone
 	Approve       bool          `json:"approve_gateways,omitempty"` // a new gateway that shows the enrolment key waits for approval
 	ClientCA      string        `json:"client_ca,omitempty"`        // PEM: the provider's own authorities of gateways' certificates
+	Networks      []string      `json:"allow_networks,omitempty"`   // whose senders need no key for bare line protocol
 	DropLog       uint64        `json:"drop_log,omitempty"`         // a log that ends here, before what the keyspace has, may be given up
 	Topics        []TopicRule   `json:"topics,omitempty"`           // of MQTT, asked before those that every provider has
 }
@@ -163,6 +164,9 @@ func (s Settings) Validate() error {
 		return err
 	}
 	if _, err := Authorities(s.ClientCA); err != nil {
+		return err
+	}
+	if err := checkNetworks(s.Networks); err != nil {
 		return err
 	}
 	return s.Limits.validate()

@@ -51,6 +51,7 @@ type Identity struct {
 	hash    string // of the key
 	tls     bool   // it came by TLS
 	address netip.Addr
+	network bool         // it showed nothing, and comes from an allowed network
 	cert    *Certificate // it was shown in the place of a key
 }
 
@@ -155,6 +156,17 @@ func (k *Keys) PSK(gateway string) []byte {
 	return k.around.Open(own.Sealed)
 }
 
+// AllowsNetwork reports whether a connection comes from a network whose senders need no key.
+func (k *Keys) AllowsNetwork(c *Conn) bool {
+	return k.admits(c.TLS) == nil && k.Settings.Allows(c.Address.Addr())
+}
+
+// AuthenticateByNetwork returns who sends without a key from an allowed network: each line names its gateway.
+func (k *Keys) AuthenticateByNetwork(c *Conn) (Identity, error) {
+	id := Identity{network: true, tls: c.TLS, address: c.Address.Addr()}
+	return id, k.Check(id)
+}
+
 // saw notes that a key was shown.
 func (k *Keys) saw(id Identity) {
 	h, own := k.hashes[id.hash]
@@ -174,6 +186,12 @@ func (k *Keys) saw(id Identity) {
 func (k *Keys) Check(id Identity) error {
 	if err := k.admits(id.tls); err != nil {
 		return err
+	}
+	if id.network {
+		if !k.Settings.Allows(id.address) {
+			return schema.Errorf(schema.Unauthorized, "its network may not send without a key")
+		}
+		return nil
 	}
 	if id.cert != nil {
 		_, err := k.certified(id.cert, id.Gateway)
