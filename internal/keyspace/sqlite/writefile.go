@@ -184,23 +184,24 @@ func (f *writeFile) boundLog(ctx context.Context) {
 }
 
 // emptyLog copies a write-ahead log that is worth it into the file, and gives its disk back. It waits for no reader: then
-// the log stays until the next time.
-func (f *writeFile) emptyLog() {
+// it returns false, and the log stays until the next time.
+func (f *writeFile) emptyLog() bool {
 	if info, err := os.Stat(f.path + "-wal"); err != nil || info.Size() < worthEmptying {
-		return
+		return true
 	}
 	ctx := context.Background()
+	var busy, pages, copied int
 	_, err := f.conn.ExecContext(ctx, "PRAGMA "+pragma("busy_timeout", 0))
 	if err == nil {
-		var busy, pages, copied int
 		err = f.conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &pages, &copied)
 	}
 	if _, rerr := f.conn.ExecContext(ctx, "PRAGMA "+pragma("busy_timeout", busyTimeout)); err == nil {
 		err = rerr
 	}
-	if err != nil {
-		f.log.Debug("a write-ahead log was not emptied", "file", f.path, "error", err)
+	if err != nil || busy != 0 {
+		f.log.Debug("a write-ahead log was not emptied", "file", f.path, "busy", busy != 0, "error", err)
 	}
+	return err == nil && busy == 0
 }
 
 // do executes one of the file's statements.

@@ -126,9 +126,12 @@ func (w *writer) emptyLogs() {
 	if w.closed {
 		return
 	}
-	w.catalog.emptyLog()
+	empty := w.catalog.emptyLog()
 	for _, f := range w.months {
-		f.emptyLog()
+		empty = f.emptyLog() && empty
+	}
+	if !empty { // a reader was in the way
+		w.quiet.Reset(quietTime)
 	}
 }
 
