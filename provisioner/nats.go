@@ -17,10 +17,11 @@ import (
 // embedded names the NATS server within the daemon.
 const embedded = "embedded"
 
-// natsPatience is how long a start waits for NATS servers of their own, and natsAgain how often it asks them.
+// Times of a start on NATS servers of their own.
 const (
-	natsPatience = time.Minute
-	natsAgain    = 500 * time.Millisecond
+	natsPatience = time.Minute            // how long they are waited for
+	natsAnswers  = 5 * time.Second        // how long one attempt may take: what reaches no leader is never answered
+	natsAgain    = 500 * time.Millisecond // how often they are asked
 )
 
 // natsServer is NATS as the daemon stands on it: within it, or of its own.
@@ -63,20 +64,15 @@ func (p *Provisioner) connectNATS(ctx context.Context, authority *bus.Authority)
 	return nil
 }
 
-// openHouse opens the house's records. A cluster that has just started takes connections before it has a leader, and before
-// that knows of servers enough for the replicas; so it is asked again for a while.
-func (p *Provisioner) openHouse(ctx context.Context, conn *bus.Conn, authority *bus.Authority, secret []byte) (err error) {
+// openHouse opens the house's records. A cluster that has just started takes connections before it has a leader, who alone
+// answers, and before that knows of servers enough for the replicas; so it is asked again for a while.
+func (p *Provisioner) openHouse(ctx context.Context, conn *bus.Conn, authority *bus.Authority, secret []byte) error {
 	within, cancel := context.WithTimeout(ctx, natsPatience)
 	defer cancel()
 	again := time.NewTicker(natsAgain)
 	defer again.Stop()
 	for {
-		if p.house, err = house.Open(within, conn, secret); err == nil {
-			err = p.house.Complete(within)
-		}
-		if err == nil {
-			err = authority.SyncStreams(authority.HouseKey())
-		}
+		err := p.tryHouse(within, conn, authority, secret)
 		if !schema.Is(err, schema.Unavailable) {
 			return err
 		}
@@ -87,6 +83,18 @@ func (p *Provisioner) openHouse(ctx context.Context, conn *bus.Conn, authority *
 			return err
 		}
 	}
+}
+
+func (p *Provisioner) tryHouse(ctx context.Context, conn *bus.Conn, authority *bus.Authority, secret []byte) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, natsAnswers)
+	defer cancel()
+	if p.house, err = house.Open(ctx, conn, secret); err != nil {
+		return err
+	}
+	if err = p.house.Complete(ctx); err != nil {
+		return err
+	}
+	return authority.SyncStreams(authority.HouseKey())
 }
 
 // natsOptions are how the daemon connects to NATS.

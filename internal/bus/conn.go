@@ -90,6 +90,7 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 				schema.Errorf(schema.Unauthorized, "the NATS server's certificate is not trusted: %v", untrusted.Err).
 					WithNext("give --nats-ca the certificate of the authority that signed it, and use a name that it holds for"))
 		}
+		o.Logger.Info("no nats server can be reached yet", "error", err)
 		if wait(ctx, reconnectDelay(1)) != nil {
 			return nil, fmt.Errorf("connect to NATS at %s: %w", o.URL,
 				schema.Errorf(schema.Unavailable, "no NATS server can be reached").WithCause(err))

@@ -64,6 +64,7 @@ func OpenRemote(ctx context.Context, o Options, a *Authority, back func()) (*Rem
 		if err = a.Feed(system); err == nil { //nolint:contextcheck // each request has a limit of its own
 			break
 		}
+		o.Logger.Info("the nats servers cannot be told of the accounts yet", "error", err)
 		if wait(ctx, reconnectDelay(attempt)) != nil {
 			system.Close()
 			return nil, err
@@ -102,6 +103,7 @@ func (r *Remote) check(ctx context.Context) error {
 			}
 			return nil
 		}
+		r.o.Logger.Info("the nats servers do not say yet how they are set up", "error", err)
 		if wait(ctx, reconnectDelay(attempt)) != nil {
 			return err
 		}
