@@ -75,11 +75,11 @@ func pumpCoAP(c *net.UDPConn, request []byte, n, window int) error {
 				return err
 			}
 			for _, m := range in[:max(k, 0)] {
-				if data := m.Buffers[0][:m.N]; m.N < 8 || data[0]&0x30 != 0x20 || data[1] != 2<<5|4 {
+				data := m.Buffers[0][:m.N]
+				if m.N < 8 || data[0]&0x30 != 0x20 || data[1] != 2<<5|4 {
 					return fmt.Errorf("answered %x", data)
-				} else {
-					delete(waits, binary.BigEndian.Uint32(data[4:]))
 				}
+				delete(waits, binary.BigEndian.Uint32(data[4:]))
 			}
 		}
 		from += count
