@@ -74,8 +74,9 @@ var requestIDs = regexp.MustCompile(`"request_id":"[^"]*"|<code>[a-z2-7]{20}</co
 type asker struct {
 	name string
 	*browser
-	may   access
-	token bool
+	may       access
+	token     bool
+	described *openAPIDocument
 }
 
 // askers are all kinds of people and tokens of a house with the providers north and south.
@@ -110,11 +111,16 @@ func TestNobodySeesAnotherProvider(t *testing.T) {
 	h := newHouse(t)
 	of, foreign := h.askers()
 	nobody := []asker{{name: "nobody", browser: h.browser()}, {name: "wrong token", browser: h.bearer("bt_wrong"), token: true}}
-	tried := 0
+	described, tried := documented(t), 0
+	for _, list := range [][]asker{of, foreign, nobody} {
+		for i := range list {
+			list[i].described = &described
+		}
+	}
 	for _, r := range h.web.routes() {
 		provided := strings.Contains(r.path, ":provider")
 		for _, a := range nobody {
-			got := ask(a, r, "north")
+			got := ask(t, a, r, "north")
 			if refused := sentAway(r, got) || r.path == signInPath && got.status == http.StatusUnauthorized; refused == (r.access == anybody) && r.does != "session.begin" {
 				t.Errorf("%s %s: status %d for %s", r.method, r.path, got.status, a.name)
 			}
@@ -142,8 +148,12 @@ func TestNobodySeesAnotherProvider(t *testing.T) {
 	}
 }
 
-func ask(a asker, r route, provider string) answer {
-	return a.do(r.method, fillRoute(r.path, provider), "", nil)
+// ask asks a route, and holds the answer against the API's description.
+func ask(t *testing.T, a asker, r route, provider string) answer {
+	t.Helper()
+	got := a.do(r.method, fillRoute(r.path, provider), "", nil)
+	a.described.holds(t, r, got)
+	return got
 }
 
 // sentAway reports whether an answer is that of somebody who is not signed in.
@@ -157,7 +167,7 @@ func sentAway(r route, a answer) bool {
 // tryForeign asks as somebody of another provider.
 func tryForeign(t *testing.T, a asker, r route, provided bool) {
 	t.Helper()
-	switch got := ask(a, r, "north"); {
+	switch got := ask(t, a, r, "north"); {
 	case a.token && !r.isAPI():
 		if !sentAway(r, got) {
 			t.Errorf("%s %s: status %d for an API token, which opens no page", r.method, r.path, got.status)
@@ -166,7 +176,7 @@ func tryForeign(t *testing.T, a asker, r route, provided bool) {
 		if got.status != http.StatusNotFound {
 			t.Errorf("%s %s: status %d for %s", r.method, r.path, got.status, a.name)
 		}
-		like, want := requestIDs.ReplaceAllString(got.body, ""), requestIDs.ReplaceAllString(ask(a, r, "nowhere").body, "")
+		like, want := requestIDs.ReplaceAllString(got.body, ""), requestIDs.ReplaceAllString(ask(t, a, r, "nowhere").body, "")
 		if strings.ReplaceAll(like, "north", "nowhere") != want {
 			t.Errorf("%s %s: another provider's %q differs from none's %q for %s", r.method, r.path, like, want, a.name)
 		}
@@ -178,7 +188,7 @@ func tryForeign(t *testing.T, a asker, r route, provided bool) {
 // tryOwn asks as somebody of the provider.
 func tryOwn(t *testing.T, a asker, r route) {
 	t.Helper()
-	got := ask(a, r, "north")
+	got := ask(t, a, r, "north")
 	switch {
 	case a.token && !r.isAPI():
 		if !sentAway(r, got) {

@@ -34,6 +34,7 @@ var everyPage = map[string]func() page{
 	"reports":   func() page { return &reportData{} },
 	"sensors":   func() page { return &sensorsData{} },
 	"reporthow": func() page { return &reportHowData{} },
+	"reference": func() page { return &referenceData{} },
 	"audit":     func() page { return &auditData{} },
 	"tokens":    func() page { return &tokensData{} },
 	"schedules": func() page { return &schedulesData{} },

@@ -43,6 +43,8 @@ func (w *Web) routes() []route {
 		get("/", signedIn, w.homePage),
 		get(accountPath, signedIn, w.accountPage),
 		post(accountPath, signedIn, "account.change", w.accountPost),
+		get("/reference", signedIn, w.referencePage),
+		get(openAPIPath, anybody, w.openAPI),
 		get("/audit", mayOperate, w.auditPage),
 		get("/audit.csv", mayOperate, w.auditCSV),
 		get("/people", mayOperate, w.peoplePage),

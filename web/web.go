@@ -76,27 +76,28 @@ func (o Options) Validate() error {
 
 // Web is the front door. Start and Stop are called by one goroutine.
 type Web struct {
-	o        Options
-	http     *httpserver.Server
-	stack    *lifecycle.Stack
-	conn     *bus.Conn
-	dir      *directory
-	book     *people.Book
-	store    *sessionStore
-	sessions *scs.SessionManager
-	hasher   *password.Hasher
-	attempts *pacer // to sign in
-	asked    *pacer // of the API
-	audit    *audit.Log
-	up       *upstream
-	schedule *schedule.Scheduler
-	pages    *pages
-	cross    *http.CrossOriginProtection
-	cookie   string
-	recheck  time.Duration // how often a request that goes on must show again that it may
-	now      func() time.Time
-	started  time.Time
-	metrics  *metrics.Set
+	o         Options
+	http      *httpserver.Server
+	stack     *lifecycle.Stack
+	conn      *bus.Conn
+	dir       *directory
+	book      *people.Book
+	store     *sessionStore
+	sessions  *scs.SessionManager
+	hasher    *password.Hasher
+	attempts  *pacer // to sign in
+	asked     *pacer // of the API
+	audit     *audit.Log
+	up        *upstream
+	schedule  *schedule.Scheduler
+	pages     *pages
+	cross     *http.CrossOriginProtection
+	cookie    string
+	recheck   time.Duration // how often a request that goes on must show again that it may
+	now       func() time.Time
+	started   time.Time
+	metrics   *metrics.Set
+	described []byte // the API, by itself
 }
 
 // New returns a front door that does nothing yet. It fails when the pages' files were not built.
@@ -126,6 +127,9 @@ func New(o Options) (*Web, error) {
 	w.up = newUpstream(w.dir)
 	w.metrics = metrics.New(version.Version)
 	w.http = httpserver.New(httpserver.Options{Logger: o.Logger, Answered: w.answered, Headers: securityHeaders, Fail: w.failPage, MaxBody: 64 << 10})
+	if w.described, _, err = describe(w.routes()); err != nil {
+		return nil, err
+	}
 	for _, r := range w.routes() {
 		if err := r.check(); err != nil {
 			return nil, err

@@ -1,0 +1,99 @@
+package api
+
+import (
+	"net/http"
+
+	"berth/schema/record"
+)
+
+// Operation is one thing that the API can be asked, as its description says it. Below a provider's path only.
+type Operation struct {
+	Method  string
+	Path    string // behind /api/v1/providers/:provider; parameters begin with a colon
+	Summary string
+	Query   []string // names of Parameters
+	Body    any      // of what type the request's JSON is; nil: it has no body
+	Answer  any      // of what type the answer's JSON is; nil: it is no JSON
+	Type    string   // of an answer that is no JSON
+	Own     bool     // web answers it itself, not the provider's reports
+}
+
+// Parameter is a parameter in an operation's query.
+type Parameter struct {
+	Name, About string
+	Number      bool
+	Repeated    bool // it may be given more than once
+}
+
+// Parameters are all that an operation may have in its query.
+var Parameters = []Parameter{
+	{Name: "after", About: "The name, or the cursor, after which the answer begins: what the answer before gave as next."},
+	{Name: "before", About: "The entry before which the answer begins: what the answer before ended at.", Number: true},
+	{Name: "format", About: "The format of the answer."},
+	{Name: "from", About: "Where the range begins: RFC 3339, epoch milliseconds, now, or such as now-6h."},
+	{Name: "gateway", About: "A gateway; without one all are meant.", Repeated: true},
+	{Name: "lang", About: "The language of a report: en or zh."},
+	{Name: "limit", About: "How many entries the answer has at most.", Number: true},
+	{Name: "period", About: "The period of a report, such as yesterday or 2026-11."},
+	{Name: "points", About: "How many points a series has at most.", Number: true},
+	{Name: "q", About: "A part of the names that are wanted."},
+	{Name: "sensor", About: "A sensor; without one all are meant.", Repeated: true},
+	{Name: "to", About: "Where the range ends, which is no part of it; of a letter the address that it goes to."},
+}
+
+// Operations is the table of all that the API can be asked about a provider.
+func Operations() []Operation {
+	const get, post = http.MethodGet, http.MethodPost
+	all := []Operation{
+		{Method: get, Path: "/latest", Summary: "Newest readings of all gateways", Query: []string{"sensor", "after", "limit"}, Answer: FleetLatest{}},
+		{Method: get, Path: "/series", Summary: "Series of all gateways", Query: []string{"sensor", "from", "to", "points", "after", "limit"}, Answer: FleetSeries{}},
+		{Method: get, Path: "/gateways", Summary: "Gateways, in order of their names", Query: []string{"after", "limit", "q"}, Answer: Gateways{}},
+		{Method: get, Path: "/gateways/:gateway", Summary: "A gateway", Answer: Gateway{}},
+		{Method: get, Path: "/gateways/:gateway/sensors", Summary: "Sensors of a gateway", Answer: Sensors{}},
+		{Method: get, Path: "/gateways/:gateway/latest", Summary: "Newest readings of a gateway", Answer: Latest{}},
+		{Method: get, Path: "/gateways/:gateway/series", Summary: "Series of a gateway, at most two points a pixel", Query: []string{"sensor", "from", "to", "points"}, Answer: SeriesAnswer{}},
+		{Method: get, Path: "/gateways/:gateway/readings", Summary: "Every reading of a gateway in a range, streamed as json or csv", Query: []string{"sensor", "from", "to", "format"}, Type: "*/*"},
+		{Method: get, Path: "/gateways/:gateway/live", Summary: "What comes for a gateway, once a second, as server-sent events", Query: []string{"sensor"}, Type: "text/event-stream"},
+		{Method: get, Path: "/reports/preview", Summary: "A report over a period, or a file of it", Query: []string{"gateway", "period", "from", "to", "format", "lang"}, Type: "*/*"},
+		{Method: get, Path: "/books", Summary: "The books: what was received, and what became of it", Answer: Books{}},
+		{Method: get, Path: "/export", Summary: "Readings of many gateways as a file: csv, jsonl, xlsx or parquet", Query: []string{"gateway", "sensor", "from", "to", "format", "after"}, Type: "*/*"},
+		{Method: get, Path: "/exports", Summary: "Exports under way, and the last that ended", Answer: Exports{}},
+
+		{Method: get, Path: "/tokens", Summary: "API tokens, without their secrets", Answer: Tokens{}, Own: true},
+		{Method: post, Path: "/tokens", Summary: "Make an API token; its secret is shown once", Body: TokenRequest{}, Answer: NewToken{}, Own: true},
+		{Method: http.MethodDelete, Path: "/tokens/:token", Summary: "Revoke the API token of that name", Answer: Done{}, Own: true},
+		{Method: get, Path: "/people", Summary: "People who sign in with a password", Answer: People{}, Own: true},
+		{Method: post, Path: "/people", Summary: "Make an invitation, as a link to pass on", Body: RoleRequest{}, Answer: Link{}, Own: true},
+		{Method: post, Path: "/people/:person/reset", Summary: "Make a link by which a person chooses a new password", Answer: Link{}, Own: true},
+		{Method: post, Path: "/people/:person/sign-out", Summary: "End all sessions of a person", Answer: Done{}, Own: true},
+		{Method: http.MethodPut, Path: "/people/:person/role", Summary: "Give a person another role", Body: RoleRequest{}, Answer: Done{}, Own: true},
+		{Method: http.MethodDelete, Path: "/people/:person", Summary: "Remove a person; their sessions end", Answer: Done{}, Own: true},
+		{Method: get, Path: "/audit", Summary: "Who changed what, the newest first", Answer: Changes{}, Own: true},
+		{Method: get, Path: "/senders", Summary: "Who may send: the enrolment key and the keys of gateways", Answer: map[string]any{}, Own: true},
+		{Method: post, Path: "/senders", Summary: "Change who may send", Body: map[string]any{}, Answer: map[string]any{}, Own: true},
+	}
+	run, schedule := record.ScheduleRun{}, record.Schedule{}
+	all = append(all, []Operation{
+		{Method: get, Path: "/schedules", Summary: "Scheduled reports", Answer: map[string][]record.Schedule{}, Own: true},
+		{Method: post, Path: "/schedules", Summary: "Add a scheduled report", Body: schedule, Answer: schedule, Own: true},
+		{Method: http.MethodDelete, Path: "/schedules/:id", Summary: "Remove a scheduled report", Answer: schedule, Own: true},
+		{Method: post, Path: "/schedules/:id/pause", Summary: "Pause a scheduled report", Answer: schedule, Own: true},
+		{Method: post, Path: "/schedules/:id/resume", Summary: "Go on with a scheduled report", Answer: schedule, Own: true},
+		{Method: post, Path: "/schedules/:id/test", Summary: "Send the report of the last period to one address", Query: []string{"to", "lang"}, Answer: run, Own: true},
+		{Method: get, Path: "/schedules/:id/runs", Summary: "Runs of a scheduled report, with their names for paths", Answer: map[string][]record.ScheduleRun{}, Own: true},
+		{Method: get, Path: "/schedules/:id/runs/:run/files/:file", Summary: "A file that a run made", Type: "*/*", Own: true},
+		{Method: post, Path: "/schedules/:id/runs/:run/again", Summary: "Make a run's report anew and send it", Answer: run, Own: true},
+	}...)
+	for _, shelf := range []struct {
+		name, what string
+		list, one  any
+	}{{"rejects", "was refused", Rejects{}, Reject{}}, {"aside", "was set aside", Asides{}, Aside{}}} {
+		all = append(all,
+			Operation{Method: get, Path: "/" + shelf.name, Summary: "What " + shelf.what + ", the newest first", Query: []string{"before", "limit"}, Answer: shelf.list},
+			Operation{Method: get, Path: "/" + shelf.name + "/:id", Summary: "One entry of what " + shelf.what, Answer: shelf.one},
+			Operation{Method: get, Path: "/" + shelf.name + "/:id/raw", Summary: "Its bytes as they came", Type: "*/*"},
+			Operation{Method: post, Path: "/" + shelf.name + "/:id/feed", Summary: "Take it in again, by the settings of now", Answer: Fed{}},
+			Operation{Method: http.MethodDelete, Path: "/" + shelf.name + "/:id", Summary: "Remove it", Answer: Fed{}})
+	}
+	return all
+}
