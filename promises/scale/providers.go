@@ -31,6 +31,10 @@ func (s *scale) providers(ctx context.Context) error {
 	for n := range most {
 		begun := time.Now()
 		p, err := in.Add(ctx, fmt.Sprintf("provider%d", n+1))
+		for again := 0; err != nil && again < 3; again++ { // it is safe to repeat, and says what was the matter
+			fmt.Printf("      provider%d is added again: %v\n", n+1, err)
+			p, err = in.Add(ctx, fmt.Sprintf("provider%d", n+1))
+		}
 		if err != nil {
 			return err
 		}
