@@ -69,7 +69,7 @@ func httpCases() []httpCase {
 		{name: "partial, v2", path: "/api/v2/write", header: token("gk_own"), body: "m a\nm a=1", status: 400, answer: `{"code":"invalid","message":"partial write: 1 of 2`, readings: []string{"own m.a 1"}},
 		{name: "not its own", path: "/write", header: token("gk_own"), body: "m,gateway=x a=1", status: 403, answer: `own`},
 		{name: "bad JSON", path: "/api/v1/readings", header: token("gk_own"), body: `{"a":`, status: 400, answer: `{"code":"invalid","message":`},
-		{name: "no key", path: "/write", body: "m a=1", status: 401, answer: `{"error":"there is no key"}`},
+		{name: "no key", path: "/write", body: "m a=1", status: 401, answer: `{"error":"there is no key, and no certificate"}`},
 		{name: "wrong key", path: "/api/v2/write", header: token("x"), body: "m a=1", status: 401, answer: `{"code":"unauthorized","message":"the key is unknown"}`},
 		{name: "revoked", path: "/api/v2/write", header: token("gk_gone"), body: "m a=1", status: 401, answer: `revoked`},
 		{name: "another's name", path: "/api/v2/write?gateway=g", header: token("gk_own"), body: "m a=1", status: 403, answer: `forbidden`},

@@ -147,8 +147,8 @@ const (
 
 // Rotate gives a gateway a new key in place of the one it has, which stays good for the overlap, or no longer than until the
 // new one is first used; without an overlap it is refused within a second. A key that was replaced before ends at once. A
-// gateway that is shut out stays so: that is a Conflict.
-// A gateway that has a certificate is given a certificate.
+// gateway that is shut out stays so: that is a Conflict. A gateway that has a certificate is given a certificate. A pre-shared key
+// ends at once for DTLS, whose handshake can be held against one alone.
 func (g Gateways) Rotate(ctx context.Context, gateway string, f Fresh, overlap time.Duration, untilUsed bool) (KeyChange, error) {
 	if overlap < 0 || overlap > MostOverlap {
 		return KeyChange{}, schema.Errorf(schema.Invalid, "an overlap of %v is not between 0 and %d days", overlap, int(MostOverlap.Hours()/24))
