@@ -174,6 +174,7 @@ test("pages hold in both languages, light and dark, wide and narrow", async () =
     for (const [name, path] of Object.entries({
       gateways: "", connect: "/connect", rejects: "/rejects", books: "/books", keys: "/keys", gateway: "/gateways/boiler-room-7",
       day: "/gateways/boiler-room-7?from=now-24h&to=now&sensor=boiler.temperature", missing: "/gateways/nowhere",
+      report: "/reports?period=range&from=now-2h&to=now", "report-how": "/reports/how", sensors: "/sensors",
     })) {
       await page.goto(home + path);
       if (name === "gateway" || name === "day") await page.locator(".chart canvas").first().waitFor();
