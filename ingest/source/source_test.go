@@ -486,8 +486,8 @@ func TestASourceThatIsRemovedLeavesNothingAtTheBroker(t *testing.T) {
 
 // TestPausesGrow: a broker that is away is not hammered, nor are many back at the same moment.
 func TestPausesGrow(t *testing.T) {
-	for attempt, most := range []time.Duration{500, 1000, 2000, 4000, 8000, 16000, 30000, 30000} {
-		most *= time.Millisecond
+	for attempt, ms := range []int{500, 1000, 2000, 4000, 8000, 16000, 30000, 30000} {
+		most := time.Duration(ms) * time.Millisecond
 		seen := map[time.Duration]bool{}
 		for range 50 {
 			p := pause(attempt)
