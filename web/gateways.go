@@ -18,13 +18,14 @@ const gatewaysPerPage = 100
 // gatewaysData is a provider's list of gateways; for a provider that has none, how to send the first reading.
 type gatewaysData struct {
 	frame
-	Query    string
-	After    string
-	Gateways []gatewayRow
-	NextPath string // of the next page; empty: this was the last
-	Away     string // why the list could not be had; empty: it is here
-	Notice   notice
-	Connect  *connect // set when there is no gateway yet
+	Query      string
+	After      string
+	Gateways   []gatewayRow
+	NextPath   string // of the next page; empty: this was the last
+	ExportPath string // of an export of all
+	Away       string // why the list could not be had; empty: it is here
+	Notice     notice
+	Connect    *connect // set when there is no gateway yet
 }
 
 type gatewayRow struct {
@@ -57,7 +58,7 @@ func noticeOf(c api.Complete) notice {
 func (w *Web) gatewaysPage(rw http.ResponseWriter, r *http.Request) error {
 	p := requestOf(r).provider
 	q := r.URL.Query()
-	d := gatewaysData{Query: q.Get("q"), After: q.Get("after")}
+	d := gatewaysData{Query: q.Get("q"), After: q.Get("after"), ExportPath: apiURL(p.Name, nil, "export").RequestURI()}
 	d.Nav = "gateways"
 	ask := url.Values{"limit": {strconv.Itoa(gatewaysPerPage)}}
 	for _, k := range []string{"q", "after"} {

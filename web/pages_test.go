@@ -153,7 +153,7 @@ var (
 // names are the words that no language translates.
 var names = map[string]bool{
 	"Berth": true, "provisioner": true, "link": true, "bin": true, "add": true, "provider": true, "UTC": true,
-	"PDF": true, "XLSX": true, "CSV": true,
+	"PDF": true, "XLSX": true, "CSV": true, "JSON": true, "Parquet": true,
 }
 
 // TestTextsAreInTheCatalog finds words in templates and scripts that are not from the catalogue.
