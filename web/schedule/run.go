@@ -112,13 +112,13 @@ func (s *Scheduler) make(ctx context.Context, sc *record.Schedule, w *work) erro
 func (s *Scheduler) makeFiles(ctx context.Context, sc *record.Schedule, w *work) error {
 	r := w.run
 	var languages []string
-	recipients := sc.Recipients
-	for _, l := range r.Letters {
-		recipients = append(slices.Clone(recipients), l.Recipient)
+	to := r.Letters // of a run that was asked for
+	if to == nil {
+		to = letters(sc.Recipients)
 	}
-	for _, to := range recipients {
-		if !slices.Contains(languages, to.Language) {
-			languages = append(languages, to.Language)
+	for _, l := range to {
+		if !slices.Contains(languages, l.Language) {
+			languages = append(languages, l.Language)
 		}
 	}
 	r.Files = nil

@@ -355,6 +355,9 @@ func TestNothingIsSentOfNothing(t *testing.T) {
 	if diff := cmp.Diff([]string{"me@example.com"}, w.got); diff != "" {
 		t.Errorf("a test is sent all the same (-want +got):\n%s", diff)
 	}
+	if diff := cmp.Diff([]string{"报告-2026-03-30-en.pdf 1048577", "报告-2026-03-30-en.csv 1048577"}, w.files); diff != "" || len(w.runs(s)[0].Files) != 2 {
+		t.Errorf("files of a test (-want +got):\n%s", diff)
+	}
 	if err := w.scheduler.Pause(t.Context(), "provider1", "paused", false); err != nil {
 		t.Fatal(err)
 	}
