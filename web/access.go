@@ -83,6 +83,9 @@ func (w *Web) guard(rt route) httpserver.Middleware {
 				return schema.Errorf(schema.Forbidden, "the request came from a page of another site").WithCause(err)
 			}
 			rw.Header().Add("Vary", "Cookie")
+			if isHTTPS(r) { // of this host alone: what else its domain serves is not ours to say
+				rw.Header().Set("Strict-Transport-Security", "max-age=31536000")
+			}
 			q, ctx, err := w.allow(rt, r)
 			if rt.isAPI() {
 				if slow := w.slow(rw.Header(), r, q.visitor); slow != nil {

@@ -185,10 +185,13 @@ func TestEveryAnswerIsGuardedAgainstScripts(t *testing.T) {
 	for _, path := range paths {
 		a := b.get(path)
 		policy := a.header.Get("Content-Security-Policy")
-		for _, want := range []string{"default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'"} {
+		for _, want := range []string{"default-src 'none'", "object-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'"} {
 			if !strings.Contains(policy, want) {
 				t.Errorf("%s: the policy %q lacks %s", path, policy, want)
 			}
+		}
+		if a.header.Get("Access-Control-Allow-Origin") != "" {
+			t.Errorf("%s: pages of other sites may read it", path)
 		}
 		if strings.Contains(policy, "unsafe") || a.header.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%s: header %v", path, a.header)

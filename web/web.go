@@ -228,7 +228,7 @@ func listenError(err error, address string) error {
 // securityHeaders go with every answer, the API's too. No page has a script or style of its own in its text, and
 // nothing is loaded from another host.
 func securityHeaders(h http.Header) {
-	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self' "+reportview.StyleSource()+"; connect-src 'self'; "+
+	h.Set("Content-Security-Policy", "default-src 'none'; object-src 'none'; script-src 'self'; style-src 'self' "+reportview.StyleSource()+"; connect-src 'self'; "+
 		"img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'")
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")

@@ -1,0 +1,83 @@
+package web
+
+import (
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"berth/schema/record"
+)
+
+// TestTheChecklistNamesTestsThatAre: what docs/security.md says is shown by a test is shown by one that is there.
+func TestTheChecklistNamesTestsThatAre(t *testing.T) {
+	list, err := os.ReadFile(filepath.Join("..", "docs", "security.md"))
+	check(t, err)
+	var all strings.Builder
+	for _, pattern := range []string{"*_test.go", "../internal/*/*_test.go", "../provisioner/*/*_test.go", "../promises/*_test.go"} {
+		files, err := filepath.Glob(pattern)
+		check(t, err)
+		for _, file := range files {
+			source, err := os.ReadFile(file)
+			check(t, err)
+			all.Write(source)
+		}
+	}
+	names := regexp.MustCompile("`(Test[A-Za-z]+)`").FindAllStringSubmatch(string(list), -1)
+	if len(names) < 20 {
+		t.Errorf("only %d tests are named", len(names))
+	}
+	for _, m := range names {
+		if !strings.Contains(all.String(), "func "+m[1]+"(t *testing.T)") {
+			t.Errorf("docs/security.md names %s, which is no test", m[1])
+		}
+	}
+	for _, row := range regexp.MustCompile(`(?m)^\| [3678]\.\d+\.\d+.*$`).FindAllString(string(list), -1) {
+		if cells := strings.Split(row, "|"); len(cells) != 5 || !strings.Contains(cells[3], "`Test") && !strings.Contains(cells[3], "not met") && !strings.Contains(cells[3], "does not apply") && !strings.Contains(cells[3], "above") {
+			t.Errorf("%s: neither a test nor a reason", row)
+		}
+	}
+}
+
+// By TLS browsers are told to come by TLS from then on; where there is none, nothing of the kind is said.
+func TestBrowsersAreToldToStayWithTLS(t *testing.T) {
+	h := newHouse(t)
+	if a := h.browser().do(http.MethodGet, "/sign-in", "", map[string]string{"X-Forwarded-Proto": "https"}); a.header.Get("Strict-Transport-Security") != "max-age=31536000" {
+		t.Errorf("by TLS: %v", a.header)
+	}
+	if a := h.browser().get("/sign-in"); a.header.Get("Strict-Transport-Security") != "" {
+		t.Errorf("without TLS: %v", a.header)
+	}
+}
+
+// Whatever a request says of its host, no answer leads there.
+func TestTheHostOfARequestLeadsNowhere(t *testing.T) {
+	h := newHouse(t)
+	link := h.link(record.Admin, "north")
+	ask := func(method, path, body string) *http.Response {
+		r, err := http.NewRequestWithContext(t.Context(), method, "http://"+h.web.Addr()+path, strings.NewReader(body))
+		check(t, err)
+		r.Host = "evil.example"
+		r.Header.Set("Accept", "text/html")
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("X-Forwarded-Host", "evil.example")
+		resp, err := h.browser().client.Do(r)
+		check(t, err)
+		check(t, resp.Body.Close())
+		return resp
+	}
+	for _, resp := range []*http.Response{
+		ask(http.MethodGet, "/providers/north", ""), ask(http.MethodGet, "/sign-in?lang=zh", ""),
+		ask(http.MethodPost, "/sign-in", url.Values{"link": {link}}.Encode()),
+	} {
+		if to := resp.Header.Get("Location"); resp.StatusCode != http.StatusSeeOther || !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") {
+			t.Errorf("status %d leads to %q", resp.StatusCode, to)
+		}
+		if strings.Contains(resp.Header.Get("Set-Cookie"), "evil") {
+			t.Errorf("cookie %s", resp.Header.Get("Set-Cookie"))
+		}
+	}
+}
