@@ -23,6 +23,14 @@ func (b *bench) say(body, signed string) (int, string) {
 	return answer.StatusCode, b.text(answer)
 }
 
+// textOf asks and reads the answer.
+func (b *bench) textOf(path string) string {
+	b.t.Helper()
+	answer := b.ask(path)
+	defer answer.Body.Close()
+	return b.text(answer)
+}
+
 func TestWhatIsSaidAboutSensorsIsKept(t *testing.T) {
 	b := newBench(t)
 	const first = `{"sensors":[{"sensor":"boiler.temperature","label":"Vorlauf 供水温度","unit":"°C","decimals":2},{"sensor":"a","unit":"x"}]}`
@@ -34,13 +42,11 @@ func TestWhatIsSaidAboutSensorsIsKept(t *testing.T) {
 		t.Fatalf("said: %d %s", status, text)
 	}
 	var got api.SaidSensors
-	answer := b.ask(root + "/sensors")
-	if err := json.Unmarshal([]byte(b.text(answer)), &got); err != nil || len(got.Sensors) != 2 ||
+	if err := json.Unmarshal([]byte(b.textOf(root+"/sensors")), &got); err != nil || len(got.Sensors) != 2 ||
 		got.Sensors[0].Sensor != "boiler.temperature" || *got.Sensors[0].Decimals != 2 || got.Sensors[1].Interval != 0.5 || !got.Sensors[1].Counter {
 		t.Errorf("kept is %+v, %v", got, err)
 	}
-	answer = b.ask(root + "/reports/preview?from=now-1d")
-	if text := b.text(answer); !strings.Contains(text, `"label":"Vorlauf 供水温度","unit":"°C","decimals":2`) {
+	if text := b.textOf(root + "/reports/preview?from=now-1d"); !strings.Contains(text, `"label":"Vorlauf 供水温度","unit":"°C","decimals":2`) {
 		t.Errorf("a report does not have it: %s", text)
 	}
 	for body, want := range map[string]int{
