@@ -97,7 +97,7 @@ func TestAClusterThatStartsIsWaitedFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer log.Close() //nolint:errcheck // it is read, too
+	defer log.Close()
 	in, err := install.New(t.Context(), build(t), filepath.Join(dir, "var"), log)
 	if err != nil {
 		t.Fatal(err)
