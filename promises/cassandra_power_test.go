@@ -22,6 +22,8 @@ var nodeCuts = flag.Int("node-cuts", 5, "how often the power of the Cassandra no
 //
 // Cassandra does not sync the folders that it makes for keyspaces and tables: it leaves them to the journal of the file
 // system, which has them within seconds, and which this disk has not. So the test syncs them once, when all are there.
+// And two cuts in a row can bring back a file of the commit log that got no header, behind which a newer one lies: Cassandra
+// then does not start unless it is told to pass over it. Nothing of such a file was synced.
 func TestAckedIsStoredThroughPowerCutsOfCassandra(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("mounting the disk that forgets takes root")
@@ -32,7 +34,7 @@ func TestAckedIsStoredThroughPowerCutsOfCassandra(t *testing.T) {
 	t.Logf("%d cuts, -seed=%d", *nodeCuts, *seed)
 	random := rand.New(rand.NewPCG(*seed, 2))
 	disk, mount := newDisk(t)
-	node := cassandratest.Started(t, "SYNC=1000ms", "DATA="+filepath.Join(mount, "cassandra"))
+	node := cassandratest.Started(t, "SYNC=1000ms", "TOLERANT=true", "DATA="+filepath.Join(mount, "cassandra"))
 	s := sendingOnCassandra(t, node, 20)
 	syncFolders(t, mount)
 	s.run(func() {
