@@ -164,6 +164,8 @@ func TestCoAP(t *testing.T) {
 		{name: "JSON", ask: of(50, to("g", enrolmentKey, `{"a":21.5}`)), code: "2.04", readings: []string{"g a 21.5"}},
 		{name: "SenML", ask: of(110, to("g", enrolmentKey, `[{"n":"a","u":"V","v":1}]`)), code: "2.04", readings: []string{"g a,unit=V 1"}},
 		{name: "SenML in CBOR", ask: of(112, to("g", enrolmentKey, "\x81\xa3\x00\x61a\x01\x61V\x02\x05")), code: "2.04", readings: []string{"g a,unit=V 5"}},
+		{name: "SenML as CBOR", ask: of(60, to("g", enrolmentKey, "\x81\xa3\x00\x61a\x01\x61V\x02\x05")), code: "2.04", readings: []string{"g a,unit=V 5"}},
+		{name: "other CBOR", ask: of(60, to("g", enrolmentKey, "\xa1\x61a\x01")), code: "4.00", text: "no array of records"},
 		{name: "a bare value", ask: on(to("g", enrolmentKey, "21.5"), "boiler", "temperature"), code: "2.04", readings: []string{"g boiler/temperature 21.5"}},
 		{name: "an own key", ask: to("own", "gk_own", "m a=1"), code: "2.04", readings: []string{"own m.a 1"}},
 		{name: "an own key without a name", ask: ask{path: []string{"readings"}, query: []string{"key=gk_own"}, format: -1, body: "m a=1"}, code: "2.04", readings: []string{"own m.a 1"}},

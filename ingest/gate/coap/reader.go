@@ -202,7 +202,7 @@ const (
 	wellKnown    = ".well-known"
 	core         = "core"
 	// links is what there is (RFC 6690). With its header it is less than three times the shortest request for it.
-	links = `</readings>;ct="0 50 110 112"`
+	links = `</readings>;ct="0 50 60 110 112"`
 )
 
 // discover says what there is (RFC 7252 §7.2.1).

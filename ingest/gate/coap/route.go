@@ -51,15 +51,22 @@ func (q *request) setFormat(body []byte) error {
 		return unsupported("the path names a sensor: it takes a bare value, as text/plain")
 	}
 	name, ok := format.OfContentFormat(number)
+	if number == anyCBOR {
+		name, ok = "senml+cbor", true
+	}
 	if !ok {
-		return unsupported("Content-Format %d is not taken", number).WithNext("send 0, 50, 110 or 112")
+		return unsupported("Content-Format %d is not taken", number).WithNext("send 0, 50, 60, 110 or 112")
 	}
 	q.format = name
 	return nil
 }
 
-// textPlain is the Content-Format of a text (RFC 7252 §12.3).
-const textPlain = 0
+const (
+	// textPlain is the Content-Format of a text (RFC 7252 §12.3).
+	textPlain = 0
+	// anyCBOR is that of CBOR of whatever kind (RFC 8949 §9.3). What is taken of it is SenML.
+	anyCBOR = 60
+)
 
 // unsupported is why the format of a body is refused.
 func unsupported(text string, args ...any) *schema.Error {
