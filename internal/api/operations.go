@@ -69,6 +69,8 @@ func Operations() []Operation {
 		{Method: http.MethodPut, Path: "/people/:person/role", Summary: "Give a person another role", Body: RoleRequest{}, Answer: Done{}, Own: true},
 		{Method: http.MethodDelete, Path: "/people/:person", Summary: "Remove a person; their sessions end", Answer: Done{}, Own: true},
 		{Method: get, Path: "/audit", Summary: "Who changed what, the newest first", Answer: Changes{}, Own: true},
+		{Method: get, Path: "/sensors", Summary: "How sensors are shown: names, units, decimals", Answer: map[string]any{}, Own: true},
+		{Method: post, Path: "/sensors", Summary: "Change how sensors are shown", Body: map[string]any{}, Answer: map[string]any{}, Own: true},
 		{Method: get, Path: "/senders", Summary: "Who may send: the enrolment key and the keys of gateways", Answer: map[string]any{}, Own: true},
 		{Method: post, Path: "/senders", Summary: "Change who may send", Body: map[string]any{}, Answer: map[string]any{}, Own: true},
 	}
