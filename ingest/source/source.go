@@ -284,7 +284,7 @@ func (s *source) say(state, detail string) {
 	case state == headapi.SourceConnected:
 		s.log.Info("a source is connected")
 	default:
-		s.log.Warn("a source is not as it should be", "state", state, "why", detail)
+		s.log.Warn("a source is not as it should be", "state", state, "reason", detail)
 	}
 }
 

@@ -48,8 +48,21 @@ func Keys() []Key {
 		{"messages", "how many"},
 		{"sessions", "of MQTT, how many"},
 		{"id", "of a kept reject, or of what is set aside"},
-		{"what", "block, row, tail or rollup"},
+		{"what", "block, row, tail or rollup; what was changed"},
+		{"busy", "whether somebody reads or writes there"},
 		{"detail", "more, in words"},
+
+		{"source", "name of a source"},
+		{"broker", "URL of a source's broker"},
+		{"client", "client identifier of MQTT"},
+		{"state", "what something has become"},
+
+		{"who", "who changes something"},
+		{"by", "by what: a page, the API, the command line"},
+		{"does", "what is done, by its name in the audit log"},
+		{"failed", "why a change was not made"},
+		{"schedule", "name of a scheduled report"},
+		{"attempts", "how many"},
 
 		{"bucket", "of records"},
 		{"key", "of a record"},
