@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import axe from "axe-core";
 import { browser, frame, out, printed, send, start, watched } from "./berth.mjs";
 
 let berth, chromium, provider;
@@ -147,6 +148,15 @@ async function until(so) {
   }
 }
 
+// barriers returns what axe finds of WCAG 2.2 AA: its rule, and where.
+async function barriers(page) {
+  await page.evaluate(axe.source);
+  return page.evaluate(async () => {
+    const found = await window.axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] });
+    return found.violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.target.join(" ")).slice(0, 3).join(", ")}`);
+  });
+}
+
 test("pages hold in both languages, light and dark, wide and narrow", async () => {
   const now = Date.now();
   const lines = [];
@@ -167,6 +177,7 @@ test("pages hold in both languages, light and dark, wide and narrow", async () =
     { name: "zh-light-360", locale: "zh-CN", colorScheme: "light", viewport: { width: 360, height: 740 } },
     { name: "en-dark-360", locale: "en-GB", colorScheme: "dark", viewport: { width: 360, height: 740 } },
   ];
+  const found = [];
   for (const [i, look] of looks.entries()) {
     const { context, page } = await fresh(look);
     await signIn(page, links[i].match(/http:\S+/)[0]);
@@ -175,19 +186,22 @@ test("pages hold in both languages, light and dark, wide and narrow", async () =
       gateways: "", connect: "/connect", rejects: "/rejects", books: "/books", keys: "/keys", gateway: "/gateways/boiler-room-7",
       day: "/gateways/boiler-room-7?from=now-24h&to=now&sensor=boiler.temperature", missing: "/gateways/nowhere",
       report: "/reports?period=range&from=now-2h&to=now", "report-how": "/reports/how", sensors: "/sensors",
+      schedules: "/schedules", people: "/people", tokens: "/tokens", audit: "/audit", account: "/account", reference: "/reference",
     })) {
-      await page.goto(home + path);
+      await page.goto((name === "account" || name === "reference" ? berth.origin : home) + path);
       if (name === "gateway" || name === "day") await page.locator(".chart canvas").first().waitFor();
       if (name === "gateway") await page.locator(".chart:not(.raw) canvas").first().waitFor();
       await shot(page, `${name}-${look.name}`);
       const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-      assert.ok(overflow <= 0, `${name} at ${look.name} is ${overflow} px too wide`);
+      if (overflow > 0) found.push(`${name} at ${look.name} is ${overflow} px too wide`);
       const missing = await page.evaluate(() => document.body.innerText.match(/\[[a-z_]+\.[a-z_.]+\]/)?.[0]);
       assert.equal(missing, undefined, `${name} at ${look.name} lacks a text`);
+      found.push(...(await barriers(page)).map((what) => `${name} at ${look.name}: ${what}`));
     }
     assert.deepEqual(page.wrong.filter((w) => !w.includes("404")), []);
     await context.close();
   }
+  assert.deepEqual(found, []);
 });
 
 test("the language is switched in place, and the range of a chart stays in the address", async () => {
