@@ -350,7 +350,8 @@ func TestSenMLAgainstItsModel(t *testing.T) {
 			}
 		}
 	})
-	if whole == 0 || taken == 0 || refused == 0 {
+	// Twenty packs, the short form, may well have none that is refused whole.
+	if !testing.Short() && (whole == 0 || taken == 0 || refused == 0) {
 		t.Errorf("%d packs were refused whole, %d readings taken, %d records refused: the model draws too little", whole, taken, refused)
 	}
 }
