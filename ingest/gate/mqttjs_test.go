@@ -1,55 +1,19 @@
 package gate
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
-	"net"
-	"os"
-	"os/exec"
 	"slices"
-	"strconv"
-	"strings"
 	"testing"
-	"time"
 )
 
 // TestMQTTJS is the client of Node's world: it publishes in each version and quality, over connections that break, and hears
 // why what is refused. Of QoS 2 each message is stored once.
 func TestMQTTJS(t *testing.T) {
-	const folder = "testdata/npm"
-	node, err := exec.LookPath("node")
-	if err != nil {
-		t.Skip("Node is not installed")
-	}
-	if _, err := os.Stat(folder + "/node_modules/mqtt"); err != nil {
-		t.Skip("MQTT.js is not installed: make clients")
-	}
+	needsNPM(t, "mqtt")
 	for _, version := range []int{4, 5} {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
 			t.Parallel()
 			f := start(t, nil)
-			_, text, err := net.SplitHostPort(f.Addr().String())
-			if err != nil {
-				t.Fatal(err)
-			}
-			port, err := strconv.Atoi(text)
-			if err != nil {
-				t.Fatal(err)
-			}
-			args, err := json.Marshal(map[string]any{"port": port, "version": version, "user": "js", "key": enrolmentKey})
-			if err != nil {
-				t.Fatal(err)
-			}
-			ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
-			defer cancel()
-			var errs strings.Builder
-			cmd := exec.CommandContext(ctx, node, "mqtt.mjs", string(args))
-			cmd.Dir, cmd.Stderr = folder, &errs
-			out, err := cmd.Output()
-			if err != nil {
-				t.Fatalf("%v: %s", err, errs.String())
-			}
 			var said struct {
 				Present []bool         `json:"present"`
 				Granted []int          `json:"granted"`
@@ -57,9 +21,7 @@ func TestMQTTJS(t *testing.T) {
 				Failed  []int          `json:"failed"`
 				Why     []string       `json:"why"`
 			}
-			if err := json.Unmarshal(out, &said); err != nil {
-				t.Fatalf("%v in %s", err, out)
-			}
+			runNPM(t, "mqtt.mjs", map[string]any{"port": portOf(t, f), "version": version, "user": "js", "key": enrolmentKey}, &said)
 			want := map[string]int{"key": 4}
 			if version == 5 {
 				want = map[string]int{"key": 0x86, "topic": 0x90, "payload": 0x99, "gateway": 0x87}
