@@ -136,7 +136,7 @@ func changeOf(r *http.Request, provider string) (q *houseapi.SendersRequest, don
 	set := func(s houseapi.SenderSettings) { q.Act, q.Gateway, q.Settings = "set", nil, &s }
 	switch act {
 	case "add":
-		q.Gateway.Relay, q.Gateway.Cert = r.PostFormValue("relay") != "", r.PostFormValue("cert") != ""
+		q.Gateway.Relay, q.Gateway.Cert, q.Gateway.PSK = r.PostFormValue("relay") != "", r.PostFormValue("cert") != "", r.PostFormValue("psk") != ""
 	case "rotate", "revoke", "approve", "refuse":
 	case "replace":
 		at := "0"

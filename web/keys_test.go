@@ -31,6 +31,10 @@ func TestKeysAreChangedOnTheirPage(t *testing.T) {
 	if q := h.senders.Load(); q.Provider != "north" || q.Act != "add" || q.Gateway.Gateway != "pump" || !q.Gateway.Relay || q.Gateway.Cert {
 		t.Errorf("asked was %+v", q)
 	}
+	b.act(path, "add", "gateway", "pump", "psk", "yes")
+	if q := h.senders.Load(); !q.Gateway.PSK || q.Gateway.Relay {
+		t.Errorf("asked was %+v", q.Gateway)
+	}
 	if got := b.get(path); strings.Contains(got.body, "gk_shown_once") {
 		t.Error("a key is shown again")
 	}
