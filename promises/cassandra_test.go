@@ -249,6 +249,7 @@ func TestProvidersShareAKeyspaceOfCassandra(t *testing.T) {
 		return err
 	})
 	again := newSending(t, in, dir, 5)
+	again.until("web knows its reports", again.answers)
 	var page api.Gateways
 	if again.get("/gateways", &page); len(page.Gateways) != 0 {
 		t.Errorf("the provider that is added again has gateways of the one before: %+v", page.Gateways)
