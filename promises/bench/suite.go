@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -125,7 +123,7 @@ func (s *suite) idle(ctx context.Context, p install.Provider) error {
 	}
 	fmt.Fprintf(s.out, "idle pipeline                  %.1f MB resident: ingest %.1f, reports %.1f\n", mega(ingest+reports), mega(ingest), mega(reports))
 	for n := range idleConnections {
-		conn, err := hello(ctx, p, fmt.Sprintf("idle%04d", n))
+		conn, err := p.Hello(ctx, fmt.Sprintf("idle%04d", n))
 		if err != nil {
 			return err
 		}
@@ -143,22 +141,6 @@ func (s *suite) idle(ctx context.Context, p install.Provider) error {
 }
 
 func mega(n int) float64 { return float64(n) / 1e6 }
-
-// hello opens a connection that has said who it is.
-func hello(ctx context.Context, p install.Provider, gateway string) (net.Conn, error) {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", p.Address())
-	if err != nil {
-		return nil, err
-	}
-	if _, err := fmt.Fprintf(conn, "HELLO %s %s\n", gateway, p.EnrolmentKey); err != nil {
-		return nil, err
-	}
-	if line, err := bufio.NewReaderSize(conn, 16).ReadString('\n'); err != nil || line != "OK\n" {
-		return nil, fmt.Errorf("hello was answered %q, %w", line, err)
-	}
-	return conn, nil
-}
 
 // resident returns the resident memory of an instance, in bytes.
 func (s *suite) resident(ctx context.Context, role string) (int, error) {

@@ -10,6 +10,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -192,6 +193,22 @@ type Provider struct {
 
 // Address returns the host:port of the provider.
 func (p Provider) Address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(p.Port)) }
+
+// Hello opens a connection of Berth frames that has said who it is, by the enrolment key.
+func (p Provider) Hello(ctx context.Context, gateway string) (net.Conn, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", p.Address())
+	if err != nil {
+		return nil, err
+	}
+	if _, err := fmt.Fprintf(conn, "HELLO %s %s\n", gateway, p.EnrolmentKey); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	if line, err := bufio.NewReaderSize(conn, 16).ReadString('\n'); err != nil || line != "OK\n" {
+		return nil, errors.Join(fmt.Errorf("HELLO was answered %q", line), err, conn.Close())
+	}
+	return conn, nil
+}
 
 // Add adds a provider and returns when it takes readings.
 func (i *Install) Add(ctx context.Context, name string) (Provider, error) {

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"net"
 	"syscall"
 	"time"
 
@@ -55,7 +53,7 @@ func (s *scale) connected(ctx context.Context, count int) error {
 	}
 	begun := time.Now()
 	for n := range count {
-		conn, err := hello(ctx, p, fmt.Sprintf("idle%05d", n))
+		conn, err := p.Hello(ctx, fmt.Sprintf("idle%05d", n))
 		if err != nil {
 			return fmt.Errorf("connect gateway %d: %w", n, err)
 		}
@@ -72,20 +70,4 @@ func (s *scale) connected(ctx context.Context, count int) error {
 	fmt.Printf("%7d connections: %5.1f KB resident each; ingest %s; %.0f hellos/s one after another\n",
 		count, float64(after.Resident-before.Resident)/1e3/float64(count), mega(after.Resident), float64(count)/took.Seconds())
 	return nil
-}
-
-// hello opens a connection that has said who it is.
-func hello(ctx context.Context, p install.Provider, gateway string) (net.Conn, error) {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", p.Address())
-	if err != nil {
-		return nil, err
-	}
-	if _, err := fmt.Fprintf(conn, "HELLO %s %s\n", gateway, p.EnrolmentKey); err != nil {
-		return nil, err
-	}
-	if line, err := bufio.NewReaderSize(conn, 16).ReadString('\n'); err != nil || line != "OK\n" {
-		return nil, fmt.Errorf("hello was answered %q, %w", line, err)
-	}
-	return conn, nil
 }

@@ -38,7 +38,7 @@ func (s *scale) providers(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		conn, err := hello(ctx, p, "gw1")
+		conn, err := p.Hello(ctx, "gw1")
 		if err != nil {
 			return err
 		}
