@@ -85,10 +85,8 @@ func (g Gateways) RevokeCertificate(ctx context.Context, gateway, serial string)
 	if err := schema.CheckGateway(gateway); err != nil {
 		return KeyChange{}, err
 	}
-	k, revision, err := g.get(ctx, gateway)
+	k, revision, err := g.getOrNew(ctx, gateway)
 	switch {
-	case schema.Is(err, schema.NotFound):
-		k = record.GatewayKey{Version: record.Version, Gateway: gateway, Created: g.now().UTC()}
 	case err != nil:
 		return KeyChange{}, err
 	case k.Cert != nil && k.Cert.Serial == serial:

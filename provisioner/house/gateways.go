@@ -178,10 +178,8 @@ func (g Gateways) Approve(ctx context.Context, gateway string) (KeyChange, error
 	if err := schema.CheckGateway(gateway); err != nil {
 		return KeyChange{}, err
 	}
-	k, revision, err := g.get(ctx, gateway)
+	k, revision, err := g.getOrNew(ctx, gateway)
 	switch {
-	case schema.Is(err, schema.NotFound):
-		k = record.GatewayKey{Version: record.Version, Gateway: gateway, Created: g.now().UTC()}
 	case err != nil:
 		return KeyChange{}, err
 	case k.Own() && !k.Revoked.IsZero():
@@ -208,16 +206,23 @@ func (g Gateways) Refuse(ctx context.Context, gateway string) (KeyChange, error)
 	return g.Revoke(ctx, gateway)
 }
 
+// getOrNew returns a gateway's record, or a new one, of revision 0, that is not written.
+func (g Gateways) getOrNew(ctx context.Context, gateway string) (k record.GatewayKey, revision uint64, err error) {
+	k, revision, err = g.get(ctx, gateway)
+	if schema.Is(err, schema.NotFound) {
+		return record.GatewayKey{Version: record.Version, Gateway: gateway, Created: g.now().UTC()}, 0, nil
+	}
+	return k, revision, err
+}
+
 // Revoke shuts a gateway out: neither its own key nor the enrolment key opens the port for it.
 func (g Gateways) Revoke(ctx context.Context, gateway string) (KeyChange, error) {
 	if err := schema.CheckGateway(gateway); err != nil {
 		return KeyChange{}, err
 	}
-	k, revision, err := g.get(ctx, gateway)
+	// One without a key of its own came in by the enrolment key; it is shut out all the same.
+	k, revision, err := g.getOrNew(ctx, gateway)
 	switch {
-	case schema.Is(err, schema.NotFound):
-		// One without a key of its own came in by the enrolment key; it is shut out all the same.
-		k = record.GatewayKey{Version: record.Version, Gateway: gateway, Created: g.now().UTC()}
 	case err != nil:
 		return KeyChange{}, err
 	case !k.Revoked.IsZero():
