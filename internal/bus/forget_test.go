@@ -90,3 +90,17 @@ func TestAForgottenAccountIsGoneForGood(t *testing.T) {
 		server = start()
 	}
 }
+
+// TestALogIsMadeWhereOneWasJustRemoved removes and makes a log again at once, while the server still clears the folders
+// of the one before.
+func TestALogIsMadeWhereOneWasJustRemoved(t *testing.T) {
+	conn, _ := newHouse(t).provider("acme", LogOptions{})
+	for n := range 40 {
+		if err := conn.Remove(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.Prepare(t.Context(), LogOptions{}); err != nil {
+			t.Fatalf("after removal %d: %v", n+1, err)
+		}
+	}
+}

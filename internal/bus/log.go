@@ -29,6 +29,7 @@ const (
 	codeWrongSequence  jetstream.ErrorCode = 10071
 	codeWrongMessageID jetstream.ErrorCode = 10070
 	codeStoreFailed    jetstream.ErrorCode = 10077 // the stream's quota, of a stream that discards what is new
+	codeStoreNotMade   jetstream.ErrorCode = 10049 // the folder of a new stream
 	codeAccountFull    jetstream.ErrorCode = 10002
 	codeServerFull     jetstream.ErrorCode = 10023
 )

@@ -132,8 +132,7 @@ func (c *Conn) prepareStream(ctx context.Context, want jetstream.StreamConfig) e
 	act := "prepare stream " + want.Name
 	s, err := c.js.Stream(ctx, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		_, err = c.js.CreateStream(ctx, want)
-		return failed(act, err)
+		return failed(act, c.createStream(ctx, want))
 	}
 	if err != nil {
 		return failed(act, err)
@@ -165,4 +164,16 @@ func (c *Conn) Remove(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// createStream asks again when the server could not make the stream's folder: it clears an account's folders, once they
+// are empty, a moment after it has answered that the last stream is removed, and so perhaps under a new one.
+func (c *Conn) createStream(ctx context.Context, want jetstream.StreamConfig) error {
+	const attempts = 10
+	for n := 1; ; n++ {
+		_, err := c.js.CreateStream(ctx, want)
+		if api, ok := errors.AsType[*jetstream.APIError](err); !ok || api.ErrorCode != codeStoreNotMade || n == attempts {
+			return err
+		}
+	}
 }
