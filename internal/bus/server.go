@@ -48,6 +48,7 @@ type Server struct {
 	host      string
 	log       *slog.Logger
 	stop      sync.Once
+	unwell    unwell
 
 	certificate *certificate // nil: it is not reached by TLS
 	mu          sync.Mutex   // guards relays
@@ -161,15 +162,6 @@ func (s *Server) URL() string {
 		return "nats://" + net.JoinHostPort(host, strconv.Itoa(addr.Port))
 	}
 	return ""
-}
-
-// Healthy returns an error that says what of JetStream does not work: after a disk was full, streams stay broken until
-// [Server.Revive].
-func (s *Server) Healthy() error {
-	if st := s.nats.Healthz(&server.HealthzOptions{}); st.StatusCode >= 300 {
-		return schema.Errorf(schema.Unavailable, "the NATS server is not healthy: %s", st.Error)
-	}
-	return nil
 }
 
 // Revive stops JetStream and starts it again from what is on disk, and has everybody connect anew. Nothing confirmed is
