@@ -183,10 +183,10 @@ func (s *suite) month(ctx context.Context, p install.Provider) error {
 	return nil
 }
 
-// disk prints what the keyspace occupies for each reading, after tails were written.
+// disk prints what the keyspace occupies for each reading, once it holds all of them.
 func (s *suite) disk(ctx context.Context) error {
-	var books api.Books
-	if err := (gateways.API{Base: "http://" + s.install.Web, Provider: "provider1", Token: s.token}).Books(ctx, &books); err != nil {
+	books, err := s.stored(ctx)
+	if err != nil {
 		return err
 	}
 	size, err := s.size(ctx)
@@ -195,6 +195,29 @@ func (s *suite) disk(ctx context.Context) error {
 	}
 	fmt.Fprintf(s.out, "keyspace on disk               %.2f bytes a reading, %d readings\n", float64(size)/float64(books.Readings.Accepted), books.Readings.Accepted)
 	return nil
+}
+
+// storedWithin bounds the wait for the keyspace: tails are written each minute, and a Cassandra node on two cores takes
+// minutes for what a gate takes in seconds.
+const storedWithin = 15 * time.Minute
+
+// stored waits until the log holds its last message alone, which means that the keyspace has all before it, and returns the
+// books of then.
+func (s *suite) stored(ctx context.Context) (books api.Books, err error) {
+	ctx, cancel := context.WithTimeout(ctx, storedWithin)
+	defer cancel()
+	source := gateways.API{Base: "http://" + s.install.Web, Provider: "provider1", Token: s.token}
+	for {
+		if err := source.Books(ctx, &books); err != nil {
+			return books, err
+		}
+		if books.Log.Messages <= 1 {
+			return books, nil
+		}
+		if err := wait(ctx, time.Second); err != nil {
+			return books, fmt.Errorf("%d messages of the log are not in the keyspace after %v: %w", books.Log.Messages, storedWithin, err)
+		}
+	}
 }
 
 // sizeOf returns the bytes of all files below a folder.
