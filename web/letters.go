@@ -144,6 +144,9 @@ func (w *Web) writeLetter(s *record.Schedule, run *record.ScheduleRun, l *record
 	line("letter.head", "name", s.Name, "provider", s.Provider, "span", span, "zone", n.Zone)
 	b.WriteString("\n")
 	line("letter.readings", "readings", n.Totals.Readings, "rejected", n.Totals.Rejected)
+	if run.Earlier > 0 && run.Readings > run.Earlier {
+		line("letter.late", "late", run.Readings-run.Earlier)
+	}
 	if n.Totals.Expected != nil {
 		line("letter.expected", "expected", *n.Totals.Expected, "share", percent(n.Totals.Completeness))
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -40,6 +41,7 @@ func (w *Web) scheduleRoutes() []route {
 		act(http.MethodPost, homePrefix+"/schedules", "schedule.change", w.schedulesPost),
 		get(apiPrefix+"/schedules", w.listSchedules),
 		act(http.MethodPost, apiPrefix+"/schedules", "schedule.add", w.addSchedule),
+		act(http.MethodPut, one, "schedule.change", w.changeSchedule),
 		act(http.MethodDelete, one, "schedule.remove", w.removeSchedule),
 		act(http.MethodPost, one+"/pause", "schedule.pause", w.pauseSchedule(true)),
 		act(http.MethodPost, one+"/resume", "schedule.resume", w.pauseSchedule(false)),
@@ -61,26 +63,72 @@ func (w *Web) listSchedules(rw http.ResponseWriter, r *http.Request) error {
 
 // addSchedule keeps the scheduled report that the body describes.
 func (w *Web) addSchedule(rw http.ResponseWriter, r *http.Request) error {
-	var s record.Schedule
-	body, err := io.ReadAll(r.Body)
+	s, err := readSchedule(r)
 	if err == nil {
-		err = json.Unmarshal(body, &s)
+		err = w.newSchedule(r, s)
 	}
 	if err != nil {
-		return schema.Errorf(schema.Invalid, "the body is no scheduled report").WithCause(err).
-			WithNext(`send it as application/json: {"name":"Daily","every":"daily","hour":6,"formats":["pdf"],"recipients":[{"address":"a@example.com","language":"en"}]}`)
-	}
-	if err := w.newSchedule(r, &s); err != nil {
 		return err
 	}
-	return httpserver.JSON(rw, http.StatusOK, &s)
+	return httpserver.JSON(rw, http.StatusOK, s)
+}
+
+// changeSchedule puts what the body describes in a scheduled report's place.
+func (w *Web) changeSchedule(rw http.ResponseWriter, r *http.Request) error {
+	s, err := readSchedule(r)
+	if err == nil {
+		err = w.setSchedule(r, r.PathValue("id"), s)
+	}
+	if err != nil {
+		return err
+	}
+	return httpserver.JSON(rw, http.StatusOK, s)
+}
+
+func readSchedule(r *http.Request) (*record.Schedule, error) {
+	s := &record.Schedule{}
+	body, err := io.ReadAll(r.Body)
+	if err == nil {
+		err = json.Unmarshal(body, s)
+	}
+	if err != nil {
+		return nil, schema.Errorf(schema.Invalid, "the body is no scheduled report").WithCause(err).
+			WithNext(`send it as application/json: {"name":"Daily","every":"daily","hour":6,"formats":["pdf"],"recipients":[{"address":"a@example.com","language":"en"}]}`)
+	}
+	return s, nil
 }
 
 // newSchedule checks a scheduled report and keeps it.
 func (w *Web) newSchedule(r *http.Request, s *record.Schedule) error {
-	p := requestOf(r).provider
-	s.Version, s.ID, s.Provider, s.Of, s.Created = record.Version, credentials.NewKey("")[:8], p.Name, p.Created, w.now().UTC()
 	note(r, s.Name)
+	s.ID, s.Created, s.Since = credentials.NewKey("")[:8], w.now().UTC(), time.Time{}
+	if err := checkSchedule(r, s); err != nil {
+		return err
+	}
+	all, err := w.schedule.Schedules(r.Context(), s.Provider)
+	if err != nil {
+		return err
+	}
+	if len(all) >= mostSchedules {
+		return schema.Errorf(schema.Limited, "a provider has at most %d scheduled reports", mostSchedules).WithNext("remove one")
+	}
+	return w.schedule.Add(r.Context(), s)
+}
+
+// setSchedule checks a scheduled report and puts it in the place of the one with the ID.
+func (w *Web) setSchedule(r *http.Request, id string, s *record.Schedule) error {
+	note(r, id+" "+s.Name)
+	s.ID = id
+	if err := checkSchedule(r, s); err != nil {
+		return err
+	}
+	return w.schedule.Change(r.Context(), s)
+}
+
+// checkSchedule returns what is wrong with a scheduled report, and completes it by what the request says.
+func checkSchedule(r *http.Request, s *record.Schedule) error {
+	p := requestOf(r).provider
+	s.Version, s.Provider, s.Of = record.Version, p.Name, p.Created
 	if err := s.Validate(); err != nil {
 		return err
 	}
@@ -98,14 +146,7 @@ func (w *Web) newSchedule(r *http.Request, s *record.Schedule) error {
 			return err
 		}
 	}
-	all, err := w.schedule.Schedules(r.Context(), p.Name)
-	if err != nil {
-		return err
-	}
-	if len(all) >= mostSchedules {
-		return schema.Errorf(schema.Limited, "a provider has at most %d scheduled reports", mostSchedules).WithNext("remove one")
-	}
-	return w.schedule.Add(r.Context(), s)
+	return nil
 }
 
 func (w *Web) removeSchedule(rw http.ResponseWriter, r *http.Request) error {
@@ -162,7 +203,7 @@ func (w *Web) askTest(r *http.Request, id, to, language string) (*record.Schedul
 		language = languageOf(r)
 	}
 	from, end, _ := s.Period(w.now().In(zoneOf(p)), 0)
-	return w.schedule.Ask(r.Context(), s, from, end, true, []record.Recipient{{Address: to, Language: language}})
+	return w.schedule.Test(r.Context(), s, from, end, record.Recipient{Address: to, Language: language})
 }
 
 // runOf is a run as the API shows it.
@@ -226,7 +267,7 @@ func (w *Web) askAgain(r *http.Request, id, name string) (*record.ScheduleRun, e
 	if err != nil {
 		return nil, err
 	}
-	return w.schedule.Ask(r.Context(), s, run.From, run.To, false, s.Recipients)
+	return w.schedule.Again(r.Context(), s, run)
 }
 
 // schedulesData is the page of scheduled reports.
@@ -323,6 +364,8 @@ func (w *Web) changeSchedules(r *http.Request, act string) error {
 	switch act {
 	case "add":
 		return w.newSchedule(r, scheduleOf(r))
+	case "change":
+		return w.setSchedule(r, id, scheduleOf(r))
 	case "remove":
 		note(r, id)
 		if _, _, err := w.schedule.Schedule(ctx, p, id); err != nil {
@@ -371,6 +414,34 @@ func scheduleOf(r *http.Request) *record.Schedule {
 	}
 	return s
 }
+
+// scheduleForm is the form of a new scheduled report, or of one that is changed.
+type scheduleForm struct {
+	*schedulesData
+	Of *record.Schedule
+}
+
+// FormNew returns the form of a new scheduled report.
+func (d *schedulesData) FormNew() scheduleForm {
+	return scheduleForm{d, &record.Schedule{Hour: 6, Formats: []string{"pdf"}}}
+}
+
+// FormOf returns the form that changes a scheduled report.
+func (d *schedulesData) FormOf(s scheduleRow) scheduleForm { return scheduleForm{d, &s.Schedule} }
+
+// Everies are how often a report may be made.
+func (f scheduleForm) Everies() []record.Every {
+	return []record.Every{record.Daily, record.Weekly, record.Monthly}
+}
+
+// Formats are what may be attached.
+func (f scheduleForm) Formats() []string { return record.ScheduleFormats }
+
+// Upper returns a format as people write it.
+func (f scheduleForm) Upper(format string) string { return strings.ToUpper(format) }
+
+// Attached reports whether the format is attached.
+func (f scheduleForm) Attached(format string) bool { return slices.Contains(f.Of.Formats, format) }
 
 // Clocked returns an hour as a clock shows it.
 func (d *schedulesData) Clocked(hour int) string { return fmt.Sprintf("%02d:00", hour) }

@@ -78,6 +78,7 @@ func Operations() []Operation {
 	all = append(all, []Operation{
 		{Method: get, Path: "/schedules", Summary: "Scheduled reports", Answer: map[string][]record.Schedule{}, Own: true},
 		{Method: post, Path: "/schedules", Summary: "Add a scheduled report", Body: schedule, Answer: schedule, Own: true},
+		{Method: http.MethodPut, Path: "/schedules/:id", Summary: "Put another in a scheduled report's place", Body: schedule, Answer: schedule, Own: true},
 		{Method: http.MethodDelete, Path: "/schedules/:id", Summary: "Remove a scheduled report", Answer: schedule, Own: true},
 		{Method: post, Path: "/schedules/:id/pause", Summary: "Pause a scheduled report", Answer: schedule, Own: true},
 		{Method: post, Path: "/schedules/:id/resume", Summary: "Go on with a scheduled report", Answer: schedule, Own: true},

@@ -23,7 +23,8 @@ type Schedule struct {
 	Recipients []Recipient `json:"recipients"`
 	SkipEmpty  bool        `json:"skip_empty,omitempty"` // nothing is sent of a period without readings
 	Paused     bool        `json:"paused,omitempty"`
-	Created    time.Time   `json:"created"` // periods that were over before are not made
+	Created    time.Time   `json:"created"`
+	Since      time.Time   `json:"since,omitzero"` // reports that were due before are not made; zero: since it was created
 }
 
 // Every is how often a scheduled report is made, and how long its period is.
@@ -42,8 +43,8 @@ type Recipient struct {
 	Language string `json:"language"` // en or zh
 }
 
-// scheduleFormats are what may be attached.
-var scheduleFormats = []string{"pdf", "xlsx", "csv"}
+// ScheduleFormats are what may be attached.
+var ScheduleFormats = []string{"pdf", "xlsx", "csv"}
 
 // Validate returns an Invalid error that names what cannot be. Addresses are left to who sends.
 func (s *Schedule) Validate() error {
@@ -54,7 +55,7 @@ func (s *Schedule) Validate() error {
 		return schema.Errorf(schema.Invalid, "%q is not how often a report is made", s.Every).WithNext("use daily, weekly or monthly")
 	case s.Hour < 0 || s.Hour > 23:
 		return schema.Errorf(schema.Invalid, "%d is no hour of a day", s.Hour).WithNext("use 0 to 23")
-	case len(s.Formats) == 0 || slices.ContainsFunc(s.Formats, func(f string) bool { return !slices.Contains(scheduleFormats, f) }):
+	case len(s.Formats) == 0 || slices.ContainsFunc(s.Formats, func(f string) bool { return !slices.Contains(ScheduleFormats, f) }):
 		return schema.Errorf(schema.Invalid, "what is to be attached is not said, or unknown").WithNext("use pdf, xlsx and csv")
 	case len(s.Recipients) == 0 || len(s.Recipients) > 50:
 		return schema.Errorf(schema.Invalid, "%d recipients are not between 1 and 50", len(s.Recipients))
@@ -96,7 +97,7 @@ type ScheduleRun struct {
 	Version  int       `json:"version"`
 	Provider string    `json:"provider"`
 	Schedule string    `json:"schedule"`
-	Number   int       `json:"number"` // of the period: 0 is the schedule's own, further ones were asked for
+	Number   int       `json:"number"` // of those whose period begins so: 0 is the schedule's own, as those from ChangedRuns on; others were asked for
 	Test     bool      `json:"test,omitempty"`
 	From     time.Time `json:"from"`
 	To       time.Time `json:"to"`
@@ -106,13 +107,37 @@ type ScheduleRun struct {
 	Next     time.Time `json:"next,omitzero"`      // not before
 	Problem  string    `json:"problem,omitempty"`  // of the last that went wrong
 	Made     time.Time `json:"made,omitzero"`      // its files
+	Gateways []string  `json:"gateways"`           // of those; none: all; null: those of the schedule
 	Readings uint64    `json:"readings,omitempty"` // of the period, as it was made
 	Complete bool      `json:"complete,omitempty"`
-	Checked  time.Time `json:"checked,omitzero"` // when it was looked last whether readings came after it
-	Late     uint64    `json:"late,omitempty"`   // readings of its period that came after it was made
-	LateAt   time.Time `json:"late_at,omitzero"` // when that was noticed
+	Earlier  uint64    `json:"earlier,omitempty"` // readings when the run was made of whose period this one was asked for again
+	Checked  time.Time `json:"checked,omitzero"`  // when it was looked last whether readings came after it
+	Late     uint64    `json:"late,omitempty"`    // readings of its period that came after it was made
+	LateAt   time.Time `json:"late_at,omitzero"`  // when that was noticed
 	Files    []RunFile `json:"files,omitempty"`
 	Letters  []Letter  `json:"letters"`
+}
+
+// ChangedRuns is the first number of runs whose period begins as that of another did before its schedule was changed from
+// days to weeks, say.
+const ChangedRuns = 1000
+
+// ReportOf returns what the run's report is of: as it was made, though the schedule was changed since.
+func (r *ScheduleRun) ReportOf(s *Schedule) *Schedule {
+	if r.Gateways == nil {
+		return s
+	}
+	of := *s
+	of.Gateways = r.Gateways
+	return &of
+}
+
+// DueSince returns from when on reports that are due are made.
+func (s *Schedule) DueSince() time.Time {
+	if s.Since.IsZero() {
+		return s.Created
+	}
+	return s.Since
 }
 
 // RunState is how far a run is.

@@ -1,8 +1,14 @@
 package record
 
 import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"reflect"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"berth/schema"
 )
@@ -55,5 +61,86 @@ func TestScheduleValidate(t *testing.T) {
 		if change(&s); !schema.Is(s.Validate(), schema.Invalid) {
 			t.Errorf("%s was taken", name)
 		}
+	}
+}
+
+// goldenShapes are a schedule and a run with all that they can say.
+func goldenShapes() map[string]any {
+	at := func(day, hour int) time.Time { return time.Date(2026, 3, day, hour, 0, 0, 0, time.UTC) }
+	to := []Recipient{{Address: "a@example.com", Language: "en"}, {Address: "b@example.com", Language: "zh"}}
+	return map[string]any{
+		"schedule.v1.json": &Schedule{
+			Version: 1, ID: "daily1", Provider: "provider1", Of: at(1, 0), Name: "每日 Daily", Every: Weekly, Hour: 6, Gateways: []string{"gw1"},
+			Formats: []string{"pdf", "csv"}, Recipients: to, SkipEmpty: true, Paused: true, Created: at(2, 0), Since: at(3, 0),
+		},
+		"run.v1.json": &ScheduleRun{
+			Version: 1, Provider: "provider1", Schedule: "daily1", Number: 1, Test: true, From: at(9, 0), To: at(16, 0), Due: at(16, 6), State: RunDone,
+			Attempts: 2, Next: at(16, 7), Problem: "why", Made: at(16, 8), Gateways: []string{"gw1"}, Readings: 7, Complete: true, Earlier: 5,
+			Checked: at(17, 0), Late: 3, LateAt: at(17, 0),
+			Files: []RunFile{{Name: "报告.pdf", Type: "application/pdf", Language: "zh", Size: 1 << 21, Pieces: 2}},
+			Letters: []Letter{
+				{Recipient: to[0], State: LetterSent, At: at(16, 9), Sender: "s", Attempts: 1},
+				{Recipient: to[1], State: LetterUnknown, At: at(16, 9), Sender: "s", Attempts: 2, Problem: "it may have been sent"},
+			},
+		},
+	}
+}
+
+// TestSchedulesKeepTheirShapes: they are written as the golden files have them, and read from there as the same.
+func TestSchedulesKeepTheirShapes(t *testing.T) {
+	for name, want := range goldenShapes() {
+		path := filepath.Join("testdata", name)
+		got, err := json.MarshalIndent(want, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if *update {
+			if err := os.WriteFile(path, append(got, '\n'), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		kept, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(kept) != string(got)+"\n" {
+			t.Errorf("%s is written otherwise now:\n%s", name, got)
+		}
+		read := reflect.New(reflect.TypeOf(want).Elem()).Interface()
+		if err := json.Unmarshal(kept, read); err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(want, read); d != "" {
+			t.Errorf("%s (-want +read):\n%s", name, d)
+		}
+	}
+}
+
+// Every field is in a golden file: one that is not set there could change its name unseen.
+func TestGoldenSchedulesSetEveryField(t *testing.T) {
+	for name, shape := range goldenShapes() {
+		v := reflect.ValueOf(shape).Elem()
+		for i := range v.NumField() {
+			if v.Field(i).IsZero() {
+				t.Errorf("%s: %s is not set", name, v.Type().Field(i).Name)
+			}
+		}
+	}
+}
+
+func TestAChangedScheduleKeepsWhatItsRunsAreOf(t *testing.T) {
+	s := &Schedule{Gateways: []string{"new"}, Created: time.Unix(1, 0)}
+	r := &ScheduleRun{}
+	if r.ReportOf(s) != s {
+		t.Error("a run of before is not of its schedule's gateways")
+	}
+	if r.Gateways = []string{}; len(r.ReportOf(s).Gateways) != 0 || len(s.Gateways) != 1 {
+		t.Error("a run of all gateways is not")
+	}
+	if !s.DueSince().Equal(s.Created) {
+		t.Error("what was due before its change is not made")
+	}
+	if s.Since = time.Unix(2, 0); !s.DueSince().Equal(s.Since) {
+		t.Error("what was due before its change is made")
 	}
 }

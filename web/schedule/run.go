@@ -48,7 +48,7 @@ func (s *Scheduler) advance(ctx context.Context, sc *record.Schedule, w *work) e
 	switch w.run.State {
 	case record.RunMade:
 		return s.send(ctx, sc, w)
-	case record.RunDone:
+	case record.RunDone, record.RunSkipped:
 		return s.lookLate(ctx, sc, w)
 	default:
 		return nil
@@ -61,7 +61,7 @@ func (s *Scheduler) lookLate(ctx context.Context, sc *record.Schedule, w *work) 
 	if now.Sub(r.Made) > lateFor || now.Sub(r.Made) < s.o.LateEvery || now.Sub(r.Checked) < s.o.LateEvery {
 		return nil
 	}
-	numbers, err := s.o.Maker.Numbers(ctx, sc, r.From, r.To)
+	numbers, err := s.o.Maker.Numbers(ctx, r.ReportOf(sc), r.From, r.To)
 	if err != nil {
 		return err
 	}
@@ -80,6 +80,7 @@ func pause(attempts int) time.Duration {
 // make makes the files of a run and keeps them.
 func (s *Scheduler) make(ctx context.Context, sc *record.Schedule, w *work) error {
 	r := w.run
+	r.Gateways = append([]string{}, sc.Gateways...)
 	numbers, err := s.o.Maker.Numbers(ctx, sc, r.From, r.To)
 	if err == nil && numbers.Totals.Readings == 0 && sc.SkipEmpty && !r.Test {
 		r.State, r.Made = record.RunSkipped, s.o.Now()
@@ -195,7 +196,7 @@ func (s *Scheduler) send(ctx context.Context, sc *record.Schedule, w *work) erro
 		}
 		if numbers == nil {
 			var err error
-			if numbers, err = s.o.Maker.Numbers(ctx, sc, r.From, r.To); err != nil {
+			if numbers, err = s.o.Maker.Numbers(ctx, r.ReportOf(sc), r.From, r.To); err != nil {
 				return err
 			}
 		}

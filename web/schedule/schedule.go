@@ -207,14 +207,17 @@ func (s *Scheduler) begin(ctx context.Context, sc *record.Schedule, zone *time.L
 	now := s.o.Now().In(zone)
 	for back := caughtUp - 1; back >= 0; back-- {
 		from, to, due := sc.Period(now, back)
-		if due.Before(sc.Created) {
+		if due.Before(sc.DueSince()) {
 			continue
 		}
 		r := &record.ScheduleRun{Version: record.Version, Provider: sc.Provider, Schedule: sc.ID, From: from, To: to, Due: due, State: record.RunDue}
-		key := RunKey(r)
-		if _, there := runs[key]; there {
+		if there, err := number(r, runs); err != nil || there {
+			if err != nil {
+				return err
+			}
 			continue
 		}
+		key := RunKey(r)
 		revision, err := s.create(ctx, r)
 		if schema.Is(err, schema.Conflict) {
 			continue
@@ -231,6 +234,23 @@ func (s *Scheduler) begin(ctx context.Context, sc *record.Schedule, zone *time.L
 	return nil
 }
 
+// number gives the schedule's own run of a period its number, and reports whether it is there already.
+func number(r *record.ScheduleRun, runs map[string]bus.Entry) (there bool, err error) {
+	for r.Number = 0; ; r.Number = max(r.Number+1, record.ChangedRuns) {
+		entry, taken := runs[RunKey(r)]
+		if !taken {
+			return false, nil
+		}
+		var other record.ScheduleRun
+		if err := json.Unmarshal(entry.Value, &other); err != nil {
+			return false, fmt.Errorf("read a run: %w", err)
+		}
+		if other.To.Equal(r.To) {
+			return true, nil
+		}
+	}
+}
+
 func (s *Scheduler) create(ctx context.Context, r *record.ScheduleRun) (uint64, error) {
 	value, err := json.Marshal(r)
 	if err != nil {
@@ -244,12 +264,18 @@ func RunKey(r *record.ScheduleRun) string {
 	return fmt.Sprintf("%s.%s.%d.%d", r.Provider, r.Schedule, r.From.Unix(), r.Number)
 }
 
-// Ask makes the record of a run that somebody asked for: once more of a period, or a test, to the recipients given.
-func (s *Scheduler) Ask(ctx context.Context, sc *record.Schedule, from, to time.Time, test bool, recipients []record.Recipient) (*record.ScheduleRun, error) {
-	r := &record.ScheduleRun{
-		Version: record.Version, Provider: sc.Provider, Schedule: sc.ID, Test: test, From: from, To: to, Due: s.o.Now(), State: record.RunDue,
-		Letters: letters(recipients),
-	}
+// Test makes the record of a run that is sent to one recipient alone, to try it.
+func (s *Scheduler) Test(ctx context.Context, sc *record.Schedule, from, to time.Time, recipient record.Recipient) (*record.ScheduleRun, error) {
+	return s.ask(ctx, sc, &record.ScheduleRun{Test: true, From: from, To: to, Letters: letters([]record.Recipient{recipient})})
+}
+
+// Again makes the record of a run that makes the report of another's period once more, for the schedule's recipients.
+func (s *Scheduler) Again(ctx context.Context, sc *record.Schedule, r *record.ScheduleRun) (*record.ScheduleRun, error) {
+	return s.ask(ctx, sc, &record.ScheduleRun{From: r.From, To: r.To, Earlier: r.Readings, Letters: letters(sc.Recipients)})
+}
+
+func (s *Scheduler) ask(ctx context.Context, sc *record.Schedule, r *record.ScheduleRun) (*record.ScheduleRun, error) {
+	r.Version, r.Provider, r.Schedule, r.Due, r.State = record.Version, sc.Provider, sc.ID, s.o.Now(), record.RunDue
 	for r.Number = 1; r.Number <= mostAsked; r.Number++ {
 		_, err := s.create(ctx, r)
 		if err == nil || !schema.Is(err, schema.Conflict) {
@@ -385,11 +411,29 @@ func (s *Scheduler) Pause(ctx context.Context, provider, id string, paused bool)
 		return err
 	}
 	sc.Paused = paused
+	return s.update(ctx, sc, revision)
+}
+
+// Change puts another in a schedule's place: its runs stay, and what was made is not made again. Of another length of its
+// periods are those made that are due from now on.
+func (s *Scheduler) Change(ctx context.Context, to *record.Schedule) error {
+	sc, revision, err := s.Schedule(ctx, to.Provider, to.ID)
+	if err != nil {
+		return err
+	}
+	to.Paused, to.Created, to.Since = sc.Paused, sc.Created, sc.Since
+	if to.Every != sc.Every {
+		to.Since = s.o.Now().UTC()
+	}
+	return s.update(ctx, to, revision)
+}
+
+func (s *Scheduler) update(ctx context.Context, sc *record.Schedule, revision uint64) error {
 	value, err := json.Marshal(sc)
 	if err != nil {
 		return err
 	}
-	_, err = s.o.Schedules.Update(ctx, provider+"."+id, value, revision)
+	_, err = s.o.Schedules.Update(ctx, sc.Provider+"."+sc.ID, value, revision)
 	return err
 }
 

@@ -38,8 +38,9 @@ type world struct {
 	subjects      []string
 	files         []string // attached, of the last letter
 	readings      uint64
-	fail          error // of each making
-	refuse        error // of each sending
+	fail          error          // of each making
+	refuse        error          // of each sending
+	asked         map[string]int // of what numbers were asked: gateways and length
 }
 
 func newWorld(t *testing.T) *world {
@@ -106,8 +107,12 @@ func (w *world) call() {
 }
 
 // Numbers is the Maker's.
-func (w *world) Numbers(context.Context, *record.Schedule, time.Time, time.Time) (*api.Report, error) {
+func (w *world) Numbers(_ context.Context, s *record.Schedule, from, to time.Time) (*api.Report, error) {
 	w.call()
+	if w.asked == nil {
+		w.asked = map[string]int{}
+	}
+	w.asked[fmt.Sprintf("%s %v", strings.Join(s.Gateways, " "), to.Sub(from))]++
 	r := &api.Report{}
 	r.Totals.Readings, r.Complete.Complete = w.readings, true
 	return r, w.fail
@@ -220,11 +225,11 @@ func TestADueReportIsMadeSentAndKept(t *testing.T) {
 	if r := w.runs(s)[0]; r.Late != 2 || r.LateAt.IsZero() {
 		t.Errorf("late %d at %v", r.Late, r.LateAt)
 	}
-	if _, err := w.scheduler.Ask(t.Context(), s, runs[0].From, runs[0].To, false, s.Recipients); err != nil {
+	if _, err := w.scheduler.Again(t.Context(), s, &runs[0]); err != nil {
 		t.Fatal(err)
 	}
 	w.step()
-	if r := w.runs(s)[0]; r.Number != 1 || r.Readings != 9 || r.State != record.RunDone || len(w.got) != 4 {
+	if r := w.runs(s)[0]; r.Number != 1 || r.Readings != 9 || r.Earlier != 7 || r.State != record.RunDone || len(w.got) != 4 {
 		t.Errorf("%+v, %d letters", r, len(w.got))
 	}
 	if err := w.scheduler.Remove(t.Context(), "provider1", "daily1"); err != nil {
@@ -348,7 +353,7 @@ func TestNothingIsSentOfNothing(t *testing.T) {
 	if r := w.runs(s); len(r) != 1 || r[0].State != record.RunSkipped || len(w.got) != 0 {
 		t.Errorf("%+v", r)
 	}
-	if _, err := w.scheduler.Ask(t.Context(), s, w.now, w.now, true, []record.Recipient{{Address: "me@example.com", Language: "en"}}); err != nil {
+	if _, err := w.scheduler.Test(t.Context(), s, w.now, w.now, record.Recipient{Address: "me@example.com", Language: "en"}); err != nil {
 		t.Fatal(err)
 	}
 	w.step()
@@ -378,5 +383,69 @@ func TestOneInstanceLooks(t *testing.T) {
 	w.step()
 	if len(w.got) != 4 {
 		t.Errorf("%d letters of who has the lease", len(w.got))
+	}
+}
+
+// A schedule that is changed keeps its runs: what was made is neither made again nor looked at by other gateways, and
+// periods of another length are made from now on, also the one that begins where another did.
+func TestAScheduleIsChanged(t *testing.T) {
+	w := newWorld(t)
+	s := w.add(func(s *record.Schedule) { s.Gateways = []string{"gw1"} })
+	w.now = w.now.Add(24 * time.Hour) // Tuesday: the days before it are made, Monday's the last
+	w.step()
+	if runs := w.runs(s); len(runs) != 2 || len(w.got) != 4 {
+		t.Fatalf("%d runs, %d letters", len(runs), len(w.got))
+	}
+	changed := *s
+	changed.Name, changed.Every, changed.Hour, changed.Gateways = "Weekly", record.Weekly, 8, nil
+	changed.Recipients = s.Recipients[:1]
+	if err := w.scheduler.Change(t.Context(), &changed); err != nil {
+		t.Fatal(err)
+	}
+	w.step()
+	if runs := w.runs(s); len(runs) != 2 || len(w.got) != 4 {
+		t.Errorf("after the change %d runs, %d letters", len(runs), len(w.got))
+	}
+	w.asked = nil
+	w.now = w.now.Add(7 * 24 * time.Hour)
+	w.readings = 9
+	w.step()
+	w.step()
+	runs := w.runs(s)
+	if len(runs) != 3 || runs[0].Number != record.ChangedRuns || runs[0].To.Sub(runs[0].From) != 7*24*time.Hour || len(w.got) != 5 {
+		t.Fatalf("%d letters, %+v", len(w.got), runs)
+	}
+	for _, r := range runs[1:] {
+		if r.Late != 2 {
+			t.Errorf("of the run of %v %d came late", r.From, r.Late)
+		}
+	}
+	if days, week := w.asked["gw1 24h0m0s"], w.asked[" 168h0m0s"]; days == 0 || week == 0 || w.asked[" 24h0m0s"] > 0 {
+		t.Errorf("asked of: %v", w.asked)
+	}
+	missing := changed
+	if missing.ID = "none"; !schema.Is(w.scheduler.Change(t.Context(), &missing), schema.NotFound) {
+		t.Error("a schedule that is not there was changed")
+	}
+}
+
+// What was skipped since there was nothing is looked at too, and run again when there is something now.
+func TestWhatComesAfterARunThatWasSkipped(t *testing.T) {
+	w := newWorld(t)
+	w.readings = 0
+	s := w.add(func(s *record.Schedule) { s.SkipEmpty = true })
+	w.step()
+	w.now, w.readings = w.now.Add(7*time.Hour), 5
+	w.step()
+	runs := w.runs(s)
+	if len(runs) != 1 || runs[0].State != record.RunSkipped || runs[0].Late != 5 {
+		t.Fatalf("%+v", runs)
+	}
+	if _, err := w.scheduler.Again(t.Context(), s, &runs[0]); err != nil {
+		t.Fatal(err)
+	}
+	w.step()
+	if r := w.runs(s)[0]; r.State != record.RunDone || r.Readings != 5 || len(w.got) != 2 {
+		t.Errorf("%+v, %d letters", r, len(w.got))
 	}
 }
