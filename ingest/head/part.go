@@ -8,10 +8,11 @@ import (
 	"berth/schema/batch"
 )
 
-// When a part is full. A column gains nothing beyond fullTimes timestamps, but a gateway of few sensors needs
-// fullReadings for a block's fixed cost to fade; fullBytes of rows become some 16 to 64 KB of block.
+// When a part is full. What a block has for each sensor, its name and its bounds, takes a third of 60 timestamps, a fifth of
+// 120, a tenth of 240; a gateway of few sensors needs fullReadings for what a block has once; fullBytes of rows become some 16
+// to 64 KB of block.
 const (
-	fullTimes    = 120
+	fullTimes    = 240
 	fullReadings = 1024
 	fullBytes    = 512 << 10
 )

@@ -331,9 +331,10 @@ func (r *recount) count(series []block.Series) {
 	}
 }
 
-// compareRollup holds a rollup that counts against the readings. Equal readings give equal bytes.
+// compareRollup holds a rollup that counts against the readings. Equal readings give equal bytes, in one version.
 func (r *recount) compareRollup(row *keyspace.Rollup, stats []rollup.Stat) {
-	if bytes.Equal(row.Data, rollup.Encode(nil, stats)) {
+	want := rollup.Encode(nil, stats)
+	if bytes.Equal(row.Data, want) {
 		return
 	}
 	name := "hour"
@@ -344,6 +345,9 @@ func (r *recount) compareRollup(row *keyspace.Rollup, stats []rollup.Stat) {
 	if err != nil {
 		r.say(api.FoundRollup, "charts read the readings instead: nothing is lost", "the %s of %s cannot be read: %s", name, stamp(row.Start), schema.Show(err))
 		return
+	}
+	if bytes.Equal(rollup.Encode(nil, kept), want) {
+		return // it was written by a release before this one
 	}
 	r.say(api.FoundRollup, nextLost, "the %s of %s: %s", name, stamp(row.Start), difference(kept, stats))
 }

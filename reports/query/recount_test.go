@@ -2,6 +2,8 @@ package query
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -179,5 +181,27 @@ func TestRecountNamesWhatIsWrong(t *testing.T) {
 		if !slices.Equal(what, c.what) || !strings.Contains(text, c.text) {
 			t.Errorf("%s: found %v\n%s", name, what, text)
 		}
+	}
+}
+
+// TestARollupOfTheReleaseBeforeIsRight: a rollup that an older release wrote has other bytes, and says the same.
+func TestARollupOfTheReleaseBeforeIsRight(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join("..", "..", "schema", "rollup", "testdata", "v1.golden"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stats, err := rollup.Decode(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	r := &recount{found: func(api.Finding) { found++ }}
+	row := &keyspace.Rollup{Data: data}
+	if r.compareRollup(row, stats); found != 0 {
+		t.Errorf("%d faults are found in it", found)
+	}
+	stats[0].Count++
+	if r.compareRollup(row, stats); found != 1 {
+		t.Errorf("%d faults are found where a count is wrong", found)
 	}
 }

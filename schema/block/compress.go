@@ -61,7 +61,7 @@ func appendPacked(dst, data []byte, form uint64, write func([]byte) []byte) []by
 	if form == packedRaw {
 		return write(dst)
 	}
-	return appendSized(dst, write)
+	return wire.AppendSized(dst, write)
 }
 
 // shorter keeps of two that were appended from start on the shorter one; both begins with one.

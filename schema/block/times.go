@@ -182,24 +182,7 @@ func (s *timeSets) appendPart(dst []byte, set []int64) []byte {
 
 // appendStream appends a stream behind its length.
 func (s *timeSets) appendStream(dst []byte, v []int64, b bounds) []byte {
-	return appendSized(dst, func(dst []byte) []byte { return s.ints.append(dst, v, b) })
-}
-
-// appendSized appends what write appends behind its length.
-func appendSized(dst []byte, write func([]byte) []byte) []byte {
-	start := len(dst)
-	dst = write(append(dst, 0))
-	size := len(dst) - start - 1
-	if size < 0x80 {
-		dst[start] = byte(size)
-		return dst
-	}
-	var length [binary.MaxVarintLen64]byte
-	n := binary.PutUvarint(length[:], uint64(size))
-	dst = append(dst, length[1:n]...)
-	copy(dst[start+n:], dst[start+1:start+1+size])
-	copy(dst[start:], length[:n])
-	return dst
+	return wire.AppendSized(dst, func(dst []byte) []byte { return s.ints.append(dst, v, b) })
 }
 
 // timeColumn is a time column as a block's reader holds it.

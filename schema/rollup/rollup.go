@@ -2,14 +2,42 @@
 // largest, first and last of each. It gives the computation from readings and the codec; which rollups count, and when
 // they are computed, is left to others. Its invariant: equal readings give equal bytes, in whatever blocks they lay.
 //
-// # Version 1
+// # Version 2
 //
 // Uvarint, zigzag, names and values are those of schema/internal/wire.
 //
 //	3 bytes  "BRU"
 //	byte     version
+//	uvarint  length of what comes before u; so far all rollups of a gateway are mostly the same: see [Head]
+//	uvarint  number of sensors, then their names, sorted, each front-coded against the one before
 //	byte     u: times are in units of 10^u ns, 0 to 9, the largest that all times are multiples of
 //	zigzag   base: the earliest first time, in units
+//	         for each sensor:
+//	byte       coding (2 bits) | 4 if count and times follow, else they are those of the sensor before | 8, see below | scale << 4
+//	[uvarint]  count of readings
+//	[uvarint]  first time - base
+//	[uvarint]  last time - first time
+//	           coding 1, 2, 3, all values are decimals, ints, bools; the numbers are n / 10^scale:
+//	zigzag       smallest n
+//	uvarint      largest n - smallest; unless it is 0
+//	[uvarint]      first n - smallest
+//	[uvarint]      last n - smallest
+//	zigzag       n of the sum - count * (smallest + (largest - smallest) / 2 rounded down), modulo 2^64; with 8 the sum is a float
+//	           coding 0, anything else:
+//	[uvarint]    with 8: readings whose value is no number
+//	value        first
+//	value        last
+//	floats       smallest, largest, sum; none if no value is a number
+//	4 bytes  CRC-32C of all before, lowest byte first
+//
+// # Version 1
+//
+// It is read, and no longer written.
+//
+//	3 bytes  "BRU"
+//	byte     version
+//	byte     u
+//	zigzag   base
 //	uvarint  number of sensors; for each, sorted by name:
 //	           name     front-coded against the one before
 //	           uvarint  count of readings
@@ -31,11 +59,14 @@ import (
 	"berth/schema/internal/wire"
 )
 
-// Magic and Version begin every rollup.
+// Magic and Version begin every rollup that is written.
 const (
 	Magic   = "BRU"
-	Version = 1
+	Version = 2
 )
+
+// headSize is the length of what begins every rollup.
+const headSize = len(Magic) + 1
 
 const maxUnit = 9
 
@@ -99,25 +130,40 @@ func compute(s *block.Series) Stat {
 func Encode(dst []byte, stats []Stat) []byte {
 	start := len(dst)
 	dst = append(append(dst, Magic...), Version)
+	dst = wire.AppendSized(dst, func(dst []byte) []byte { return appendNames(dst, stats) })
 	unit, base := scale(stats)
 	dst = append(dst, byte(unit))
 	dst = wire.AppendZigzag(dst, base)
+	before := &Stat{}
+	for i := range stats {
+		dst = appendStat(dst, &stats[i], before, units[unit], base)
+		before = &stats[i]
+	}
+	return wire.Seal(dst, start)
+}
+
+func appendNames(dst []byte, stats []Stat) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(stats)))
 	before := ""
 	for i := range stats {
-		s := &stats[i]
-		dst = wire.AppendName(dst, before, s.Sensor)
-		before = s.Sensor
-		dst = binary.AppendUvarint(dst, s.Count)
-		dst = binary.AppendUvarint(dst, s.Count-s.Numbers)
-		dst = wire.AppendValue(wire.AppendValue(dst, s.First), s.Last)
-		dst = binary.AppendUvarint(dst, uint64(s.FirstTime/units[unit]-base))
-		dst = binary.AppendUvarint(dst, uint64(s.LastTime/units[unit]-s.FirstTime/units[unit]))
-		if s.Numbers > 0 {
-			dst = wire.AppendFloat(wire.AppendFloat(wire.AppendFloat(dst, s.Min), s.Max), s.Sum)
-		}
+		dst = wire.AppendName(dst, before, stats[i].Sensor)
+		before = stats[i].Sensor
 	}
-	return wire.Seal(dst, start)
+	return dst
+}
+
+// Head returns how long the beginning of a rollup is that says no more than whose it is: all rollups of the same sensors
+// begin with the same bytes. It is 0 where there is none such.
+func Head(data []byte) int {
+	if len(data) < headSize || string(data[:len(Magic)]) != Magic || data[len(Magic)] != Version {
+		return 0
+	}
+	c := wire.NewCursor(data[headSize:])
+	c.Bytes(c.Uvarint())
+	if !c.OK() {
+		return 0
+	}
+	return headSize + c.Offset()
 }
 
 // scale returns the unit of times and the earliest of them in it.
@@ -146,26 +192,14 @@ func Decode(data []byte) ([]Stat, error) {
 	if !sealed {
 		return nil, schema.Errorf(schema.Invalid, "a rollup of %d bytes cannot be read: its checksum is wrong", len(data))
 	}
-	if version != Version {
+	var stats []Stat
+	switch version {
+	case 1:
+		stats = decode1(c)
+	case Version:
+		stats = decode(c)
+	default:
 		return nil, schema.Errorf(schema.Invalid, "a rollup of %d bytes cannot be read: version %d is not known to this release", len(data), version)
-	}
-	unit, base := c.Byte(), c.Zigzag()
-	count := c.Count(uint64(c.Left()))
-	if unit > maxUnit {
-		c.Fail()
-	}
-	if !c.OK() {
-		count = 0
-	}
-	stats := make([]Stat, 0, count)
-	names := wire.NameReader{Limit: schema.MaxSensorName}
-	for range count {
-		s := Stat{Sensor: names.Next(c)}
-		readStat(c, &s, units[unit], base)
-		if !c.OK() {
-			break
-		}
-		stats = append(stats, s)
 	}
 	if !c.Done() {
 		return nil, schema.Errorf(schema.Invalid, "a rollup of %d bytes cannot be read: it is damaged at byte %d", len(data), len(body)-c.Left())
@@ -173,18 +207,27 @@ func Decode(data []byte) ([]Stat, error) {
 	return stats, nil
 }
 
-func readStat(c *wire.Cursor, s *Stat, unit, base int64) {
-	s.Count = c.Uvarint()
-	others := c.Uvarint()
-	if others > s.Count {
+// decode reads what follows the version.
+func decode(c *wire.Cursor) []Stat {
+	size := c.Uvarint()
+	n := wire.NewCursor(c.Bytes(size))
+	stats := make([]Stat, n.Count(uint64(min(n.Left(), c.Left()))))
+	names := wire.NameReader{Limit: schema.MaxSensorName}
+	for i := range stats {
+		stats[i].Sensor = names.Next(n)
+	}
+	unit, base := c.Byte(), c.Zigzag()
+	if !n.Done() || unit > maxUnit {
 		c.Fail()
-		return
+		return nil
 	}
-	s.Numbers = s.Count - others
-	s.First, s.Last = c.Value(), c.Value()
-	first := base + int64(c.Uvarint())
-	s.FirstTime, s.LastTime = first*unit, (first+int64(c.Uvarint()))*unit
-	if s.Numbers > 0 {
-		s.Min, s.Max, s.Sum = c.Float(), c.Float(), c.Float()
+	before := &Stat{}
+	for i := range stats {
+		readStat(c, &stats[i], before, units[unit], base)
+		before = &stats[i]
+		if !c.OK() {
+			return nil
+		}
 	}
+	return stats
 }

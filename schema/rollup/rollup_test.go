@@ -4,12 +4,15 @@ import (
 	"flag"
 	"math"
 	"math/big"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
 	"berth/schema"
@@ -139,26 +142,115 @@ func goldenStats() []Stat {
 }
 
 func TestGoldenFilesOfEveryVersionAreRead(t *testing.T) {
-	file := filepath.Join("testdata", "v1.golden")
 	written := Encode(nil, goldenStats())
-	if *update {
-		if err := os.WriteFile(file, written, 0o600); err != nil {
+	for version := 1; version <= Version; version++ {
+		file := filepath.Join("testdata", "v"+strconv.Itoa(version)+".golden")
+		if *update && version == Version {
+			if err := os.WriteFile(file, written, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		data, err := os.ReadFile(file)
+		if err != nil {
 			t.Fatal(err)
 		}
+		got, err := Decode(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(goldenStats(), got, equal); diff != "" {
+			t.Errorf("version %d\n%s", version, diff)
+		}
+		if diff := cmp.Diff(data, written); version == Version && diff != "" {
+			t.Errorf("what is written has changed: raise the version\n%s", diff)
+		}
 	}
-	data, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
+}
+
+// TestHeadsOfTheSameSensorsAreTheSame: what a store may keep once is all that names the sensors.
+func TestHeadsOfTheSameSensorsAreTheSame(t *testing.T) {
+	one, other := goldenStats(), goldenStats()
+	for i := range other {
+		other[i].Count += 7
+		other[i].Numbers += 7
+		other[i].LastTime++
 	}
-	got, err := Decode(data)
-	if err != nil {
-		t.Fatal(err)
+	a, b := Encode(nil, one), Encode(nil, other)
+	if n := Head(a); n != Head(b) || string(a[:n]) != string(b[:n]) || n < len("boiler.modepumptemperaturemeter") {
+		t.Errorf("heads are %q and %q", a[:Head(a)], b[:Head(b)])
 	}
-	if diff := cmp.Diff(goldenStats(), got, equal); diff != "" {
-		t.Error(diff)
+	for n := range Head(a) {
+		if got := Head(a[:n]); got != 0 {
+			t.Errorf("%d bytes have a head of %d", n, got)
+		}
 	}
-	if diff := cmp.Diff(data, written); diff != "" {
-		t.Errorf("what is written has changed: raise the version\n%s", diff)
+	if n := Head([]byte("BRU\x01\x00")); n != 0 {
+		t.Errorf("version 1 has a head of %d bytes", n)
+	}
+}
+
+// extremes are numbers at the edges of what is written as integers.
+var extremes = []float64{
+	0, math.Copysign(0, -1), 1, -1, 0.1, 1e-15, 1 << 51, -(1 << 51), 1<<51 + 1, 1 << 53, 1e300, math.MaxFloat64, math.SmallestNonzeroFloat64,
+	math.Inf(1), math.Inf(-1), math.NaN(), 1.0 / 3,
+}
+
+// TestAnyStatistics writes and reads statistics that no readings give.
+func TestAnyStatistics(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		number := rapid.OneOf(rapid.SampledFrom(extremes), rapid.Map(rapid.Int64Range(-1e6, 1e6), func(n int64) float64 { return float64(n) / 1000 }))
+		value := rapid.Custom(func(t *rapid.T) schema.Value {
+			switch rapid.IntRange(0, 5).Draw(t, "kind") {
+			case 0:
+				return schema.IntValue(rapid.OneOf(rapid.Int64(), rapid.Int64Range(-9, 9)).Draw(t, "int"))
+			case 1:
+				return schema.BoolValue(rapid.Bool().Draw(t, "bool"))
+			case 2:
+				return schema.TextValue(rapid.SampledFrom([]string{"", "on"}).Draw(t, "text"))
+			case 3:
+				return schema.Value{}
+			default:
+				return schema.FloatValue(number.Draw(t, "float"))
+			}
+		})
+		var want []Stat
+		for i := range rapid.IntRange(0, 4).Draw(t, "n") {
+			s := Stat{
+				Sensor: "s" + strconv.Itoa(i), Count: rapid.Uint64().Draw(t, "count"), First: value.Draw(t, "first"), Last: value.Draw(t, "last"),
+				FirstTime: rapid.Int64Range(-1e9, 1e9).Draw(t, "from"),
+			}
+			s.LastTime = s.FirstTime + rapid.Int64Range(0, 3).Draw(t, "length")
+			s.Numbers = rapid.SampledFrom([]uint64{0, s.Count / 2, s.Count}).Draw(t, "numbers")
+			if s.Numbers > 0 {
+				s.Min, s.Max, s.Sum = number.Draw(t, "least"), number.Draw(t, "most"), number.Draw(t, "sum")
+			}
+			want = append(want, s)
+		}
+		got, err := Decode(Encode(nil, want))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got, equal, cmpopts.EquateEmpty()); diff != "" {
+			t.Fatal(diff)
+		}
+	})
+}
+
+// TestSize holds what an hour of a truck takes: a third of what version 1 took.
+func TestSize(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 1))
+	var series []block.Series
+	for i, name := range []string{"elevation", "fuel_consumption", "grade", "heading", "latitude", "longitude", "velocity"} {
+		s, at := block.Series{Sensor: "readings." + name}, float64(1000*i)
+		for tick := range 360 {
+			at += float64(r.IntN(201) - 100)
+			s.Times, s.Kinds, s.Bits = append(s.Times, int64(tick)*10e9), append(s.Kinds, schema.Float), append(s.Bits, math.Float64bits(at/10))
+		}
+		series = append(series, s)
+	}
+	data := Encode(nil, Compute(series))
+	if size := len(data) - Head(data); size > 100 {
+		t.Errorf("a rollup of %d sensors has %d bytes behind its head of %d", len(series), size, Head(data))
 	}
 }
 
@@ -182,6 +274,11 @@ func TestDamageIsAnError(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	data := Encode(nil, goldenStats())
 	f.Add(data[:len(data)-wire.ChecksumSize])
+	old, err := os.ReadFile(filepath.Join("testdata", "v1.golden"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(old[:len(old)-wire.ChecksumSize])
 	f.Fuzz(func(t *testing.T, body []byte) {
 		stats, err := Decode(wire.Seal(slices.Clip(body), 0))
 		if err != nil {

@@ -46,6 +46,23 @@ func AppendString(dst []byte, s string) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
 }
 
+// AppendSized appends what write appends behind its length.
+func AppendSized(dst []byte, write func([]byte) []byte) []byte {
+	start := len(dst)
+	dst = write(append(dst, 0))
+	size := len(dst) - start - 1
+	if size < 0x80 {
+		dst[start] = byte(size)
+		return dst
+	}
+	var length [binary.MaxVarintLen64]byte
+	n := binary.PutUvarint(length[:], uint64(size))
+	dst = append(dst, length[1:n]...)
+	copy(dst[start+n:], dst[start+1:start+1+size])
+	copy(dst[start:], length[:n])
+	return dst
+}
+
 // Cursor reads bytes from the front. After the first read that the bytes cannot satisfy every read gives zero, and OK
 // is false: a decoder may read on and ask once, as long as it checks counts before it allocates by them.
 type Cursor struct {
