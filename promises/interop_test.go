@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,6 +19,7 @@ import (
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
+	"berth/internal/lossytest"
 	"berth/internal/mosquittotest"
 )
 
@@ -27,6 +29,8 @@ const interopReadings = 10
 // port is what a client is told of the provider that it sends to.
 type port struct {
 	host, port, key, ca string
+	psk                 string // of the gateway that is named as the client within DTLS
+	lossy               string // port of a proxy that loses 30 % of the datagrams
 	broker              *mosquittotest.Broker
 }
 
@@ -73,14 +77,15 @@ func interopClients() []interopClient {
 		{"mosquitto-pub-tls", []string{"mosquitto_pub"}, pub("-V", "mqttv5", "-q", "1", "--cafile")},
 		{"paho-go", nil, sendByPaho},
 		{"mqtt-js", []string{"node"}, sendByMQTTJS},
-		{"coap-client", []string{"coap-client-openssl"}, func(ctx context.Context, p *port, gateway string) error {
-			for i := range interopReadings {
-				address := fmt.Sprintf("coap://%s/readings/%s?key=%s", p.at(), gateway, p.key)
-				if err := says(ctx, "", "", "coap-client-openssl", "-m", "post", "-e", line(gateway, i), address); err != nil {
-					return err
-				}
-			}
-			return nil
+		{"coap-client", []string{coapClient}, func(ctx context.Context, p *port, gateway string) error {
+			return postCoAP(ctx, gateway, "coap://"+p.at()+"/readings/"+gateway+"?key="+p.key)
+		}},
+		{dtlsClient, []string{coapClient}, func(ctx context.Context, p *port, gateway string) error {
+			return postCoAP(ctx, gateway, "coaps://"+p.at()+"/readings/"+gateway, "-u", gateway, "-k", p.psk)
+		}},
+		{"coap-js", []string{"node"}, func(ctx context.Context, p *port, gateway string) error { return sendByCoAPJS(ctx, p, p.port, gateway) }},
+		{"coap-js-lossy", []string{"node"}, func(ctx context.Context, p *port, gateway string) error {
+			return sendByCoAPJS(ctx, p, p.lossy, gateway)
 		}},
 		{"by-a-broker", []string{"mosquitto_pub"}, func(ctx context.Context, p *port, gateway string) error {
 			return says(ctx, "", values(), "mosquitto_pub", "-h", p.broker.Host, "-p", p.broker.Port, "-q", "1", "-l", "-t", "plant/"+gateway+"/n")
@@ -147,6 +152,22 @@ func pub(args ...string) func(context.Context, *port, string) error {
 	}
 }
 
+// libcoap's client, as Debian names the one that speaks DTLS by OpenSSL, and what its gateway is named that does.
+const (
+	coapClient = "coap-client-openssl"
+	dtlsClient = "coap-client-dtls"
+)
+
+// postCoAP posts each reading by itself, by a client that prints what is wrong.
+func postCoAP(ctx context.Context, gateway, address string, args ...string) error {
+	for i := range interopReadings {
+		if out, err := exec.CommandContext(ctx, coapClient, append(args, "-m", "post", "-e", line(gateway, i), address)...).CombinedOutput(); err != nil || len(out) > 0 {
+			return fmt.Errorf("%s: %w: %s", coapClient, err, out)
+		}
+	}
+	return nil
+}
+
 func sendByPaho(_ context.Context, p *port, gateway string) error {
 	c := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" + p.at()).SetClientID(gateway).SetUsername(gateway).SetPassword(p.key))
 	if token := c.Connect(); !token.WaitTimeout(recovery) || token.Error() != nil {
@@ -165,16 +186,37 @@ func sendByPaho(_ context.Context, p *port, gateway string) error {
 var errNotThere = errors.New("the client is not installed: make clients")
 
 func sendByMQTTJS(ctx context.Context, p *port, gateway string) error {
-	folder := filepath.Join("..", "ingest", "gate", "testdata", "npm")
-	if _, err := os.Stat(filepath.Join(folder, "node_modules", "mqtt")); err != nil {
-		return errNotThere
-	}
 	const script = `import mqtt from 'mqtt'
 const [port, user, key, n] = process.argv.slice(1)
 const client = await mqtt.connectAsync({ host: '127.0.0.1', port: Number(port), username: user, password: key, protocolVersion: 5 })
 for (let i = 0; i < Number(n); i++) await client.publishAsync('readings/' + user + '/n', String(i), { qos: 1 })
 await client.endAsync()`
-	cmd := exec.CommandContext(ctx, "node", "--input-type=module", "-e", script, p.port, gateway, p.key, strconv.Itoa(interopReadings))
+	return runNode(ctx, "mqtt", script, p.port, gateway, p.key)
+}
+
+// sendByCoAPJS posts confirmable requests, all at once, and sends again sooner than it would, so that a network that loses much
+// costs no minutes.
+func sendByCoAPJS(ctx context.Context, p *port, to, gateway string) error {
+	const script = `import coap from 'coap'
+const [port, gateway, key, n] = process.argv.slice(1)
+coap.updateTiming({ ackTimeout: 0.2, ackRandomFactor: 1, maxRetransmit: 8 })
+await Promise.all(Array.from({ length: Number(n) }, (_, i) => new Promise((resolve, reject) => {
+  const request = coap.request({ host: '127.0.0.1', port: Number(port), method: 'POST', pathname: '/readings/' + gateway + '/n', query: 'key=' + key, confirmable: true })
+  request.on('response', (response) => response.code === '2.04' ? resolve() : reject(new Error(response.code + ' ' + response.payload)))
+  request.on('error', reject)
+  request.end(String(i))
+})))
+process.exit(0)`
+	return runNode(ctx, "coap", script, to, gateway, p.key)
+}
+
+// runNode runs a script that uses a package, with arguments and how many readings there are.
+func runNode(ctx context.Context, pkg, script string, args ...string) error {
+	folder := filepath.Join("..", "ingest", "gate", "testdata", "npm")
+	if _, err := os.Stat(filepath.Join(folder, "node_modules", pkg)); err != nil {
+		return errNotThere
+	}
+	cmd := exec.CommandContext(ctx, "node", append(append([]string{"--input-type=module", "-e", script}, args...), strconv.Itoa(interopReadings))...)
 	cmd.Dir = folder
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("node: %w: %s", err, out)
@@ -198,6 +240,14 @@ func TestEverybodysClientsAtOnce(t *testing.T) {
 	if err := os.WriteFile(p.ca, ca, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if p.psk, err = in.GatewayKey(t.Context(), "provider1", dtlsClient, "--psk"); err != nil {
+		t.Fatal(err)
+	}
+	udp, err := net.ResolveUDPAddr("udp", p.at())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.lossy = strconv.Itoa(lossytest.Start(t, udp, 0.3).LocalAddr().(*net.UDPAddr).Port) //nolint:forcetypeassert // it is one
 	ctx, cancel := context.WithTimeout(t.Context(), recovery)
 	defer cancel()
 	var (

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,6 +23,19 @@ type sending struct {
 	fleet    *gateways.Fleet
 	api      gateways.API
 	gateways int
+}
+
+// pskRelay is the relay whose pre-shared key gateways show that speak CoAP within DTLS.
+const pskRelay = "field"
+
+// preShared makes the relay's pre-shared key.
+func (s *sending) preShared() string {
+	s.t.Helper()
+	key, err := s.install.GatewayKey(s.t.Context(), s.provider.Name, pskRelay, "--relay", "--psk")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return key
 }
 
 // recovery bounds how long an installation may take to answer again after a kill.
@@ -68,8 +82,12 @@ func newSendingBy(t *testing.T, in *install.Install, dir, name string, count int
 	}
 	s.provider = provider
 	s.api = gateways.API{Base: "http://" + in.Web, Provider: name, Token: token}
+	psk := ""
+	if strings.Contains(protocols, "coaps") {
+		psk = s.preShared()
+	}
 	s.fleet, err = gateways.New(gateways.Options{
-		Address: provider.Address(), Key: provider.EnrolmentKey, Gateways: s.gateways, Sensors: 4, Window: 16, Protocol: protocols,
+		Address: provider.Address(), Key: provider.EnrolmentKey, PSK: psk, Identity: pskRelay, Gateways: s.gateways, Sensors: 4, Window: 16, Protocol: protocols,
 		Start: time.Now().Add(-30 * time.Hour).Truncate(time.Second), Step: 50 * time.Millisecond,
 		Rate: rate,
 	})

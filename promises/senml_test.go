@@ -11,7 +11,7 @@ import (
 	"berth/internal/gateways"
 )
 
-// TestAckedSenMLIsStoredThroughKills: gateways send SenML, in JSON and in CBOR, over HTTP and as Berth frames, beside
+// TestAckedSenMLIsStoredThroughKills: gateways send SenML, in JSON and in CBOR, over HTTP, CoAP, plain and within DTLS, and as Berth frames, beside
 // gateways that send lines; ingest, reports and the provisioner are killed by SIGKILL. What was acknowledged is stored as it
 // was sent: names with their units, times to the nanosecond, values.
 func TestAckedSenMLIsStoredThroughKills(t *testing.T) {
@@ -28,11 +28,12 @@ func TestAckedSenMLIsStoredThroughKills(t *testing.T) {
 
 	in, dir := newInstall(t)
 	s := newSending(t, in, dir, 2)
+	psk := s.preShared()
 	var fleets []*gateways.Fleet
-	for _, protocol := range []string{"berth", "http", "coap"} {
+	for _, protocol := range []string{"berth", "http", "coap", "coaps"} {
 		for _, format := range []string{"senml+json", "senml+cbor"} {
 			f, err := gateways.New(gateways.Options{
-				Address: s.provider.Address(), Key: s.provider.EnrolmentKey, Protocol: protocol, Format: format, Prefix: protocol + "-" + format + "-",
+				Address: s.provider.Address(), Key: s.provider.EnrolmentKey, PSK: psk, Identity: pskRelay, Protocol: protocol, Format: format, Prefix: protocol + "-" + format + "-",
 				Gateways: 2, Sensors: 8, PerFrame: 5, Rate: 30, Start: time.Now().Add(-30 * time.Hour), Step: 1_234_567_891,
 			})
 			if err != nil {

@@ -76,7 +76,8 @@ func command(out, log io.Writer) *cobra.Command {
 		Short:   "Simulate field gateways, and check that what was acknowledged is stored",
 		Version: version.Version,
 		Example: `  fieldsim --address 127.0.0.1:6001 --key bk_… --gateways 50 --duration 30s
-  fieldsim --address 127.0.0.1:6001 --key bk_… --frames 1000 --api http://127.0.0.1:8080 --provider provider1 --token bt_…`,
+  fieldsim --address 127.0.0.1:6001 --key bk_… --frames 1000 --api http://127.0.0.1:8080 --provider provider1 --token bt_…
+  fieldsim --address 127.0.0.1:6001 --protocol coaps --psk gk_… --psk-identity field --gateways 50`,
 		Args:          cobra.NoArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -92,6 +93,8 @@ func command(out, log io.Writer) *cobra.Command {
 	flag.StringVar(&f.fleet.Key, "key", "", "its enrolment key")
 	flag.StringVar(&f.fleet.Protocol, "protocol", "berth", strings.Join(gateways.Protocols(), ", ")+"; or several with commas between, in turn")
 	flag.StringVar(&f.fleet.Format, "format", "line", "line, senml+json or senml+cbor")
+	flag.StringVar(&f.fleet.PSK, "psk", "", "for coaps: the pre-shared key, as provisioner gateway add … --psk printed it")
+	flag.StringVar(&f.fleet.Identity, "psk-identity", "", "for coaps: the relay whose key it is; without it the one gateway's")
 	flag.StringVar(&f.tlsCA, "tls-ca", "", "connect by TLS, and trust the certificate in this file, as provisioner ca prints it")
 	flag.StringVar(&f.fleet.Prefix, "prefix", "sim", "of the gateways' names")
 	flag.IntVar(&f.fleet.Gateways, "gateways", 1, "how many gateways")
@@ -112,7 +115,7 @@ func command(out, log io.Writer) *cobra.Command {
 
 // run sends, prints a line a second, and checks.
 func run(ctx context.Context, f *flags, out, log io.Writer) error {
-	if f.fleet.Address == "" || f.fleet.Key == "" {
+	if f.fleet.Address == "" || f.fleet.Key == "" && f.fleet.Protocol != "coaps" {
 		return schema.Errorf(schema.Invalid, "the provider's address and key are missing").
 			WithNext("give --address and --key as `provisioner add` printed them")
 	}

@@ -15,6 +15,8 @@ import (
 	"github.com/pion/dtls/v3"
 	"github.com/plgd-dev/go-coap/v3/message"
 	"github.com/plgd-dev/go-coap/v3/udp/coder"
+
+	"berth/internal/lossytest"
 )
 
 // secured is a client within DTLS, of pion.
@@ -112,19 +114,14 @@ func TestCoAPWithinDTLS(t *testing.T) {
 func TestCoAPConnectionIdentifiers(t *testing.T) {
 	f := start(t, nil)
 	for _, generate := range []func() []byte{dtls.RandomCIDGenerator(4), dtls.OnlySendCIDGenerator()} {
-		relay := newLossy(t, f.Addr(), 0)
+		relay := lossytest.Start(t, f.Addr(), 0)
 		through := &throughRelay{UDPConn: listenUDP(t), relay: relay}
 		c, err := f.dialDTLS(t, through, psk("psk", "gk_psk", dtls.TLS_PSK_WITH_AES_128_CCM_8, dtls.WithConnectionIDGenerator(generate)))
 		if err != nil {
 			t.Fatal(err)
 		}
 		c.askWithin(within("psk", "m a=1"), "2.04")
-		relay.mu.Lock()
-		for name, old := range relay.clients { // a new way to the server
-			_ = old.Close()
-			delete(relay.clients, name)
-		}
-		relay.mu.Unlock()
+		relay.Move()
 		c.askWithin(within("psk", "m a=2"), "2.04")
 	}
 	if want := []string{"psk m.a 1", "psk m.a 2", "psk m.a 1", "psk m.a 2"}; !slices.Equal(f.readings(t), want) {
@@ -135,7 +132,7 @@ func TestCoAPConnectionIdentifiers(t *testing.T) {
 // throughRelay sends everything to a relay, as one behind an address translator does.
 type throughRelay struct {
 	*net.UDPConn
-	relay *lossy
+	relay *lossytest.Proxy
 }
 
 // WriteTo writes to the relay.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"runtime"
 	"slices"
@@ -17,6 +16,7 @@ import (
 	"github.com/plgd-dev/go-coap/v3/message"
 	"github.com/plgd-dev/go-coap/v3/message/codes"
 
+	"berth/internal/lossytest"
 	"berth/schema"
 )
 
@@ -393,96 +393,11 @@ func TestCoAPFlood(t *testing.T) {
 	f.eventually(t, "strangers are counted", func() bool { return f.books(t).Strangers > uint64(addresses) })
 }
 
-// lossy passes datagrams on between clients and a server, and loses some of them, either way; others come twice.
-type lossy struct {
-	*net.UDPConn
-	to      *net.UDPAddr
-	lost    float64
-	mu      sync.Mutex // guards random, clients
-	random  *rand.Rand
-	clients map[string]*net.UDPConn
-	wg      sync.WaitGroup
-}
-
-func newLossy(t *testing.T, to net.Addr, lost float64) *lossy {
-	t.Helper()
-	server, err := net.ResolveUDPAddr("udp", to.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &lossy{UDPConn: c, to: server, lost: lost, random: rand.New(rand.NewPCG(1, 2)), clients: map[string]*net.UDPConn{}}
-	p.wg.Go(p.forth)
-	t.Cleanup(func() {
-		_ = p.Close()
-		p.mu.Lock()
-		for _, c := range p.clients {
-			_ = c.Close()
-		}
-		p.mu.Unlock()
-		p.wg.Wait()
-	})
-	return p
-}
-
-// times returns how often a datagram arrives.
-func (p *lossy) times() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch r := p.random.Float64(); {
-	case r < p.lost:
-		return 0
-	case r > 0.9:
-		return 2
-	}
-	return 1
-}
-
-func (p *lossy) forth() {
-	buf := make([]byte, 64<<10)
-	for {
-		n, from, err := p.ReadFromUDP(buf)
-		if err != nil {
-			return
-		}
-		p.mu.Lock()
-		c := p.clients[from.String()]
-		if c == nil {
-			if c, err = net.DialUDP("udp", nil, p.to); err != nil {
-				p.mu.Unlock()
-				return
-			}
-			p.clients[from.String()] = c
-			p.wg.Go(func() { p.back(c, from) })
-		}
-		p.mu.Unlock()
-		for range p.times() {
-			_, _ = c.Write(buf[:n])
-		}
-	}
-}
-
-func (p *lossy) back(c *net.UDPConn, to *net.UDPAddr) {
-	buf := make([]byte, 64<<10)
-	for {
-		n, err := c.Read(buf)
-		if err != nil {
-			return
-		}
-		for range p.times() {
-			_, _ = p.WriteToUDP(buf[:n], to)
-		}
-	}
-}
-
 // TestCoAPOverALossyNetwork: of what is sent with confirmation nothing is lost and nothing taken twice, though three of ten
 // datagrams are lost in each direction and one of ten comes twice.
 func TestCoAPOverALossyNetwork(t *testing.T) {
 	f := start(t, nil)
-	proxy := newLossy(t, f.Addr(), 0.3)
+	proxy := lossytest.Start(t, f.Addr(), 0.3)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	clients, each := 8, 40

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"os"
 	"time"
 
 	"berth/schema"
@@ -41,6 +40,7 @@ const (
 type exchange struct {
 	data  []byte // the request
 	first time.Time
+	sent  time.Time // last
 	next  time.Time // when it is sent again
 	wait  time.Duration
 	tries int
@@ -54,11 +54,17 @@ func (f *Fleet) speakCoAP(ctx context.Context, g *gateway) error {
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
-	defer conn.Close()                                                                                   //nolint:errcheck // what matters was acknowledged
-	s := coapSession{fleet: f, gateway: g, conn: conn, frame: g.acked.Load(), id: uint16(rand.Uint32())} //nolint:gosec // no secret
+	defer conn.Close() //nolint:errcheck // what matters was acknowledged
+	return f.postOver(ctx, g, conn, f.options.Key)
+}
+
+// postOver posts frames over a connection of datagrams. Without a key the connection itself shows one: it is a session, and
+// is given up when the port seems to have forgotten it.
+func (f *Fleet) postOver(ctx context.Context, g *gateway, conn net.Conn, key string) error {
+	s := coapSession{fleet: f, gateway: g, conn: conn, key: key, frame: g.acked.Load(), id: uint16(rand.Uint32())} //nolint:gosec // no secret
 	for s.next = time.Now(); !f.done(g.acked.Load()); {
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the fleet was told to stop
 		}
 		if err := s.send(); err != nil {
 			return err
@@ -75,8 +81,10 @@ type coapSession struct {
 	fleet   *Fleet
 	gateway *gateway
 	conn    net.Conn
-	id      uint16 // of the last message
-	frame   int64  // the next that is sent
+	key     string
+	heard   time.Time // when anything came last
+	id      uint16    // of the last message
+	frame   int64     // the next that is sent
 	next    time.Time
 	open    []*exchange // frames acked … frame−1
 	payload []byte
@@ -90,11 +98,11 @@ func (s *coapSession) send() error {
 		if x.done || now.Before(x.next) {
 			continue
 		}
-		if x.tries++; x.tries > coapMaxRetransmit {
+		if x.tries++; x.tries > coapMaxRetransmit || s.key == "" && s.heard.Before(x.sent) {
 			return schema.Errorf(schema.Unavailable, "a request was not answered")
 		}
 		x.wait *= 2
-		x.next = now.Add(x.wait)
+		x.sent, x.next = now, now.Add(x.wait)
 		s.gateway.again.Add(1)
 		if _, err := s.conn.Write(x.data); err != nil {
 			return err
@@ -122,21 +130,21 @@ func (s *coapSession) post(now time.Time) error {
 	}
 	s.payload = s.fleet.appendFrame(s.payload[:0], g, s.frame)
 	s.id++
-	data := s.fleet.coapRequest(g, s.id, uint32(s.frame), s.payload)
+	data := s.request(uint32(s.frame))
 	if len(data) > coapDatagram {
 		return schema.Errorf(schema.TooLarge, "a frame of %d bytes fits into no datagram", len(s.payload)).WithNext("put less into a frame")
 	}
 	wait := coapAckTimeout + rand.N(coapAckTimeout/2) //nolint:gosec // jitter, no secret
-	s.open = append(s.open, &exchange{data: data, first: now, next: now.Add(wait), wait: wait})
+	s.open = append(s.open, &exchange{data: data, first: now, sent: now, next: now.Add(wait), wait: wait})
 	s.frame++
 	_, err := s.conn.Write(data)
 	return err
 }
 
-// coapRequest returns a request that brings a frame.
-func (f *Fleet) coapRequest(g *gateway, id uint16, token uint32, payload []byte) []byte {
-	data := append(make([]byte, 0, 128+len(payload)), coapConfirmablePost, coapPost)
-	data = binary.BigEndian.AppendUint16(data, id)
+// request returns a request that brings the payload.
+func (s *coapSession) request(token uint32) []byte {
+	data := append(make([]byte, 0, 128+len(s.payload)), coapConfirmablePost, coapPost)
+	data = binary.BigEndian.AppendUint16(data, s.id)
 	data = binary.BigEndian.AppendUint32(data, token)
 	option := func(delta byte, value string) {
 		if len(value) < 13 {
@@ -147,10 +155,12 @@ func (f *Fleet) coapRequest(g *gateway, id uint16, token uint32, payload []byte)
 		data = append(data, value...)
 	}
 	option(11, "readings") // Uri-Path
-	option(0, g.name)
-	option(1, map[string]string{"line": "", "senml+json": "\x6e", "senml+cbor": "\x70"}[f.options.Format]) // Content-Format
-	option(3, "key="+f.options.Key)                                                                        // Uri-Query
-	return append(append(data, 0xff), payload...)
+	option(0, s.gateway.name)
+	option(1, map[string]string{"line": "", "senml+json": "\x6e", "senml+cbor": "\x70"}[s.fleet.options.Format]) // Content-Format
+	if s.key != "" {
+		option(3, "key="+s.key) // Uri-Query
+	}
+	return append(append(data, 0xff), s.payload...)
 }
 
 // receive reads one message, or none for a while.
@@ -161,12 +171,13 @@ func (s *coapSession) receive() error {
 	}
 	_ = s.conn.SetReadDeadline(time.Now().Add(wait)) // a closed connection fails at the read
 	n, err := s.conn.Read(s.buf[:])
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	if late, ok := errors.AsType[net.Error](err); ok && late.Timeout() {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
+	s.heard = time.Now()
 	data := s.buf[:n]
 	if n < 4 {
 		return schema.Errorf(schema.Invalid, "%x is no answer", data)

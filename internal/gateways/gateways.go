@@ -37,6 +37,8 @@ type Options struct {
 	Protocol string        // one of Protocols, or several with commas between, which the gateways take in turn; default "berth"
 	Format   string        // "line" (default), "senml+json" or "senml+cbor"
 	TLS      *tls.Config   // whom to trust of the port by TLS; nil: connections are plain
+	PSK      string        // pre-shared key that coaps shows
+	Identity string        // whose it is, a relay; empty: the gateway's, which is the only one then
 	Start    time.Time     // of the first timestamp; default an hour ago, whole seconds
 	Step     time.Duration // between timestamps; default 10 ms
 	Logger   *slog.Logger
@@ -108,13 +110,14 @@ type gateway struct {
 var protocols = map[string]func(f *Fleet, ctx context.Context, g *gateway) error{
 	"berth": (*Fleet).speakBerth,
 	"coap":  (*Fleet).speakCoAP,
+	"coaps": (*Fleet).speakCoAPS,
 	"http":  (*Fleet).speakHTTP,
 	"mqtt":  (*Fleet).speakMQTT3,
 	"mqtt5": (*Fleet).speakMQTT5,
 }
 
 // Protocols returns the names of the protocols that gateways here speak, sorted. mqtt is 3.1.1; both publish at QoS 1. coap is
-// what is sent by UDP, confirmable, and never by TLS.
+// what is sent by UDP, confirmable, and never by TLS; coaps is that within DTLS, by a pre-shared key.
 func Protocols() []string { return slices.Sorted(maps.Keys(protocols)) }
 
 // New returns a fleet; Run makes it send. Invalid for a protocol that gateways here do not speak.
@@ -126,20 +129,33 @@ func New(o Options) (*Fleet, error) {
 	f := &Fleet{options: o}
 	spoken := strings.Split(o.Protocol, ",")
 	for _, name := range spoken {
-		if protocols[name] == nil {
-			return nil, schema.Errorf(schema.Invalid, "the protocol %q is not simulated", name).WithNext("use %s", strings.Join(Protocols(), ", "))
-		}
-		if f.senml() && name != "berth" && name != "http" && name != "coap" {
-			return nil, schema.Errorf(schema.Invalid, "SenML by %s is not simulated", name).WithNext("use berth, http or coap")
-		}
-		if o.TLS != nil && name == "coap" {
-			return nil, schema.Errorf(schema.Invalid, "CoAP is not sent by TLS").WithNext("leave coap out")
+		if err := f.speaks(name); err != nil {
+			return nil, err
 		}
 	}
 	for i := range o.Gateways {
 		f.gateways = append(f.gateways, &gateway{name: fmt.Sprintf("%s%04d", o.Prefix, i), index: i, protocol: spoken[i%len(spoken)]})
 	}
 	return f, nil
+}
+
+// speaks returns why the fleet cannot speak a protocol, nil if it can.
+func (f *Fleet) speaks(name string) error {
+	o := &f.options
+	switch {
+	case protocols[name] == nil:
+		return schema.Errorf(schema.Invalid, "the protocol %q is not simulated", name).WithNext("use %s", strings.Join(Protocols(), ", "))
+	case f.senml() && strings.HasPrefix(name, "mqtt"):
+		return schema.Errorf(schema.Invalid, "SenML by %s is not simulated", name).WithNext("use berth, http, coap or coaps")
+	case o.TLS != nil && strings.HasPrefix(name, "coap"):
+		return schema.Errorf(schema.Invalid, "CoAP is not sent by TLS").WithNext("leave %s out", name)
+	case name == "coaps" && o.PSK == "":
+		return schema.Errorf(schema.Invalid, "there is no pre-shared key to send CoAP within DTLS").
+			WithNext("make one that may speak for many gateways: provisioner gateway add provider1 field --relay --psk")
+	case name == "coaps" && o.Identity == "" && o.Gateways > 1:
+		return schema.Errorf(schema.Invalid, "%d gateways cannot all have one pre-shared key", o.Gateways).WithNext("say which relay's it is")
+	}
+	return nil
 }
 
 // Run makes every gateway send until its frames are acknowledged or ctx ends. Connections that fail are made again,

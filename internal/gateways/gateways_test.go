@@ -3,6 +3,7 @@ package gateways
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/csv"
 	"fmt"
 	"io"
@@ -104,6 +105,23 @@ func TestFleetKeepsAFrameUntilItIsAcknowledged(t *testing.T) {
 	defer port.mu.Unlock()
 	if len(port.lines) != 120 {
 		t.Errorf("the port received %d different lines, want 120", len(port.lines))
+	}
+}
+
+// A fleet says what it lacks before it sends anything.
+func TestFleetRefusesWhatItCannotSpeak(t *testing.T) {
+	for want, o := range map[string]Options{
+		"is not simulated":       {Protocol: "berth,smtp"},
+		"SenML by mqtt5":         {Protocol: "mqtt5", Format: "senml+json"},
+		"CoAP is not sent":       {Protocol: "coap", TLS: &tls.Config{}},
+		"no pre-shared key":      {Protocol: "coaps"},
+		"cannot all have one":    {Protocol: "berth,coaps", PSK: "k", Gateways: 2},
+		`the format "sparkplug"`: {Format: "sparkplug"},
+		"":                       {Protocol: "coaps", PSK: "k", Identity: "relay", Gateways: 2, Format: "senml+cbor"},
+	} {
+		if _, err := New(o); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, want %q", o, err, want)
+		}
 	}
 }
 

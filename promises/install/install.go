@@ -257,11 +257,11 @@ func (i *Install) InstancePID(ctx context.Context, provider, role string) (int, 
 	return 0, fmt.Errorf("provider %s has no running %s", provider, role)
 }
 
-// GatewayKey makes a key of a gateway's own, or a new one where it has one.
-func (i *Install) GatewayKey(ctx context.Context, provider, gateway string) (string, error) {
+// GatewayKey makes a key of a gateway's own, or a new one where it has one, with more flags of the command.
+func (i *Install) GatewayKey(ctx context.Context, provider, gateway string, flags ...string) (string, error) {
 	var answer struct {
 		Key string `json:"key"`
 	}
-	err := i.ask(ctx, &answer, "gateway", "add", provider, gateway)
+	err := i.ask(ctx, &answer, append([]string{"gateway", "add", provider, gateway}, flags...)...)
 	return answer.Key, err
 }
