@@ -2,10 +2,7 @@ package web
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
-	"mime"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -14,7 +11,6 @@ import (
 
 	"berth/internal/api"
 	"berth/internal/bus"
-	"berth/internal/httpserver"
 	"berth/internal/mail"
 	"berth/schema"
 	"berth/schema/record"
@@ -69,10 +65,7 @@ func zoneOf(p *record.Provider) *time.Location {
 // maker has reports made by the provider's own reports.
 type maker struct{ w *Web }
 
-const (
-	makeLimit = 3 * time.Minute
-	makeMost  = 32 << 20
-)
+const makeLimit = 3 * time.Minute
 
 func (m maker) query(s *record.Schedule, from, to time.Time, format, language string) url.Values {
 	return url.Values{
@@ -94,30 +87,13 @@ func (m maker) Numbers(ctx context.Context, s *record.Schedule, from, to time.Ti
 
 // File returns a report as a file.
 func (m maker) File(ctx context.Context, s *record.Schedule, from, to time.Time, format, language string) (schedule.File, error) {
+	p, err := m.w.dir.provider(s.Provider)
+	if err != nil {
+		return schedule.File{}, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, makeLimit)
 	defer cancel()
-	at := apiURL(s.Provider, m.query(s, from, to, format, language), "reports", "preview")
-	resp, err := m.w.up.RoundTrip((&http.Request{Method: http.MethodGet, URL: at, Header: http.Header{}}).WithContext(ctx))
-	if err != nil {
-		return schedule.File{}, whyAway(err)
-	}
-	defer resp.Body.Close() //nolint:errcheck // it was read
-	data, err := io.ReadAll(io.LimitReader(resp.Body, makeMost))
-	if err != nil {
-		return schedule.File{}, whyAway(err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		var p httpserver.ProblemBody
-		if err := json.Unmarshal(data, &p); err == nil && p.Code != "" {
-			return schedule.File{}, &schema.Error{Code: p.Code, Text: p.Detail, Next: p.Next}
-		}
-		return schedule.File{}, schema.Errorf(schema.Unavailable, "the report was not made: status %d", resp.StatusCode)
-	}
-	f := schedule.File{Name: "report." + format, Type: resp.Header.Get("Content-Type"), Data: data}
-	if _, said, err := mime.ParseMediaType(resp.Header.Get("Content-Disposition")); err == nil && said["filename"] != "" {
-		f.Name = said["filename"]
-	}
-	return f, nil
+	return m.w.up.file(ctx, p, m.query(s, from, to, format, language))
 }
 
 // mostInLetter is how many gateways a letter has lines of; all are in what is attached.

@@ -61,7 +61,7 @@ func TestRoutesThatSayTooLittleAreRefused(t *testing.T) {
 
 // fillRoute puts a provider and a gateway into a route's pattern.
 func fillRoute(pattern, provider string) string {
-	path := strings.NewReplacer(":provider", provider, ":gateway", "crane", ":hash", "0", ":name", "x", ":id", "7", ":run", "1767225600.0", ":file", "0", ":person", "nobody", ":token", "none").Replace(pattern)
+	path := strings.NewReplacer(":provider", provider, ":gateway", "crane", ":hash", "0", ":name", "x", ":id", "7", ":run", "1767225600.0", ":file", "0", ":person", "nobody", ":token", "none", ":share", "none").Replace(pattern)
 	if strings.HasSuffix(path, "/first") {
 		path += "?since=0"
 	}

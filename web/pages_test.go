@@ -37,6 +37,8 @@ var everyPage = map[string]func() page{
 	"reference": func() page { return &referenceData{} },
 	"audit":     func() page { return &auditData{} },
 	"tokens":    func() page { return &tokensData{} },
+	"shares":    func() page { return &sharesData{} },
+	"shared":    func() page { return &sharedData{} },
 	"schedules": func() page { return &schedulesData{} },
 }
 
@@ -191,7 +193,7 @@ func TestCatalogIsUsedAndComplete(t *testing.T) {
 	catalog, err := locale.Load()
 	check(t, err)
 	texts := catalog.Texts("en")
-	used, prefixes := map[string]bool{}, []string{"ahead.", "ago.", "error.", "chart.", "account.done.", "people.done.", "keys.done.", "tokens.done.", "change.", "schedules.done.", "schedules.run.", "schedules.letter."}
+	used, prefixes := map[string]bool{}, []string{"ahead.", "ago.", "error.", "chart.", "account.done.", "people.done.", "keys.done.", "tokens.done.", "change.", "schedules.done.", "schedules.run.", "schedules.letter.", "shares.done."}
 	templateFiles, _ := filepath.Glob("templates/*.html")
 	for _, file := range templateFiles {
 		source, err := os.ReadFile(file)

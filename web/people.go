@@ -164,20 +164,25 @@ func (w *Web) endByLink(r *http.Request, place, key string) error {
 	return nil
 }
 
-// newLink makes a one-time link and returns its address, as the visitor reaches this site.
+// newLink makes a one-time link and returns its address.
 func (w *Web) newLink(r *http.Request, l record.Link) (string, error) {
 	secret, err := w.book.NewLink(r.Context(), l)
 	if err != nil {
 		return "", err
 	}
-	u := url.URL{Path: signInPath, RawQuery: url.Values{"link": {secret}}.Encode()}
+	return linkTo(r, signInPath, url.Values{"link": {secret}}), nil
+}
+
+// linkTo returns the address of a page, as the visitor reaches this site.
+func linkTo(r *http.Request, path string, query url.Values) string {
+	u := url.URL{Path: path, RawQuery: query.Encode()}
 	if host := r.Host; plainHost(host) {
 		u.Scheme, u.Host = "http", host
 		if isHTTPS(r) {
 			u.Scheme = "https"
 		}
 	}
-	return u.String(), nil
+	return u.String()
 }
 
 // told reports whether an error says what is wrong with what was given, so that the page with the form says it.

@@ -45,6 +45,15 @@ func (d *reportData) Made() bool { return d.view != nil }
 // Body returns the report as a part of the page.
 func (d *reportData) Body() (template.HTML, error) { return d.view.Body() }
 
+// MadeFrom returns where the period of the report begins that is seen, as the API takes it.
+func (d *reportData) MadeFrom() string { return d.view.Report.From.Format(time.RFC3339Nano) }
+
+// MadeTo returns where it ends.
+func (d *reportData) MadeTo() string { return d.view.Report.To.Format(time.RFC3339Nano) }
+
+// ShareDays are for how many days it may be shared.
+func (d *reportData) ShareDays() []int { return shareDays }
+
 // chosen is something to choose, and whether it was.
 type chosen struct {
 	Name   string

@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"berth/internal/api"
@@ -98,7 +99,7 @@ func (w *Web) routes() []route {
 			post(apiPrefix+shelf+"/:id/feed", mayWrite, "kept.feed", w.pass),
 			act(http.MethodDelete, apiPrefix+shelf+"/:id", mayWrite, "kept.remove", w.pass))
 	}
-	return append(routes, w.scheduleRoutes()...)
+	return slices.Concat(routes, w.scheduleRoutes(), w.shareRoutes())
 }
 
 // lacks returns what web cannot do its work without. Without NATS nobody's session can be read.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net/http"
 	"slices"
 	"strconv"
@@ -238,13 +237,7 @@ func (w *Web) runFile(rw http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	h := rw.Header()
-	h.Set("Content-Type", f.Type)
-	h.Set("Content-Length", strconv.Itoa(len(f.Data)))
-	h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": f.Name}))
-	h.Set("Cache-Control", "no-store")
-	_, err = rw.Write(f.Data)
-	return err
+	return saveFile(rw, f)
 }
 
 // runAgain makes the report of a run's period anew and sends it to the schedule's recipients.

@@ -74,6 +74,11 @@ func Operations() []Operation {
 		{Method: get, Path: "/senders", Summary: "Who may send: the enrolment key and the keys of gateways", Answer: map[string]any{}, Own: true},
 		{Method: post, Path: "/senders", Summary: "Change who may send", Body: map[string]any{}, Answer: map[string]any{}, Own: true},
 	}
+	all = append(all, []Operation{
+		{Method: get, Path: "/shares", Summary: "Reports that are shared by a link, without their links", Answer: Shares{}, Own: true},
+		{Method: post, Path: "/shares", Summary: "Share a report by a link that expires; it is shown once", Body: ShareRequest{}, Answer: NewShare{}, Own: true},
+		{Method: http.MethodDelete, Path: "/shares/:share", Summary: "End the sharing of a report", Answer: Done{}, Own: true},
+	}...)
 	run, schedule := record.ScheduleRun{}, record.Schedule{}
 	all = append(all, []Operation{
 		{Method: get, Path: "/schedules", Summary: "Scheduled reports", Answer: map[string][]record.Schedule{}, Own: true},

@@ -44,7 +44,7 @@ var houseSpec = accountSpec{
 		userWeb: allow(
 			[]string{houseSubjects},
 			readBucket("*"),
-			writeBucket("links"), writeBucket("tokens"), writeBucket("people"), writeBucket("sessions"), writeBucket("services"),
+			writeBucket("links"), writeBucket("tokens"), writeBucket("shares"), writeBucket("people"), writeBucket("sessions"), writeBucket("services"),
 			writeBucket("schedules"), writeBucket("runs"), writeBucket("runfiles"), writeBucket("leases"),
 			auditSubjects(),
 		),

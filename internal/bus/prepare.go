@@ -36,6 +36,7 @@ var (
 		{Name: "providers"},
 		{Name: "links"},
 		{Name: "tokens"},
+		{Name: "shares"},
 		{Name: "people"},
 		{Name: "sessions", TTL: sessionLife},
 		{Name: "services", TTL: serviceLife, Memory: true},

@@ -1,5 +1,5 @@
-// Package people keeps who may do what: people, the one-time links by which they come, and API tokens, in the house's
-// buckets. Who may change whom is left to its callers.
+// Package people keeps who may do what: people, the one-time links by which they come, API tokens, and links that show one
+// report to whoever has them, in the house's buckets. Who may change whom is left to its callers.
 //
 // Its one invariant: no secret is kept in clear, and every change is checked against the revision that was read.
 package people
@@ -28,16 +28,16 @@ const (
 	MostTokens = 1000
 )
 
-// Book is the house's people, links and tokens. Its methods may be called concurrently.
+// Book is the house's people, links, tokens and shares. Its methods may be called concurrently.
 type Book struct {
-	people, links, tokens *bus.Bucket
-	now                   func() time.Time
+	people, links, tokens, shares *bus.Bucket
+	now                           func() time.Time
 }
 
 // Open opens the buckets, which exist.
 func Open(ctx context.Context, conn *bus.Conn, now func() time.Time) (*Book, error) {
 	b := &Book{now: now}
-	for name, at := range map[string]**bus.Bucket{"people": &b.people, "links": &b.links, "tokens": &b.tokens} {
+	for name, at := range map[string]**bus.Bucket{"people": &b.people, "links": &b.links, "tokens": &b.tokens, "shares": &b.shares} {
 		bucket, err := conn.Bucket(ctx, bus.BucketOptions{Name: name})
 		if err != nil {
 			return nil, fmt.Errorf("open the house's records: %w", err)
@@ -127,7 +127,7 @@ func (b *Book) Change(ctx context.Context, name string, fn func(p *record.Person
 // Remove removes a person, or finds them gone. Their sessions end with them.
 func (b *Book) Remove(ctx context.Context, name string) error { return b.people.Delete(ctx, Key(name)) }
 
-// DropKeys ends all that opens something of a provider: tokens, links and people.
+// DropKeys ends all that opens something of a provider: tokens, links, shares and people.
 func (b *Book) DropKeys(ctx context.Context, provider string) error {
 	byHash, err := b.tokensOf(ctx, provider)
 	if err != nil {
@@ -137,6 +137,9 @@ func (b *Book) DropKeys(ctx context.Context, provider string) error {
 		if err := b.tokens.Delete(ctx, key); err != nil {
 			return err
 		}
+	}
+	if err := b.dropShares(ctx, func(s record.Share) bool { return s.Provider == provider }); err != nil {
+		return err
 	}
 	people, err := b.People(ctx, provider)
 	if err != nil {

@@ -6,6 +6,7 @@
 //	providers (house)       <provider>                 Provider
 //	links (house)           <sha256 of the link>       Link
 //	tokens (house)          <sha256 of the token>      Token
+//	shares (house)          <sha256 of the secret>     Share
 //	people (house)          <sha256 of the name>       Person
 //	sessions (house)        <session>                  kept by web
 //	services (house)        <provider>.<role>.<inst>   Service, mirrored; the house's own role is web

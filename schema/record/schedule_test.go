@@ -64,7 +64,7 @@ func TestScheduleValidate(t *testing.T) {
 	}
 }
 
-// goldenShapes are a schedule and a run with all that they can say.
+// goldenShapes are a schedule, a run and a share with all that they can say.
 func goldenShapes() map[string]any {
 	at := func(day, hour int) time.Time { return time.Date(2026, 3, day, hour, 0, 0, 0, time.UTC) }
 	to := []Recipient{{Address: "a@example.com", Language: "en"}, {Address: "b@example.com", Language: "zh"}}
@@ -72,6 +72,10 @@ func goldenShapes() map[string]any {
 		"schedule.v1.json": &Schedule{
 			Version: 1, ID: "daily1", Provider: "provider1", Of: at(1, 0), Name: "每日 Daily", Every: Weekly, Hour: 6, Gateways: []string{"gw1"},
 			Formats: []string{"pdf", "csv"}, Recipients: to, SkipEmpty: true, Paused: true, Created: at(2, 0), Since: at(3, 0),
+		},
+		"share.v1.json": &Share{
+			Version: 1, ID: "s1", Provider: "provider1", Of: at(1, 0), Name: "March", Gateways: []string{"gw1"}, From: at(1, 0), To: at(9, 0),
+			Created: at(10, 0), Expires: at(20, 0),
 		},
 		"run.v1.json": &ScheduleRun{
 			Version: 1, Provider: "provider1", Schedule: "daily1", Number: 1, Test: true, From: at(9, 0), To: at(16, 0), Due: at(16, 6), State: RunDone,
