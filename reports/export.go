@@ -110,7 +110,10 @@ func (r *Reports) exportRequest(req *http.Request) (q query.ExportRequest, forma
 	if q.From, q.To, err = r.span(req); err != nil {
 		return q, format, err
 	}
-	q.Gateways, q.Sensors = values["gateway"], values["sensor"]
+	q.Gateways, q.Sensors, q.Choice = values["gateway"], values["sensor"], choiceOf(values)
+	if len(q.Gateways) > 0 && !q.All() {
+		return q, format, bothChosen()
+	}
 	if len(q.Gateways) > mostGateways {
 		return q, format, schema.Errorf(schema.Invalid, "%d gateways are more than %d", len(q.Gateways), mostGateways).WithNext("name none: all are meant then")
 	}

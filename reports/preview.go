@@ -75,7 +75,10 @@ func disposition(f render.Format, name string) string {
 // reportRequest reads what a report is asked for.
 func (r *Reports) reportRequest(req *http.Request) (report.Request, error) {
 	values := req.URL.Query()
-	q := report.Request{Gateways: values["gateway"]}
+	q := report.Request{Gateways: values["gateway"], Choice: choiceOf(values)}
+	if len(q.Gateways) > 0 && !q.All() {
+		return q, bothChosen()
+	}
 	if len(q.Gateways) > mostChosen {
 		return q, schema.Errorf(schema.Invalid, "%d gateways are more than the %d that can be named", len(q.Gateways), mostChosen)
 	}
@@ -98,6 +101,11 @@ func (r *Reports) reportRequest(req *http.Request) (report.Request, error) {
 	}
 	q.Period, err = report.ParsePeriod(period, time.Now(), r.maker.Zone())
 	return q, err
+}
+
+// bothChosen is the error for a question that names gateways and groups or tags.
+func bothChosen() error {
+	return schema.Errorf(schema.Invalid, "gateways are named, and groups or tags are").WithNext("name gateways, or groups and tags")
 }
 
 // mostChosen is how many gateways a report may name; of all there may be any number.

@@ -79,10 +79,13 @@ type Reports struct {
 	making   chan struct{} // holds a token for each report that is being made
 	exports  exports       // those under way
 
-	records *bus.Bucket // "pipeline": what the provisioner writes, and what is said about sensors
+	records *bus.Bucket // "pipeline": what the provisioner writes, and what people say about sensors and gateways
 	current atomic.Pointer[record.Pipeline]
 	keys    atomic.Pointer[[]string]
 	said    atomic.Pointer[record.Sensors] // what the provider says about them
+
+	groups      shards[record.Groups]      // of its gateways
+	annotations shards[record.Annotations] // of its gateways' charts
 }
 
 // New returns an instance that is not started.
@@ -126,11 +129,12 @@ func (r *Reports) Start(ctx context.Context) (err error) {
 		Head:     r.bus,
 		Settings: func() record.Settings { return r.pipeline().Settings },
 		Keys:     func() []string { return *r.keys.Load() },
+		Grouping: r.grouping,
 		Logger:   r.options.Logger,
 	})
 	r.maker = report.New(report.Options{
 		Provider: r.options.Provider, Engine: r.engine, Rejects: r,
-		Sensors: func() map[string]record.Sensor { return r.said.Load().Sensors },
+		Sensors: func() map[string]record.Sensor { return r.said.Load().Sensors }, Annotations: r.Annotations,
 	})
 	r.renderer = &render.Renderer{Maker: r.maker, Font: sync.OnceValue(func() string { return pdf.Find(r.options.Font) })}
 	r.routes()
@@ -200,8 +204,14 @@ func (r *Reports) followRecord(ctx context.Context) error {
 	}
 }
 
-// take takes over what the bucket holds (the provider's record, keys of gateways, what is said about sensors), and reports whether the provider's record was among it.
+// take takes over what the bucket holds (the provider's record, keys of gateways, what is said about sensors and gateways), and
+// reports whether the provider's record was among it.
 func (r *Reports) take(all map[string]bus.Entry) bool {
+	bad := func(key string, err error) {
+		r.options.Logger.Error("what is said about gateways cannot be read; what was said before stays", "key", key, "error", err)
+	}
+	r.groups.take(all, record.GroupsPrefix, bad)
+	r.annotations.take(all, record.AnnotationsPrefix, bad)
 	names := []string{}
 	sensors := &record.Sensors{}
 	found := false
@@ -220,7 +230,7 @@ func (r *Reports) take(all map[string]bus.Entry) bool {
 				r.options.Logger.Error("what is said about sensors cannot be read; what was said before stays", "error", err)
 				sensors = r.said.Load()
 			}
-		case strings.HasPrefix(key, "gateway."):
+		case strings.HasPrefix(key, record.GatewayKeyPrefix):
 			var g record.GatewayKey
 			if err := json.Unmarshal(entry.Value, &g); err != nil {
 				r.options.Logger.Error("a gateway's key cannot be read", "key", key, "error", err)

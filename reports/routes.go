@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -32,6 +33,12 @@ func (r *Reports) routes() {
 	r.http.Get(prefix+"/gateways/:gateway/series", r.series)
 	r.http.Get(prefix+"/gateways/:gateway/readings", r.readings)
 	r.http.Get(prefix+"/gateways/:gateway/live", r.live)
+	r.http.Get(prefix+"/gateways/:gateway/annotations", r.listAnnotations)
+	r.http.Post(prefix+"/gateways/:gateway/annotations", r.annotate)
+	r.http.Handle(http.MethodDelete, prefix+"/gateways/:gateway/annotations/:id", r.removeAnnotation)
+	r.http.Get(prefix+"/groups", r.listGroups)
+	r.http.Get(prefix+"/groupings", r.groupings)
+	r.http.Post(prefix+"/groupings", r.sayGroupings)
 	r.http.Get(prefix+"/reports/preview", r.preview)
 	r.http.Get(prefix+"/sensors", r.saidSensors)
 	r.http.Post(prefix+"/sensors", r.saySensors)
@@ -121,13 +128,20 @@ func (r *Reports) span(req *http.Request) (from, to time.Time, err error) {
 	return from, to, nil
 }
 
+// choiceOf reads which groups and tags are asked for.
+func choiceOf(values url.Values) query.Choice {
+	return query.Choice{Groups: values["group"], Tags: values["tag"]}
+}
+
 func (r *Reports) gateways(w http.ResponseWriter, req *http.Request) error {
 	limit, err := number(req, "limit")
 	if err != nil {
 		return err
 	}
 	values := req.URL.Query()
-	page, err := r.engine.Gateways(req.Context(), query.GatewaysRequest{After: values.Get("after"), Limit: limit, Search: values.Get("q")})
+	page, err := r.engine.Gateways(req.Context(), query.GatewaysRequest{
+		After: values.Get("after"), Limit: limit, Search: values.Get("q"), Choice: choiceOf(values),
+	})
 	if err != nil {
 		return err
 	}

@@ -57,13 +57,13 @@ func (w *Web) record(r *http.Request, q request, err error) {
 	}
 	entry := record.Change{
 		Time: w.now().UTC(), Provider: c.provider, Address: hostOf(r.RemoteAddr), Does: q.route.does, What: c.what,
-		Who: v.person, By: record.ByPerson,
+		Who: v.named(), By: record.ByPerson,
 	}
 	switch {
 	case v.bearer:
-		entry.Who, entry.By = v.token, record.ByToken
+		entry.By = record.ByToken
 	case v.person == "":
-		entry.Who, entry.By = string(v.role), record.ByLink
+		entry.By = record.ByLink
 	}
 	if c.what == "" {
 		for _, name := range []string{"gateway", "id", "person", "token"} {

@@ -41,6 +41,10 @@ type gatewayData struct {
 	Live     bool // the range ends now
 	Export   string
 	Config   string // what the script needs, as JSON
+	Notes    []noteRow
+	Groups   string // as texts that a form takes
+	Tags     string
+	Detail   string // why nothing was changed, in English
 	Notice   notice
 	Problem  string // key of what is wrong with the range that was asked for
 }
@@ -71,9 +75,14 @@ type chartConfig struct {
 	Locale  string            `json:"locale"`
 	Sensors []string          `json:"sensors"`
 	Labels  map[string]string `json:"labels"`
+	Notes   []chartNote       `json:"notes"`
 }
 
 func (w *Web) gatewayPage(rw http.ResponseWriter, r *http.Request) error {
+	return w.showGateway(rw, r, &gatewayData{})
+}
+
+func (w *Web) showGateway(rw http.ResponseWriter, r *http.Request, d *gatewayData) error {
 	p := requestOf(r).provider
 	name := r.PathValue("gateway")
 	var g api.Gateway
@@ -84,7 +93,9 @@ func (w *Web) gatewayPage(rw http.ResponseWriter, r *http.Request) error {
 	if err := w.up.get(r.Context(), p, &latest, nil, "gateways", name, "latest"); err != nil {
 		return err
 	}
-	d := &gatewayData{Gateway: rowOf(p.Name, &g), Interval: intervalOf(g.Interval), Notice: noticeOf(latest.Complete)}
+	d.Gateway, d.Interval, d.Notice = rowOf(p.Name, &g), intervalOf(g.Interval), noticeOf(latest.Complete)
+	said := api.Grouping{Groups: g.Groups, Tags: g.Tags}
+	d.Groups, d.Tags = said.GroupsText(), said.TagsText()
 	d.Nav = "gateways"
 	if g.FirstSeen != nil {
 		d.First = *g.FirstSeen
@@ -93,6 +104,9 @@ func (w *Web) gatewayPage(rw http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
 	d.setRange(q, w.now())
 	d.setSensors(&latest, q["sensor"])
+	if err := w.setNotes(r, d); err != nil {
+		return err
+	}
 	if err := d.setLinks(p, q); err != nil {
 		return err
 	}
@@ -155,7 +169,10 @@ func (d *gatewayData) setLinks(p *record.Provider, q url.Values) error {
 	}
 	c := chartConfig{
 		From: d.From, To: d.To, Zone: d.zone.String(), Locale: d.Language.Tag, Labels: d.Group("chart."), Sensors: []string{},
-		Series: publicURL(p, nil, d.Gateway.Name, "series"),
+		Series: publicURL(p, nil, d.Gateway.Name, "series"), Notes: []chartNote{},
+	}
+	for i, n := range d.Notes {
+		c.Notes = append(c.Notes, chartNote{i + 1, n.From.UnixMilli(), n.To.UnixMilli()})
 	}
 	ask := url.Values{"from": {d.From}, "to": {d.To}}
 	for _, s := range d.Charts {

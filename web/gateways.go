@@ -19,6 +19,9 @@ const gatewaysPerPage = 100
 type gatewaysData struct {
 	frame
 	Query      string
+	Group      string   // that is asked for; empty: any
+	Tag        string   // name, or name=value; empty: any
+	Groups     []chosen // to choose from
 	After      string
 	Gateways   []gatewayRow
 	NextPath   string // of the next page; empty: this was the last
@@ -35,6 +38,8 @@ type gatewayRow struct {
 	LastSeen   time.Time
 	Sensors    int
 	Attributes []attribute
+	Groups     []string
+	Tags       []attribute
 	Ahead      time.Duration // its clock is so far ahead; 0: not known to be
 }
 
@@ -58,10 +63,10 @@ func noticeOf(c api.Complete) notice {
 func (w *Web) gatewaysPage(rw http.ResponseWriter, r *http.Request) error {
 	p := requestOf(r).provider
 	q := r.URL.Query()
-	d := gatewaysData{Query: q.Get("q"), After: q.Get("after"), ExportPath: apiURL(p.Name, nil, "export").RequestURI()}
+	d := gatewaysData{Query: q.Get("q"), Group: q.Get("group"), Tag: q.Get("tag"), After: q.Get("after"), ExportPath: apiURL(p.Name, nil, "export").RequestURI()}
 	d.Nav = "gateways"
 	ask := url.Values{"limit": {strconv.Itoa(gatewaysPerPage)}}
-	for _, k := range []string{"q", "after"} {
+	for _, k := range []string{"q", "after", "group", "tag"} {
 		if v := q.Get(k); v != "" {
 			ask.Set(k, v)
 		}
@@ -78,13 +83,12 @@ func (w *Web) gatewaysPage(rw http.ResponseWriter, r *http.Request) error {
 			d.Gateways = append(d.Gateways, rowOf(p.Name, &answer.Gateways[i]))
 		}
 		if answer.Next != "" {
-			next := url.Values{"after": {answer.Next}}
-			if d.Query != "" {
-				next.Set("q", d.Query)
-			}
+			next := d.filter()
+			next.Set("after", answer.Next)
 			d.NextPath = "?" + next.Encode()
 		}
-		if len(d.Gateways) == 0 && d.Query == "" && d.After == "" && requestOf(r).visitor.may() >= mayWrite {
+		d.Groups = w.groupNames(r, []string{d.Group})
+		if len(d.Gateways) == 0 && len(d.filter()) == 0 && d.After == "" && requestOf(r).visitor.may() >= mayWrite {
 			if d.Connect, err = w.connectOf(r, p); err != nil {
 				return err
 			}
@@ -93,8 +97,25 @@ func (w *Web) gatewaysPage(rw http.ResponseWriter, r *http.Request) error {
 	return w.show(rw, r, http.StatusOK, "gateways", "gateways.title", &d)
 }
 
+// filter returns what the list is asked for in its address, but for the page.
+func (d *gatewaysData) filter() url.Values {
+	q := url.Values{}
+	for k, v := range map[string]string{"q": d.Query, "group": d.Group, "tag": d.Tag} {
+		if v != "" {
+			q.Set(k, v)
+		}
+	}
+	return q
+}
+
+// Filtered reports whether the list is of some gateways alone.
+func (d *gatewaysData) Filtered() bool { return len(d.filter()) > 0 }
+
+// FirstPath returns the address of the first page.
+func (d *gatewaysData) FirstPath() string { return "?" + d.filter().Encode() }
+
 func rowOf(provider string, g *api.Gateway) gatewayRow {
-	row := gatewayRow{Name: g.Name, Path: gatewayPath(provider, g.Name), State: g.State, Sensors: g.Sensors, Attributes: attributesOf(g)}
+	row := gatewayRow{Name: g.Name, Path: gatewayPath(provider, g.Name), State: g.State, Sensors: g.Sensors, Attributes: attributesOf(g.Attributes), Groups: g.Groups, Tags: attributesOf(g.Tags)}
 	row.Ahead = time.Duration(g.ClockAhead * float64(time.Second))
 	if g.LastSeen != nil {
 		row.LastSeen = *g.LastSeen
@@ -102,10 +123,10 @@ func rowOf(provider string, g *api.Gateway) gatewayRow {
 	return row
 }
 
-func attributesOf(g *api.Gateway) []attribute {
+func attributesOf(all map[string]string) []attribute {
 	var out []attribute
-	for _, name := range slices.Sorted(maps.Keys(g.Attributes)) {
-		out = append(out, attribute{name, g.Attributes[name]})
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		out = append(out, attribute{name, all[name]})
 	}
 	return out
 }

@@ -69,7 +69,7 @@ const makeLimit = 3 * time.Minute
 
 func (m maker) query(s *record.Schedule, from, to time.Time, format, language string) url.Values {
 	return url.Values{
-		"from": {from.Format(time.RFC3339)}, "to": {to.Format(time.RFC3339)}, "gateway": s.Gateways, "format": {format}, "lang": {language},
+		"from": {from.Format(time.RFC3339)}, "to": {to.Format(time.RFC3339)}, "gateway": s.Gateways, "group": s.Groups, "format": {format}, "lang": {language},
 	}
 }
 

@@ -280,6 +280,10 @@ func newFakeReports(t *testing.T, provider, token string) *fakeReports {
 	for _, path := range []string{"/gateways/crane/sensors", "/gateways/crane/series", "/gateways/crane/readings", "/gateways/crane/live", "/export", "/exports"} {
 		f.answer(path, `{"of":"`+provider+`"}`)
 	}
+	f.answer("/groups", `{"groups":[{"group":"quay & co","gateways":2}],"tags":[{"tag":"site=3","gateways":1}]}`)
+	f.answer("/groupings", `{"gateways":[{"gateway":"=crane","groups":["a","b"],"tags":{"leased":"","site":"3"}}]}`)
+	f.answer("/gateways/crane/annotations", `{"gateway":"crane","annotations":[{"id":"n1","from":"2026-11-21T10:00:00Z","to":"2026-11-21T11:00:00Z","text":"<b>new</b> rope","who":"jane"}]}`)
+	f.answer("/gateways/crane/annotations/7", `{"done":true}`)
 	f.answer("/books", `{"frames":{"received":12345},"reasons":{"syntax":2,"new_reason":3},"strangers":0,"at":"2026-11-21T10:00:00Z","state":"ready"}`)
 	f.answer("/latest", `{"gateways":[],"complete":true}`)
 	f.answer("/series", `{"gateways":[],"complete":true}`)

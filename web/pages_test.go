@@ -40,6 +40,7 @@ var everyPage = map[string]func() page{
 	"shares":    func() page { return &sharesData{} },
 	"shared":    func() page { return &sharedData{} },
 	"schedules": func() page { return &schedulesData{} },
+	"groups":    func() page { return &groupsData{} },
 }
 
 // words are what a text field is set to where its value is a part of a text's key.
@@ -259,7 +260,7 @@ func TestGatewaysPage(t *testing.T) {
 			t.Errorf("the page lacks %q", want)
 		}
 	}
-	if asked := h.reports["north"].asked(); len(asked) != 1 || asked[0].URL.RawQuery != "after=a&limit=100&q=cr" {
+	if asked := h.reports["north"].asked(); len(asked) != 2 || asked[0].URL.RawQuery != "after=a&limit=100&q=cr" {
 		t.Errorf("asked %v", asked)
 	}
 	h.remove("services", "north.reports.one")
@@ -308,7 +309,7 @@ func TestGatewayPageKeepsItsRange(t *testing.T) {
 	h := newHouse(t)
 	b := h.signedIn(record.Admin, "north")
 	for query, want := range map[string][]string{
-		"":                    {"&#34;from&#34;:&#34;now-1h&#34;", "/live&#34;", "&lt;b&gt;fine&lt;/b&gt;", "12.5", "Complete only up to", "250ms", "site=" /* never */},
+		"":                    {"&#34;from&#34;:&#34;now-1h&#34;", "/live&#34;", "&lt;b&gt;fine&lt;/b&gt;", "12.5", "Complete only up to", "250ms", "quay=" /* never */},
 		"?from=now-7d&to=now": {"&#34;from&#34;:&#34;now-7d&#34;", `aria-current="true">7 d`},
 		"?from=2026-11-20T10:00&to=2026-11-20T12:00": {"2026-11-20T10:00:00&#43;01:00", "&#34;live&#34;:&#34;&#34;", `value="2026-11-20T12:00"`, "Fixed range"},
 		"?from=1795255200000&to=1795258800000":       {`value="2026-11-21T11:00"`},
@@ -319,7 +320,7 @@ func TestGatewayPageKeepsItsRange(t *testing.T) {
 		a := b.get("/providers/north/gateways/crane" + query)
 		for _, w := range want {
 			body := strings.ReplaceAll(a.body, `\u002b`, "&#43;")
-			if w == "site=" {
+			if w == "quay=" {
 				if strings.Contains(body, w) {
 					t.Errorf("%q shows an attribute that it does not have", query)
 				}

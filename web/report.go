@@ -29,6 +29,8 @@ var periods = []string{"yesterday", "last-week", "last-month", "last-year", "tod
 type reportData struct {
 	frame
 	Gateways []chosen
+	Groups   []chosen
+	Tags     []string // that are asked for
 	Periods  []chosen
 	FromAt   string // of a range, as inputs take it
 	ToAt     string
@@ -81,6 +83,7 @@ func (w *Web) reportPage(rw http.ResponseWriter, r *http.Request) error {
 		name := list.Gateways[i].Name
 		d.Gateways = append(d.Gateways, chosen{name, slices.Contains(q["gateway"], name)})
 	}
+	d.Groups, d.Tags = w.groupNames(r, q["group"]), q["tag"]
 	for _, name := range periods {
 		d.Periods = append(d.Periods, chosen{name, q.Get("period") == name})
 	}
@@ -96,9 +99,11 @@ func (w *Web) reportPage(rw http.ResponseWriter, r *http.Request) error {
 // ask returns what the API is asked, if something is. Times without a zone are in the provider's.
 func (d *reportData) ask(q url.Values, now time.Time) (url.Values, bool) {
 	ask := url.Values{}
-	for _, name := range q["gateway"] {
-		if name != "" {
-			ask.Add("gateway", name)
+	for _, of := range []string{"gateway", "group", "tag"} {
+		for _, name := range q[of] {
+			if name != "" {
+				ask.Add(of, name)
+			}
 		}
 	}
 	if period := q.Get("period"); period != "" && period != "range" {

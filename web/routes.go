@@ -54,6 +54,13 @@ func (w *Web) routes() []route {
 		get(homePrefix+"/connect", mayWrite, w.connectPage),
 		get(homePrefix+"/first", mayWrite, w.firstPanel),
 		get(homePrefix+"/gateways/:gateway", mayRead, w.gatewayPage),
+		post(homePrefix+"/gateways/:gateway", mayWrite, "gateway.change", w.gatewayPost),
+		get(homePrefix+"/groups", mayRead, w.groupsPage),
+		post(homePrefix+"/groups", mayWrite, "groups.change", w.groupsPost),
+		get(apiPrefix+"/groupings", mayRead, w.groupingsAPI),
+		post(apiPrefix+"/groupings", mayWrite, "groups.change", w.sayGroupingsAPI),
+		post(apiPrefix+"/gateways/:gateway/annotations", mayWrite, "annotation.make", w.annotateAPI),
+		act(http.MethodDelete, apiPrefix+"/gateways/:gateway/annotations/:id", mayWrite, "annotation.remove", w.pass),
 		get(homePrefix+"/reports", mayRead, w.reportPage),
 		get(homePrefix+"/reports/how", mayRead, w.reportHowPage),
 		get(homePrefix+"/sensors", mayRead, w.sensorsPage),
@@ -86,7 +93,7 @@ func (w *Web) routes() []route {
 	}
 	for _, path := range []string{
 		"/latest", "/series", "/gateways", "/gateways/:gateway", "/gateways/:gateway/sensors", "/gateways/:gateway/latest", "/gateways/:gateway/series",
-		"/gateways/:gateway/readings", "/gateways/:gateway/live", "/books", "/reports/preview", "/export", "/exports",
+		"/gateways/:gateway/readings", "/gateways/:gateway/live", "/gateways/:gateway/annotations", "/groups", "/books", "/reports/preview", "/export", "/exports",
 		"/rejects", "/rejects/:id", "/rejects/:id/raw", "/aside", "/aside/:id", "/aside/:id/raw",
 	} {
 		routes = append(routes, get(apiPrefix+path, mayRead, w.pass))

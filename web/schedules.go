@@ -405,6 +405,11 @@ func scheduleOf(r *http.Request) *record.Schedule {
 			s.Gateways = append(s.Gateways, name)
 		}
 	}
+	for line := range strings.Lines(r.PostFormValue("groups")) {
+		if name := strings.TrimSpace(line); name != "" {
+			s.Groups = append(s.Groups, name)
+		}
+	}
 	return s
 }
 

@@ -1,8 +1,6 @@
 package web
 
 import (
-	"bytes"
-	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -174,7 +172,7 @@ func (w *Web) sensorsAPI(rw http.ResponseWriter, r *http.Request) error {
 
 // saySensorsAPI takes over what is said about sensors, as JSON or CSV, and answers with all that is said then.
 func (w *Web) saySensorsAPI(rw http.ResponseWriter, r *http.Request) error {
-	changes, err := bodySensors(r)
+	changes, err := bodyOf(r, "sensors", parseSensors)
 	if err != nil {
 		return err
 	}
@@ -186,65 +184,18 @@ func (w *Web) saySensorsAPI(rw http.ResponseWriter, r *http.Request) error {
 	return json.NewEncoder(rw).Encode(said)
 }
 
-// bodySensors reads what a request's body says: CSV, or JSON; an empty one says nothing.
-func bodySensors(r *http.Request) (all api.SaidSensors, err error) {
-	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	switch kind {
-	case "text/csv":
-		return parseSensors(r.Body)
-	case "application/json", "":
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			return all, tooLong(err)
-		}
-		if len(body) > 0 && json.Unmarshal(body, &all) != nil {
-			return all, schema.Errorf(schema.Invalid, "what is said about sensors cannot be read as JSON")
-		}
-		return all, nil
-	default:
-		return all, schema.Errorf(schema.Invalid, "the content type %q is neither text/csv nor application/json", kind).WithNext("send it with -H 'Content-Type: text/csv'")
-	}
-}
-
-func tooLong(err error) error {
-	return schema.Errorf(schema.TooLarge, "what is said about sensors is too long for one request").WithNext("split it: what is said about other sensors stays").WithCause(err)
-}
-
 // sensorTitles are the columns of what is said about sensors as CSV.
 var sensorTitles = []string{"sensor", "label", "unit", "decimals", "interval_seconds", "counter"}
 
-// parseSensors reads what is said about sensors from CSV with a row of titles, of which only sensor must be there.
+// parseSensors reads what is said about sensors from CSV with a row of titles.
 func parseSensors(in io.Reader) (api.SaidSensors, error) {
 	var all api.SaidSensors
-	data, err := io.ReadAll(in)
-	if err != nil {
-		return all, tooLong(err)
-	}
-	rows, err := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(data, []byte("\ufeff")))).ReadAll()
-	if err != nil || len(rows) == 0 {
-		return all, schema.Errorf(schema.Invalid, "the file is no CSV with a row of titles").WithCause(err)
-	}
-	at := make([]int, len(sensorTitles))
-	for i, title := range sensorTitles {
-		at[i] = slices.Index(rows[0], title)
-	}
-	if at[0] < 0 {
-		return all, schema.Errorf(schema.Invalid, "the file has no column %s", sensorTitles[0]).WithNext("its titles are %s", strings.Join(sensorTitles, ", "))
-	}
-	for i, row := range rows[1:] {
-		cells := make([]string, len(sensorTitles))
-		for j, c := range at {
-			if c >= 0 && c < len(row) {
-				cells[j] = sheet.Unquote(row[c])
-			}
-		}
+	err := readTable(in, sensorTitles, func(cells []string) error {
 		one, err := parseSensor(cells)
-		if err != nil {
-			return all, schema.Errorf(schema.Invalid, "row %d: %s", i+2, schema.Show(err))
-		}
 		all.Sensors = append(all.Sensors, one)
-	}
-	return all, nil
+		return err
+	})
+	return all, err
 }
 
 // parseSensor reads the cells of one sensor, in the order of sensorTitles.

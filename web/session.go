@@ -40,6 +40,18 @@ type visitor struct {
 	token    string       // its name
 }
 
+// named returns what the visitor is called: a person's or a token's name, else the role of who came by a link.
+func (v visitor) named() string {
+	switch {
+	case v.bearer:
+		return v.token
+	case v.person == "":
+		return string(v.role)
+	default:
+		return v.person
+	}
+}
+
 // sees reports whether the visitor may see an active provider.
 func (v visitor) sees(p *record.Provider) bool {
 	switch {

@@ -1,7 +1,7 @@
 // Package api is the HTTP API of a provider's readings as types: what reports answers, what web serves under the same
 // paths, and what pages, simulated gateways and tests read. Times are RFC 3339 with offset plus epoch milliseconds.
 //
-//	GET /api/v1/providers/{p}/gateways                      Gateways    ?after= &limit= (default 100, most 1000) &q=
+//	GET /api/v1/providers/{p}/gateways                      Gateways    ?after= &limit= (default 100, most 1000) &q= &group=… &tag=…
 //	GET /api/v1/providers/{p}/gateways/{g}                  Gateway
 //	GET /api/v1/providers/{p}/gateways/{g}/sensors          Sensors
 //	GET /api/v1/providers/{p}/gateways/{g}/latest           Latest
@@ -14,6 +14,7 @@
 //	GET /api/v1/providers/{p}/latest                        FleetLatest  ?sensor=… &after= &limit= (default and most 1000): of all gateways
 //	GET /api/v1/providers/{p}/series                        FleetSeries  ?sensor=… &from= &to= &points= &after= &limit=: of all gateways
 //	GET /api/v1/providers/{p}/sensors                       SaidSensors: how sensors are called, units, counters; POST changes
+//	GET /api/v1/providers/{p}/groups, /groupings            groups and tags of gateways, and what is noted on charts: see [Groups]
 //	GET /api/v1/providers/{p}/books                         Books
 //	GET /api/v1/providers/{p}/rejects                       Rejects      ?before= &limit= (default 50, most 1000)
 //	GET /api/v1/providers/{p}/rejects/{id}                  Reject
@@ -71,7 +72,9 @@ type Gateway struct {
 	LastSeen   *time.Time        `json:"last_seen"`
 	Interval   float64           `json:"interval_seconds"` // usual time between frames; 0: not known yet
 	Sensors    int               `json:"sensors"`
-	Attributes map[string]string `json:"attributes"`
+	Attributes map[string]string `json:"attributes"`                    // as it sends them
+	Groups     []string          `json:"groups"`                        // that people have put it into
+	Tags       map[string]string `json:"tags"`                          // that people have given it
 	ClockAhead float64           `json:"clock_ahead_seconds,omitempty"` // its clock is at least so far ahead of ours; see [ClockTolerance]
 }
 

@@ -12,9 +12,9 @@ import (
 
 // A report is asked for by
 //
-//	GET /api/v1/providers/{p}/reports/preview   Report, or a file   ?gateway=… &period= &from= &to= &format= &lang=
+//	GET /api/v1/providers/{p}/reports/preview   Report, or a file   ?gateway=… &group=… &tag=… &period= &from= &to= &format= &lang=
 //
-// Without a gateway it is of all. A period is today, yesterday, this-week, last-week, this-month, last-month, this-year,
+// Without a gateway it is of those in one of the groups that have all of the tags, without these of all. A period is today, yesterday, this-week, last-week, this-month, last-month, this-year,
 // last-year, or a day, week, month or year by its name: 2026-03-29, 2026-W13, 2026-03, 2026. All are cut in the provider's
 // zone; weeks begin on Monday. Without a period, from and to say the range. The format is json, html, csv, xlsx or pdf.
 
@@ -22,10 +22,12 @@ import (
 // known of it.
 type Report struct {
 	Provider string          `json:"provider"`
-	Period   string          `json:"period"` // as it was asked for; empty: a range
-	From     time.Time       `json:"from"`   // in the provider's zone, as all times of a report
-	To       time.Time       `json:"to"`     // the period is [from, to)
-	Until    time.Time       `json:"until"`  // up to here readings are expected: to, or when it was made if that was before
+	Groups   []string        `json:"groups,omitempty"` // it is of gateways in one of these
+	Tags     []string        `json:"tags,omitempty"`   // and with all of these
+	Period   string          `json:"period"`           // as it was asked for; empty: a range
+	From     time.Time       `json:"from"`             // in the provider's zone, as all times of a report
+	To       time.Time       `json:"to"`               // the period is [from, to)
+	Until    time.Time       `json:"until"`            // up to here readings are expected: to, or when it was made if that was before
 	Zone     string          `json:"zone"`
 	Made     time.Time       `json:"made"`
 	Before   *Span           `json:"before"`              // the period that it is compared with; null: it is no longer kept
@@ -80,6 +82,7 @@ type ReportGateway struct {
 	Gaps         uint64         `json:"gaps"`
 	GapTime      float64        `json:"gap_seconds"` // of all gaps
 	LongestGaps  []ReportGap    `json:"longest_gaps"`
+	Annotations  []Annotation   `json:"annotations"` // what people have noted on its charts
 	Sensors      []ReportSensor `json:"sensors"`
 	Complete
 }

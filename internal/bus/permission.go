@@ -75,7 +75,8 @@ func providerSpec(name string) accountSpec {
 				},
 				readBucket("pipeline"), readBucket("services"), writeBucket("services"),
 				readBucket("episodes"), writeBucket("episodes"),
-				[]string{"$KV.pipeline.sensors"}, // what is said about sensors: of its records this one is its own
+				// What people say about sensors and gateways: of its records these are its own.
+				[]string{"$KV.pipeline.sensors", "$KV.pipeline.groups.*", "$KV.pipeline.annotations.*"},
 			),
 		},
 	}

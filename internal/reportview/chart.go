@@ -3,6 +3,7 @@ package reportview
 import (
 	"math"
 	"slices"
+	"strconv"
 	"time"
 
 	"berth/internal/api"
@@ -18,6 +19,7 @@ const (
 	Line  Role = "line"  // the mean
 	Bar   Role = "bar"   // an increase: filled
 	Label Role = "label" // text at an axis
+	Note  Role = "note"  // a stretch of time that people have noted something about: filled
 )
 
 // Drawing is a chart as shapes, in its own units from its upper left corner: pages draw it as SVG, files as they can.
@@ -41,7 +43,7 @@ type Point struct{ X, Y float64 }
 const (
 	chartWidth, chartHeight = 640, 170
 	left, right             = 64, 16
-	top, bottom             = 8, 22
+	top, bottom             = 12, 22
 	labelSize               = 11
 	mostLabels              = 8
 )
@@ -66,8 +68,8 @@ func (p *plot) add(role Role, points ...Point) {
 	p.Shapes = append(p.Shapes, Shape{Role: role, Points: points})
 }
 
-// Chart draws what a sensor did; nil when there is nothing to draw.
-func (v *View) Chart(s *api.ReportSensor) *Drawing {
+// Chart draws what a sensor did, with the numbers of what people have noted; nil when there is nothing to draw.
+func (v *View) Chart(s *api.ReportSensor, notes []api.Annotation) *Drawing {
 	if s.Chart == nil || len(s.Chart.Time) == 0 {
 		return nil
 	}
@@ -76,6 +78,7 @@ func (v *View) Chart(s *api.ReportSensor) *Drawing {
 	if !ok {
 		return nil
 	}
+	p.notes(notes)
 	p.axes(ticks)
 	step := time.Duration(v.Report.Step * float64(time.Second))
 	if s.Counter {
@@ -149,6 +152,22 @@ func (p *plot) axes(ticks []float64) {
 		x := p.x(t)
 		p.add(Grid, Point{x, floor}, Point{x, floor + 4})
 		p.Shapes = append(p.Shapes, Shape{Role: Label, Points: []Point{{x, p.Height - 5}}, Text: t.Format(layout), Anchor: 0.5})
+	}
+}
+
+// notes draws an area for each stretch of time that something is noted about, and its number above it.
+func (p *plot) notes(all []api.Annotation) {
+	const least = 2 // wide: a moment
+	for i := range all {
+		a := &all[i]
+		begin, end := max(p.x(a.From), left), min(p.x(a.To), p.Width-right)
+		if end-begin < least {
+			begin = min(begin, p.Width-right-least)
+			end = begin + least
+		}
+		floor := p.Height - bottom
+		p.add(Note, Point{begin, floor}, Point{begin, top}, Point{end, top}, Point{end, floor})
+		p.Shapes = append(p.Shapes, Shape{Role: Label, Points: []Point{{(begin + end) / 2, top}}, Text: strconv.Itoa(i + 1), Anchor: 0.5})
 	}
 }
 

@@ -69,7 +69,7 @@ func (v *View) Figures(g *api.ReportGateway) []Figure {
 	var all []Figure
 	for i := range g.Sensors {
 		s := &g.Sensors[i]
-		if d := v.Chart(s); d != nil {
+		if d := v.Chart(s, g.Annotations); d != nil {
 			all = append(all, Figure{v.Caption(s), d})
 		}
 	}

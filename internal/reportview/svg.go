@@ -12,6 +12,7 @@ var looks = map[Role]string{
 	Band:  `fill="#0b6680" fill-opacity="0.2" stroke="none"`,
 	Line:  `fill="none" stroke="#0b6680" stroke-width="1.5" stroke-linejoin="round"`,
 	Bar:   `fill="#0b6680" fill-opacity="0.7" stroke="none"`,
+	Note:  `fill="#b45309" fill-opacity="0.18" stroke="none"`,
 	Label: `fill="#52656f" font-size="11" font-family="sans-serif"`,
 }
 
@@ -43,7 +44,7 @@ func (d *Drawing) SVG(name string) template.HTML {
 			b.WriteByte("ML"[min(i, 1)])
 			b.WriteString(short(p.X) + " " + short(p.Y))
 		}
-		if s.Role == Band || s.Role == Bar {
+		if s.Role == Band || s.Role == Bar || s.Role == Note {
 			b.WriteByte('Z')
 		}
 		b.WriteString(`"/>`)

@@ -227,6 +227,27 @@ func (v *View) Longest(g api.ReportGateway) string {
 	return v.Duration(g.LongestGaps[0].Seconds)
 }
 
+// Noted writes when something was that people have noted.
+func (v *View) Noted(a api.Annotation) string {
+	if a.To.Equal(a.From) {
+		return v.minute(a.From)
+	}
+	return v.Span(a.From, a.To)
+}
+
+// Of says which gateways the report is of, where groups or tags were asked for; empty where not.
+func (v *View) Of() string {
+	r := v.Report
+	var all []string
+	if len(r.Groups) > 0 {
+		all = append(all, v.T("of.groups", "groups", strings.Join(r.Groups, ", ")))
+	}
+	if len(r.Tags) > 0 {
+		all = append(all, v.T("of.tags", "tags", strings.Join(r.Tags, ", ")))
+	}
+	return strings.Join(all, " · ")
+}
+
 // Limits says what the report could not know.
 func (v *View) Limits() []string {
 	r := v.Report

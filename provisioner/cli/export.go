@@ -22,6 +22,7 @@ import (
 type exportFlags struct {
 	from, to, format, out string
 	gateways, sensors     []string
+	groups, tags          []string
 	resume                bool
 }
 
@@ -42,6 +43,8 @@ func (a *app) export() *cobra.Command {
 	set.StringVar(&f.format, "format", "", "csv, jsonl, xlsx or parquet; by default what the file's name ends in, else csv")
 	set.StringVar(&f.out, "out", "", "the file; - writes to standard output; by default named by provider and range")
 	set.StringArrayVar(&f.gateways, "gateway", nil, "only this gateway (may be repeated)")
+	set.StringArrayVar(&f.groups, "group", nil, "only gateways in this group (may be repeated)")
+	set.StringArrayVar(&f.tags, "tag", nil, "only gateways with this tag, a name or name=value (may be repeated)")
 	set.StringArrayVar(&f.sensors, "sensor", nil, "only this sensor (may be repeated)")
 	set.BoolVar(&f.resume, "resume", false, "go on with the file that was interrupted, for what it was asked for then")
 	return cmd
@@ -84,7 +87,7 @@ func (a *app) runExport(ctx context.Context, c *control.Client, provider string,
 
 // request returns what is asked for, with times that stay what they are.
 func (f exportFlags) request(provider string, now time.Time) (exportRequest, error) {
-	r := exportRequest{Version: 1, Provider: provider, Format: f.format, Gateways: f.gateways, Sensors: f.sensors}
+	r := exportRequest{Version: 1, Provider: provider, Format: f.format, Gateways: f.gateways, Groups: f.groups, Tags: f.tags, Sensors: f.sensors}
 	if r.Format == "" {
 		r.Format = "csv"
 		if dot := strings.LastIndexByte(f.out, '.'); dot >= 0 {

@@ -30,12 +30,15 @@ type exportRequest struct {
 	From     time.Time `json:"from"`
 	To       time.Time `json:"to"`
 	Gateways []string  `json:"gateways,omitempty"`
+	Groups   []string  `json:"groups,omitempty"`
+	Tags     []string  `json:"tags,omitempty"`
 	Sensors  []string  `json:"sensors,omitempty"`
 }
 
 func (r *exportRequest) query() url.Values {
 	return url.Values{
 		"from": {r.From.Format(time.RFC3339Nano)}, "to": {r.To.Format(time.RFC3339Nano)}, "gateway": r.Gateways, "sensor": r.Sensors,
+		"group": r.Groups, "tag": r.Tags,
 	}
 }
 

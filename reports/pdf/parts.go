@@ -2,6 +2,7 @@ package pdf
 
 import (
 	"strconv"
+	"strings"
 
 	"codeberg.org/go-pdf/fpdf"
 
@@ -19,6 +20,9 @@ func (d *document) head() {
 		period = name + " · " + period
 	}
 	d.fact("period", period)
+	if of := v.Of(); of != "" {
+		d.fact("gateways", of)
+	}
 	d.fact("zone", r.Zone)
 	if r.Before != nil {
 		d.fact("before", v.Span(r.Before.From, r.Before.To))
@@ -132,6 +136,13 @@ func (d *document) gateway(g *api.ReportGateway) {
 	case g.GapLimit > 0:
 		d.paragraph(v.T("gaps.none"), black)
 	}
+	for i := range g.Annotations {
+		a := &g.Annotations[i]
+		if i == 0 {
+			d.paragraph(v.T("annotations"), muted)
+		}
+		d.paragraph(strconv.Itoa(i+1)+". "+v.Noted(*a)+": "+strings.Join(strings.Fields(a.Text), " ")+" ("+a.Who+")", black)
+	}
 	if len(g.Sensors) == 0 {
 		d.paragraph(v.T("no_sensors"), black)
 		return
@@ -219,13 +230,17 @@ func (d *document) draw(drawing *reportview.Drawing, x, y, scale float64) {
 			d.use(6.5, muted)
 			text := d.text(s.Text)
 			d.Text(points[0].X-s.Anchor*d.GetStringWidth(text), points[0].Y, text)
-		case reportview.Band, reportview.Bar:
-			opaque := 0.2
-			if s.Role == reportview.Bar {
+		case reportview.Band, reportview.Bar, reportview.Note:
+			opaque, c := 0.2, accent
+			switch s.Role {
+			case reportview.Bar:
 				opaque = 0.7
+			case reportview.Note:
+				c = amber
+			default:
 			}
 			d.SetAlpha(opaque, "Normal")
-			d.SetFillColor(accent[0], accent[1], accent[2])
+			d.SetFillColor(c[0], c[1], c[2])
 			d.Polygon(points, "F")
 			d.SetAlpha(1, "Normal")
 		case reportview.Grid, reportview.Line:

@@ -34,6 +34,7 @@ var (
 	muted  = ink{82, 101, 111}
 	faint  = ink{205, 214, 219}
 	accent = ink{11, 102, 128}
+	amber  = ink{180, 83, 9}
 )
 
 // document is a report that is being written.

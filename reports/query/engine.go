@@ -33,9 +33,10 @@ type Head interface {
 type Options struct {
 	Store    keyspace.Reader
 	Head     Head
-	Settings func() record.Settings // of the provider, as they are now
-	Keys     func() []string        // names of gateways that have a key of their own, sorted
-	Now      func() time.Time       // nil: time.Now
+	Settings func() record.Settings               // of the provider, as they are now
+	Keys     func() []string                      // names of gateways that have a key of their own, sorted
+	Grouping func(gateway string) record.Grouping // what people say of a gateway; nil: nothing
+	Now      func() time.Time                     // nil: time.Now
 	Logger   *slog.Logger
 }
 
@@ -45,6 +46,7 @@ type Engine struct {
 	head     Head
 	settings func() record.Settings
 	keys     func() []string
+	grouping func(gateway string) record.Grouping
 	now      func() time.Time
 	log      *slog.Logger
 	zone     atomic.Pointer[time.Location] // the provider's, as last loaded
@@ -53,7 +55,10 @@ type Engine struct {
 
 // New returns an Engine.
 func New(o Options) *Engine {
-	e := &Engine{store: o.Store, head: o.Head, settings: o.Settings, keys: o.Keys, now: o.Now, log: o.Logger}
+	e := &Engine{store: o.Store, head: o.Head, settings: o.Settings, keys: o.Keys, grouping: o.Grouping, now: o.Now, log: o.Logger}
+	if e.grouping == nil {
+		e.grouping = func(string) record.Grouping { return record.Grouping{} }
+	}
 	if e.now == nil {
 		e.now = time.Now
 	}

@@ -12,7 +12,8 @@ import (
 
 // ExportRequest asks for the readings of many gateways in [From, To).
 type ExportRequest struct {
-	Gateways []string // none: all
+	Gateways []string // none: those of the choice
+	Choice
 	Sensors  []string // none: all
 	From, To time.Time
 	After    *api.Cursor // only what comes after it; nil: all
@@ -58,7 +59,9 @@ func (x *Export) list(ctx context.Context) error {
 		}
 		x.note(complete)
 		for _, entry := range entries {
-			x.Gateways = append(x.Gateways, strings.Clone(entry.Gateway))
+			if x.engine.has(x.request.Choice, entry.Gateway) {
+				x.Gateways = append(x.Gateways, strings.Clone(entry.Gateway))
+			}
 		}
 		if len(entries) < MostGateways {
 			return nil

@@ -24,6 +24,22 @@ type GatewaysRequest struct {
 	After  string // the last name of the page before
 	Limit  int    // 1 to MostGateways; 0 is DefaultGateways
 	Search string // only names that contain it, in any case
+	Choice
+}
+
+// Choice is of gateways that are in one of the groups, of which none means any, and have all of the tags, each a name, or a
+// name=value. The zero Choice is of all.
+type Choice struct {
+	Groups []string
+	Tags   []string
+}
+
+// All reports whether it is of all gateways.
+func (c Choice) All() bool { return len(c.Groups) == 0 && len(c.Tags) == 0 }
+
+// has reports whether a gateway is of a choice.
+func (e *Engine) has(c Choice, gateway string) bool {
+	return c.All() || e.grouping(gateway).In(c.Groups, c.Tags)
 }
 
 // Gateways answers with a page of gateways: those of the catalog, those that only the head knows yet, and those that
@@ -40,7 +56,7 @@ func (e *Engine) Gateways(ctx context.Context, q GatewaysRequest) (*api.Gateways
 	after := q.After
 	for {
 		limit := q.Limit + 1 // one more tells whether a next page has anything
-		if search != "" {
+		if search != "" || !q.All() {
 			limit = MostGateways
 		}
 		entries, complete, err := e.entries(ctx, after, limit)
@@ -52,7 +68,7 @@ func (e *Engine) Gateways(ctx context.Context, q GatewaysRequest) (*api.Gateways
 		}
 		for _, entry := range entries {
 			after = entry.Gateway
-			if search != "" && !strings.Contains(strings.ToLower(entry.Gateway), search) {
+			if search != "" && !strings.Contains(strings.ToLower(entry.Gateway), search) || !e.has(q.Choice, entry.Gateway) {
 				continue
 			}
 			if len(page.Gateways) == q.Limit {
@@ -138,6 +154,8 @@ func (e *Engine) gateway(entry *catalog.Entry) api.Gateway {
 		Sensors:    len(entry.Latest),
 		Attributes: map[string]string{},
 	}
+	said := api.GroupingOf(entry.Gateway, e.grouping(entry.Gateway))
+	g.Groups, g.Tags = said.Groups, said.Tags
 	for _, a := range entry.Attributes {
 		g.Attributes[a.Name] = a.Value
 	}

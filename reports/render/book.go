@@ -22,12 +22,16 @@ func writeBook(ctx context.Context, j *job) error {
 	if err := book.Sheet(j.view.T("sensors"), sensorColumns(j.view)...); err != nil {
 		return err
 	}
-	var gateways, gaps [][]sheet.Cell
+	var gateways, gaps, notes [][]sheet.Cell
 	err := j.walk(ctx, func(g *api.ReportGateway) error {
 		gateways = append(gateways, gatewayRow(g))
 		for _, gap := range g.LongestGaps {
 			row := append([]sheet.Cell{sheet.Text(g.Name)}, clocked(&gap.From)...)
 			gaps = append(gaps, append(append(row, clocked(&gap.To)...), sheet.Float(gap.Seconds)))
+		}
+		for _, a := range g.Annotations {
+			row := append(append([]sheet.Cell{sheet.Text(g.Name)}, clocked(&a.From)...), clocked(&a.To)...)
+			notes = append(notes, append(row, sheet.Text(a.Text), sheet.Text(a.Who)))
 		}
 		for i := range g.Sensors {
 			if err := book.Row(sensorRow(g, &g.Sensors[i])...); err != nil {
@@ -43,6 +47,9 @@ func writeBook(ctx context.Context, j *job) error {
 		return err
 	}
 	if err := writeRows(book, j.view.T("gaps"), gapColumns(j.view), gaps); err != nil {
+		return err
+	}
+	if err := writeRows(book, j.view.T("annotations"), noteColumns(j.view), notes); err != nil {
 		return err
 	}
 	about := []sheet.Column{{Width: 24}, {Width: 28, Format: timeFormat}, {Width: 10}}
@@ -154,6 +161,10 @@ func gapColumns(v *reportview.View) []sheet.Column {
 	return join(texts(v, 24, "", "gateway"), timed(v, "from"), timed(v, "to"), texts(v, 12, "", "duration"))
 }
 
+func noteColumns(v *reportview.View) []sheet.Column {
+	return join(texts(v, 24, "", "gateway"), timed(v, "from"), timed(v, "to"), texts(v, 60, "", "annotation.text"), texts(v, 20, "", "annotation.who"))
+}
+
 // summaryRows say what the report is about, its totals, and what it could not know.
 func summaryRows(v *reportview.View) [][]sheet.Cell {
 	r := v.Report
@@ -167,6 +178,9 @@ func summaryRows(v *reportview.View) [][]sheet.Cell {
 		line("gateways", sheet.Int(int64(r.Totals.Gateways))), line("sensors", sheet.Int(int64(r.Totals.Sensors))),
 		line("readings", count(&r.Totals.Readings)), line("expected", count(r.Totals.Expected)), line("rejected", count(&r.Totals.Rejected)),
 		line("completeness", sheet.Text(v.Share(r.Totals.Completeness))), line("availability", sheet.Text(v.Share(r.Totals.Availability))),
+	}
+	if of := v.Of(); of != "" {
+		rows = append(rows, line("gateway", sheet.Text(of)))
 	}
 	if r.Before != nil {
 		rows = append(rows, line("before", sheet.Text(v.Span(r.Before.From, r.Before.To))))

@@ -42,7 +42,7 @@ func TestPDFHasTheReportsNumbers(t *testing.T) {
 		"zh": {"p1 的报表", "完整率", "这些数字如何计算", "增 134"},
 	} {
 		text := textOfPDF(t, write(t, r, q, "pdf", language))
-		for _, want := range append(wants, "91.66 %", "Vorlauf 供水温度", "=1+1", "9007199254741154", "02:10:00", "2026-03-09 00:00 +01:00") {
+		for _, want := range append(wants, "91.66 %", "Vorlauf 供水温度", "=1+1", "9007199254741154", "02:10:00", "2026-03-09 00:00 +01:00", "1. 2026-03-09 01:00", "Pumpe getauscht 更换水泵 (jane)", "2. 2026-03-09 20:00 +01:00: =1+1") {
 			if !strings.Contains(text, want) {
 				t.Errorf("in %s the file lacks %q", language, want)
 			}

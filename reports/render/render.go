@@ -149,6 +149,9 @@ func FileName(provider string, q report.Request, f Format) string {
 	if len(q.Gateways) == 1 {
 		parts = append(parts, q.Gateways[0])
 	}
+	if len(q.Groups) == 1 {
+		parts = append(parts, q.Groups[0])
+	}
 	zone := q.Period.From.Location()
 	first, last := q.Period.From, q.Period.To.Add(-1).In(zone)
 	parts = append(parts, first.Format("2006-01-02"))

@@ -53,6 +53,12 @@ func bench(t testing.TB, zone string) (*Renderer, report.Request) {
 	})
 	maker := report.New(report.Options{
 		Provider: "p1", Engine: engine, Rejects: noRejects{}, Now: now,
+		Annotations: func(_ string, from, _ time.Time) []record.Annotation {
+			return []record.Annotation{
+				{ID: "1", From: from.Add(time.Hour), To: from.Add(3 * time.Hour), Text: "Pumpe getauscht 更换水泵", Who: "jane"},
+				{ID: "2", From: from.Add(20 * time.Hour), To: from.Add(20 * time.Hour), Text: formula, Who: "@jane"},
+			}
+		},
 		Sensors: func() map[string]record.Sensor {
 			return map[string]record.Sensor{
 				"boiler.temperature": {Label: "Vorlauf 供水温度", Unit: "°C", Decimals: new(1)},
@@ -173,7 +179,7 @@ func TestBookHasTheReportsNumbers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer book.Close()
-	want := []string{"Sensors", "Gateways", "Gaps", "Summary", "How these numbers are computed"}
+	want := []string{"Sensors", "Gateways", "Gaps", "Annotations", "Summary", "How these numbers are computed"}
 	if d := cmp.Diff(want, book.GetSheetList()); d != "" {
 		t.Errorf("sheets (-want +got):\n%s", d)
 	}

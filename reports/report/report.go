@@ -45,7 +45,9 @@ type Options struct {
 	Engine   *query.Engine
 	Sensors  func() map[string]record.Sensor // what is said about sensors, as it is now
 	Rejects  Rejects
-	Now      func() time.Time // nil: time.Now
+	// Annotations returns what people have noted on a gateway's charts in a period, in order of time; nil: nothing.
+	Annotations func(gateway string, from, to time.Time) []record.Annotation
+	Now         func() time.Time // nil: time.Now
 }
 
 // Maker makes reports of one provider. Its methods may be called concurrently.
@@ -58,14 +60,18 @@ func New(o Options) *Maker {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Annotations == nil {
+		o.Annotations = func(string, time.Time, time.Time) []record.Annotation { return nil }
+	}
 	return &Maker{o}
 }
 
 // Request asks for a report.
 type Request struct {
-	Gateways []string // none: all
-	Period   Period
-	Charts   bool // with a chart of each sensor
+	Gateways []string // none: those of the choice
+	query.Choice
+	Period Period
+	Charts bool // with a chart of each sensor
 }
 
 // Zone returns the provider's zone, in which periods are cut.
@@ -129,7 +135,7 @@ func (m *Maker) Walk(ctx context.Context, q Request, begin func(*api.Report) err
 		return w.end(), nil
 	}
 	for after := ""; ; {
-		page, err := m.o.Engine.Gateways(ctx, query.GatewaysRequest{After: after})
+		page, err := m.o.Engine.Gateways(ctx, query.GatewaysRequest{After: after, Choice: q.Choice})
 		if err != nil {
 			return nil, err
 		}
@@ -169,7 +175,7 @@ func (m *Maker) begin(ctx context.Context, q *Request) (*making, error) {
 	w := &making{m: m, q: q, clock: clock, said: m.o.Sensors(), step: query.StepFor(p.To.Sub(p.From), points, time.Second)}
 	at := func(t time.Time) time.Time { return clock.Time(t.UnixNano()) }
 	w.report = api.Report{
-		Provider: m.o.Provider, Period: p.Name, From: at(p.From), To: at(p.To), Until: at(p.To), Zone: m.Zone().String(), Made: at(now),
+		Provider: m.o.Provider, Groups: q.Groups, Tags: q.Tags, Period: p.Name, From: at(p.From), To: at(p.To), Until: at(p.To), Zone: m.Zone().String(), Made: at(now),
 		Step: w.step.Seconds(), Gateways: []api.ReportGateway{}, Methods: []api.ReportMethod{}, Complete: api.Complete{Complete: true},
 	}
 	if now.Before(p.To) {

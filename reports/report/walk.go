@@ -175,7 +175,7 @@ func (w *making) before(ctx context.Context, gateway string, sensors []api.Senso
 func (w *walk) result(known *api.Gateway, before *walk) *api.ReportGateway {
 	g := &api.ReportGateway{
 		Name: known.Name, FirstSeen: known.FirstSeen, LastSeen: known.LastSeen, Rejected: w.refused[known.Name],
-		LongestGaps: []api.ReportGap{}, Sensors: make([]api.ReportSensor, 0, len(w.names)),
+		LongestGaps: []api.ReportGap{}, Annotations: w.annotations(known.Name), Sensors: make([]api.ReportSensor, 0, len(w.names)),
 	}
 	if before != nil {
 		g.Before = new(before.readings())
@@ -193,6 +193,16 @@ func (w *walk) result(known *api.Gateway, before *walk) *api.ReportGateway {
 	w.making.watched += uint64(w.watched)
 	w.making.missing += uint64(w.missing)
 	return g
+}
+
+// annotations returns what people have noted on a gateway's charts in the period.
+func (w *walk) annotations(gateway string) []api.Annotation {
+	out := []api.Annotation{}
+	zone := w.m.Zone()
+	for _, a := range w.m.o.Annotations(gateway, w.from, w.to) {
+		out = append(out, api.Annotation{ID: a.ID, From: a.From.In(zone), To: a.To.In(zone), Text: a.Text, Who: a.Who, Made: a.Made.In(zone)})
+	}
+	return out
 }
 
 // addSensors adds the reports of all sensors, with what was expected of each over the given time, and returns the least

@@ -23,6 +23,8 @@ func FuzzRecords(f *testing.F) {
 		Token{Version: Version, Provider: "p1"},
 		Service{Version: Version, Role: RoleWeb},
 		goldenSensors(),
+		goldenGroups(),
+		goldenAnnotations(),
 		Schedule{Version: Version, Every: Daily, Recipients: []Recipient{{Address: "a@example.com", Language: "zh"}}, Created: time.Unix(1, 0).UTC()},
 		ScheduleRun{Version: Version, State: RunMade, Letters: []Letter{{State: LetterSending, At: time.Unix(1, 0).UTC()}}},
 		Episodes{Version: Version, Episodes: []Episode{{State: "slow", From: time.Unix(1, 0).UTC()}}},
@@ -44,6 +46,8 @@ func FuzzRecords(f *testing.F) {
 		again[Service](t, data)
 		again[Episodes](t, data)
 		again[Sensors](t, data)
+		again[Groups](t, data)
+		again[Annotations](t, data)
 		again[Schedule](t, data)
 		again[ScheduleRun](t, data)
 		var s Settings

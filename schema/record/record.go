@@ -18,6 +18,8 @@
 //	pipeline (provider)     port.certificate           PortCertificate
 //	pipeline (provider)     gateway.<sha256 of name>   GatewayKey
 //	pipeline (provider)     sensors                    Sensors, written by reports
+//	pipeline (provider)     groups.<shard>             Groups of some gateways, written by reports
+//	pipeline (provider)     annotations.<sha256 of name>  Annotations of a gateway, written by reports
 //	services (provider)     <role>.<instance>          Service, expires unless renewed
 //	episodes (provider)     <role>                     Episodes: what was out of the ordinary, kept by the instance
 //	episodes (provider)     waiting.<sha256 of name>   Waiting: a gateway that waits for approval

@@ -18,7 +18,8 @@ type Schedule struct {
 	Name       string      `json:"name"`
 	Every      Every       `json:"every"`
 	Hour       int         `json:"hour"`               // of the day in the provider's zone at which it is made
-	Gateways   []string    `json:"gateways,omitempty"` // none: all
+	Gateways   []string    `json:"gateways,omitempty"` // none: those of the groups
+	Groups     []string    `json:"groups,omitempty"`   // none, and no gateways: all
 	Formats    []string    `json:"formats"`            // of what is attached
 	Recipients []Recipient `json:"recipients"`
 	SkipEmpty  bool        `json:"skip_empty,omitempty"` // nothing is sent of a period without readings
@@ -61,6 +62,15 @@ func (s *Schedule) Validate() error {
 		return schema.Errorf(schema.Invalid, "%d recipients are not between 1 and 50", len(s.Recipients))
 	case len(s.Gateways) > 1000:
 		return schema.Errorf(schema.Invalid, "%d gateways are more than 1000", len(s.Gateways)).WithNext("name none: all are meant then")
+	case len(s.Groups) > mostGroups:
+		return schema.Errorf(schema.Invalid, "%d groups are more than %d", len(s.Groups), mostGroups)
+	case len(s.Gateways) > 0 && len(s.Groups) > 0:
+		return schema.Errorf(schema.Invalid, "gateways are named, and groups are").WithNext("name gateways or groups")
+	}
+	for _, name := range s.Groups {
+		if err := CheckGroup(name); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -107,7 +117,8 @@ type ScheduleRun struct {
 	Next     time.Time `json:"next,omitzero"`      // not before
 	Problem  string    `json:"problem,omitempty"`  // of the last that went wrong
 	Made     time.Time `json:"made,omitzero"`      // its files
-	Gateways []string  `json:"gateways"`           // of those; none: all; null: those of the schedule
+	Gateways []string  `json:"gateways"`           // of those; none: of the groups; null: those of the schedule
+	Groups   []string  `json:"groups,omitempty"`   // of those in one of these; none, and no gateways: all
 	Readings uint64    `json:"readings,omitempty"` // of the period, as it was made
 	Complete bool      `json:"complete,omitempty"`
 	Earlier  uint64    `json:"earlier,omitempty"` // readings when the run was made of whose period this one was asked for again
@@ -128,7 +139,7 @@ func (r *ScheduleRun) ReportOf(s *Schedule) *Schedule {
 		return s
 	}
 	of := *s
-	of.Gateways = r.Gateways
+	of.Gateways, of.Groups = r.Gateways, r.Groups
 	return &of
 }
 

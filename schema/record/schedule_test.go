@@ -138,7 +138,8 @@ func TestAChangedScheduleKeepsWhatItsRunsAreOf(t *testing.T) {
 	if r.ReportOf(s) != s {
 		t.Error("a run of before is not of its schedule's gateways")
 	}
-	if r.Gateways = []string{}; len(r.ReportOf(s).Gateways) != 0 || len(s.Gateways) != 1 {
+	r.Gateways, r.Groups = []string{}, []string{"north"}
+	if of := r.ReportOf(s); len(of.Gateways) != 0 || len(of.Groups) != 1 || len(s.Gateways) != 1 {
 		t.Error("a run of all gateways is not")
 	}
 	if !s.DueSince().Equal(s.Created) {

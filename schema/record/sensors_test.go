@@ -22,8 +22,17 @@ func goldenSensors() Sensors {
 
 // TestSensorsKeepTheirShape: they are written as the golden file has them, and read from there as the same.
 func TestSensorsKeepTheirShape(t *testing.T) {
-	path := filepath.Join("testdata", "sensors.v1.json")
-	got, err := json.MarshalIndent(goldenSensors(), "", "  ")
+	golden(t, "sensors.v1.json", goldenSensors())
+	if s := goldenSensors(); s.Validate() != nil {
+		t.Error(s.Validate())
+	}
+}
+
+// golden holds a record against its golden file: it is written so, and read from there as the same.
+func golden[T any](t *testing.T, name string, v T) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	got, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,12 +48,12 @@ func TestSensorsKeepTheirShape(t *testing.T) {
 	if d := cmp.Diff(strings.TrimSpace(string(want)), string(got)); d != "" {
 		t.Errorf("%s (-want +written):\n%s", path, d)
 	}
-	var read Sensors
+	var read T
 	if err := json.Unmarshal(want, &read); err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff(goldenSensors(), read); d != "" || read.Validate() != nil {
-		t.Errorf("read (-want +got):\n%s\n%v", d, read.Validate())
+	if d := cmp.Diff(v, read); d != "" {
+		t.Errorf("read (-want +got):\n%s", d)
 	}
 }
 

@@ -80,7 +80,7 @@ func pause(attempts int) time.Duration {
 // make makes the files of a run and keeps them.
 func (s *Scheduler) make(ctx context.Context, sc *record.Schedule, w *work) error {
 	r := w.run
-	r.Gateways = append([]string{}, sc.Gateways...)
+	r.Gateways, r.Groups = append([]string{}, sc.Gateways...), sc.Groups
 	numbers, err := s.o.Maker.Numbers(ctx, sc, r.From, r.To)
 	if err == nil && numbers.Totals.Readings == 0 && sc.SkipEmpty && !r.Test {
 		r.State, r.Made = record.RunSkipped, s.o.Now()

@@ -102,6 +102,7 @@
       ],
       bands: [{ series: [1, 2], fill: color("--band") }],
       hooks: {
+        drawClear: [(u) => notes(u)],
         setCursor: [(u) => { if (u.cursor.idx == null) u.setLegend({ idx: u.data[0].length - 1 }, false); }],
         setSelect: [(u) => {
           if (u.select.width < 8) return;
@@ -111,6 +112,26 @@
         }],
       },
     };
+  }
+
+  // What people have noted: a stretch behind the line, with its number in the list below.
+  function notes(u) {
+    const { left, top, width, height } = u.bbox;
+    u.ctx.save();
+    u.ctx.beginPath();
+    u.ctx.rect(left, top, width, height);
+    u.ctx.clip();
+    u.ctx.font = `${11 * devicePixelRatio}px sans-serif`;
+    for (const note of config.notes) {
+      const from = u.valToPos(note.from_ms / 1000, "x", true);
+      const wide = Math.max(u.valToPos(note.to_ms / 1000, "x", true) - from, 2 * devicePixelRatio);
+      u.ctx.globalAlpha = 0.2;
+      u.ctx.fillStyle = color("--warn");
+      u.ctx.fillRect(from, top, wide, height);
+      u.ctx.globalAlpha = 1;
+      u.ctx.fillText(String(note.n), Math.max(from, left) + 3 * devicePixelRatio, top + 12 * devicePixelRatio);
+    }
+    u.ctx.restore();
   }
 
   // 24-hour times; the date where the day changes, and at the left.
