@@ -70,7 +70,7 @@ func goldenShapes() map[string]any {
 	to := []Recipient{{Address: "a@example.com", Language: "en"}, {Address: "b@example.com", Language: "zh"}}
 	return map[string]any{
 		"schedule.v1.json": &Schedule{
-			Version: 1, ID: "daily1", Provider: "provider1", Of: at(1, 0), Name: "每日 Daily", Every: Weekly, Hour: 6, Gateways: []string{"gw1"},
+			Version: 1, ID: "daily1", Provider: "provider1", Of: at(1, 0), Name: "每日 Daily", Every: Weekly, Hour: 6, Gateways: []string{"gw1"}, Groups: []string{"north"},
 			Formats: []string{"pdf", "csv"}, Recipients: to, SkipEmpty: true, Paused: true, Created: at(2, 0), Since: at(3, 0),
 		},
 		"share.v1.json": &Share{
@@ -79,7 +79,7 @@ func goldenShapes() map[string]any {
 		},
 		"run.v1.json": &ScheduleRun{
 			Version: 1, Provider: "provider1", Schedule: "daily1", Number: 1, Test: true, From: at(9, 0), To: at(16, 0), Due: at(16, 6), State: RunDone,
-			Attempts: 2, Next: at(16, 7), Problem: "why", Made: at(16, 8), Gateways: []string{"gw1"}, Readings: 7, Complete: true, Earlier: 5,
+			Attempts: 2, Next: at(16, 7), Problem: "why", Made: at(16, 8), Gateways: []string{"gw1"}, Groups: []string{"north"}, Readings: 7, Complete: true, Earlier: 5,
 			Checked: at(17, 0), Late: 3, LateAt: at(17, 0),
 			Files: []RunFile{{Name: "报告.pdf", Type: "application/pdf", Language: "zh", Size: 1 << 21, Pieces: 2}},
 			Letters: []Letter{
