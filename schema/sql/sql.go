@@ -38,6 +38,7 @@ type Schema struct {
 	Name        string
 	Application int32    // SQLite's application_id
 	PageSize    int      // bytes; given when a file is made
+	Shrinks     bool     // the file gives free pages back (auto_vacuum = INCREMENTAL); given when it is made
 	Migrations  []string // the i-th makes version i+1 from version i
 }
 
@@ -56,7 +57,8 @@ func Blocks() *Schema {
 	return &Schema{Name: "blocks", Application: 0x4265426b, PageSize: 32 << 10, Migrations: []string{blocks1}}
 }
 
-// Catalog returns the shape of catalog.db. Its rows are overwritten in place, so smaller pages cost less to write.
+// Catalog returns the shape of catalog.db. Its rows are overwritten in place, so smaller pages cost less to write; and tails
+// leave free pages when a fleet falls silent.
 func Catalog() *Schema {
-	return &Schema{Name: "catalog", Application: 0x42654361, PageSize: 16 << 10, Migrations: []string{catalog1}}
+	return &Schema{Name: "catalog", Application: 0x42654361, PageSize: 16 << 10, Shrinks: true, Migrations: []string{catalog1}}
 }

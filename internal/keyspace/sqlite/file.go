@@ -115,8 +115,13 @@ func fill(ctx context.Context, path string, s *ddl.Schema) (err error) {
 		}
 	}()
 	db.SetMaxOpenConns(1)
+	vacuum := "NONE"
+	if s.Shrinks {
+		vacuum = "INCREMENTAL"
+	}
 	for _, p := range []string{
 		fmt.Sprintf("PRAGMA page_size = %d", s.PageSize),
+		"PRAGMA auto_vacuum = " + vacuum,
 		fmt.Sprintf("PRAGMA application_id = %d", s.Application),
 		"PRAGMA journal_mode = WAL",
 	} {

@@ -38,6 +38,10 @@ INSERT INTO gateways (id, sequence, ordinal, entry, tail) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET sequence = excluded.sequence, ordinal = excluded.ordinal, entry = excluded.entry, tail = excluded.tail
 WHERE (excluded.sequence, excluded.ordinal) >= (sequence, ordinal)`
 
+	// deleteGateway goes before upsertGateway where a tail ends: only when a row is deleted does SQLite join pages that have
+	// become nearly empty, and a page for each gateway that once had a tail is much.
+	deleteGateway = `DELETE FROM gateways WHERE id = ? AND (sequence, ordinal) <= (?, ?) AND tail IS NOT NULL`
+
 	upsertRollup = `
 INSERT INTO rollups (gateway, span, start, computed_sequence, computed_ordinal, stale_sequence, stale_ordinal, data)
 VALUES (?, ?, ?, ?, ?, 0, 0, ?)
@@ -51,7 +55,7 @@ WHERE (excluded.computed_sequence, excluded.computed_ordinal) >= (computed_seque
 // writeStatements are what is done to each kind of file.
 var writeStatements = map[string][]string{
 	ddl.Blocks().Name:  {selectName, insertName, raisePosition, selectNextID, insertBlock, insertData},
-	ddl.Catalog().Name: {selectName, insertName, raisePosition, upsertMark, upsertGateway, upsertRollup, deleteRollups},
+	ddl.Catalog().Name: {selectName, insertName, raisePosition, upsertMark, deleteGateway, upsertGateway, upsertRollup, deleteRollups},
 }
 
 const (
@@ -62,6 +66,8 @@ const (
 	walWait = 2000
 	// worthEmptying is the size of a write-ahead log that is emptied when nothing has been written for a while, in bytes.
 	worthEmptying = 1 << 20
+	// worthShrinking is how many free pages a file gives back when nothing has been written for a while, and how many at most.
+	worthShrinking, mostShrunk = 16, 1024
 	// namesKept is how many gateways' numbers are kept in memory for a file.
 	namesKept = 1 << 16
 )
@@ -183,10 +189,10 @@ func (f *writeFile) boundLog(ctx context.Context) {
 		"file", f.path, "bytes", info.Size(), "error", err)
 }
 
-// emptyLog copies a write-ahead log that is worth it into the file, and gives its disk back. It waits for no reader: then
-// it returns false, and the log stays until the next time.
-func (f *writeFile) emptyLog() bool {
-	if info, err := os.Stat(f.path + "-wal"); err != nil || info.Size() < worthEmptying {
+// emptyLog copies a write-ahead log of at least so many bytes into the file, and gives its disk back. It waits for no reader:
+// then it returns false, and the log stays until the next time.
+func (f *writeFile) emptyLog(worth int64) bool {
+	if info, err := os.Stat(f.path + "-wal"); err != nil || info.Size() < worth {
 		return true
 	}
 	ctx := context.Background()
@@ -202,6 +208,26 @@ func (f *writeFile) emptyLog() bool {
 		f.log.Debug("a write-ahead log was not emptied", "file", f.path, "busy", busy != 0, "error", err)
 	}
 	return err == nil && busy == 0
+}
+
+// shrink gives free pages back, if they are worth it: SQLite moves what lies behind them. A file that was made by a release
+// that did not ask for it keeps them. The file is smaller when its log has been copied into it.
+func (f *writeFile) shrink() bool {
+	ctx, free := context.Background(), 0
+	err := f.conn.QueryRowContext(ctx, "PRAGMA freelist_count").Scan(&free)
+	if err != nil || free < worthShrinking {
+		return false
+	}
+	rows, err := f.conn.QueryContext(ctx, "PRAGMA "+pragma("incremental_vacuum", mostShrunk))
+	if err == nil {
+		for rows.Next() { // a row for each page
+		}
+		err = errors.Join(rows.Err(), rows.Close())
+	}
+	if err != nil {
+		f.log.Debug("a file was not shrunk", "file", f.path, "error", err)
+	}
+	return err == nil
 }
 
 // do executes one of the file's statements.

@@ -119,16 +119,20 @@ func (w *writer) Write(ctx context.Context, c *keyspace.Changes) (keyspace.Recei
 	return w.receipt, nil
 }
 
-// emptyLogs gives back the disk of the write-ahead logs, which SQLite leaves as large as they were once.
+// emptyLogs gives back the disk of free pages, and of the write-ahead logs, which SQLite leaves as large as they were once.
 func (w *writer) emptyLogs() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
 		return
 	}
-	empty := w.catalog.emptyLog()
+	worth := int64(worthEmptying)
+	if w.catalog.shrink() {
+		worth = 0
+	}
+	empty := w.catalog.emptyLog(worth)
 	for _, f := range w.months {
-		empty = f.emptyLog() && empty
+		empty = f.emptyLog(worthEmptying) && empty
 	}
 	if !empty { // a reader was in the way
 		w.quiet.Reset(quietTime)
@@ -167,6 +171,11 @@ func (w *writer) writeRows(ctx context.Context, c *keyspace.Changes) error {
 		id, err := w.catalog.id(ctx, g.Name)
 		if err != nil {
 			return err
+		}
+		if len(g.Tail) == 0 {
+			if _, err := w.catalog.do(ctx, deleteGateway, id, int64(g.Position.Sequence), g.Position.Ordinal); err != nil {
+				return err
+			}
 		}
 		_, err = w.catalog.do(ctx, upsertGateway, id, int64(g.Position.Sequence), g.Position.Ordinal, orNull(g.Entry), orNull(g.Tail))
 		if err != nil {
