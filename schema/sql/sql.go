@@ -26,8 +26,15 @@
 //	names     id ── name                     each gateway's name once
 //	gateways  id ── position, entry, tail    overwritten in position's order
 //	rollups   gateway, span, start ── computed, stale, data    a month of one gateway lies together
+//	heads     id ── head             what rollups of the same sensors begin with, once (since version 2)
 //	unrolled  span, start, gateway           an index of the rollups that do not count, for those alone
 //	position  the highest position that the keyspace knows, of the catalog's rows and of files that are gone
+//
+// A rollup's data is schema/rollup's; or, where its beginning is among heads:
+//
+//	3 bytes  "BRH"
+//	uvarint  heads.id; 0 where nothing is missing, and the data merely begins so
+//	bytes    the rest
 package sql
 
 import _ "embed" // the migrations are files
@@ -51,6 +58,9 @@ var blocks1 string
 //go:embed catalog/0001.sql
 var catalog1 string
 
+//go:embed catalog/0002.sql
+var catalog2 string
+
 // Blocks returns the shape of a month's file. Its pages are large, since a page ends with on average half a block of
 // nothing.
 func Blocks() *Schema {
@@ -60,5 +70,5 @@ func Blocks() *Schema {
 // Catalog returns the shape of catalog.db. Its rows are overwritten in place, so smaller pages cost less to write; and tails
 // leave free pages when a fleet falls silent.
 func Catalog() *Schema {
-	return &Schema{Name: "catalog", Application: 0x42654361, PageSize: 16 << 10, Shrinks: true, Migrations: []string{catalog1}}
+	return &Schema{Name: "catalog", Application: 0x42654361, PageSize: 16 << 10, Shrinks: true, Migrations: []string{catalog1, catalog2}}
 }

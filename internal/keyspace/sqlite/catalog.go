@@ -123,36 +123,53 @@ func (r *reader) Rollups(
 type rollupPage struct {
 	key     keyspace.RollupKey
 	rollups []keyspace.Rollup
-	ends    []int // of each rollup's data in data
-	data    []byte
+	ends    []int // of what is stored of each rollup in stored
+	stored  []byte
+	data    []byte // of all rollups; they point into it
 	raw     sql.RawBytes
 }
 
 // read fills the page; it reports whether there may be more rollups after it.
 func (p *rollupPage) read(ctx context.Context, f *readFile, gateway, from, to int64) (more bool, err error) {
-	p.rollups, p.ends, p.data = p.rollups[:0], p.ends[:0], p.data[:0]
-	rows, err := f.query(ctx, selectRollups, gateway, int64(p.key.Span), from, to, listRows)
-	if err != nil {
+	if err := p.readStored(ctx, f, gateway, from, to); err != nil {
 		return false, err
 	}
-	defer func() { _ = rows.Close() }() // only read; Err has what went wrong
-	for len(p.data) < pageBytes && rows.Next() {
-		var k [5]int64
-		if err := rows.Scan(&k[0], &k[1], &k[2], &k[3], &k[4], &p.raw); err != nil {
-			return false, err
-		}
-		r := keyspace.Rollup{RollupKey: p.key, Computed: position(k[1], k[2]), Stale: position(k[3], k[4])}
-		r.Start = k[0]
-		p.rollups = append(p.rollups, r)
-		p.data = append(p.data, p.raw...)
-		p.ends = append(p.ends, len(p.data))
-	}
+	p.data = p.data[:0]
 	begin := 0
 	for i, end := range p.ends {
+		if p.data, err = f.whole(ctx, p.data, p.stored[begin:end]); err != nil {
+			return false, err
+		}
+		p.ends[i], begin = len(p.data), end
+	}
+	begin = 0
+	for i, end := range p.ends { // the data has stopped moving
 		if end > begin {
 			p.rollups[i].Data = p.data[begin:end:end]
 		}
 		begin = end
 	}
-	return len(p.rollups) == listRows || len(p.data) >= pageBytes, rows.Err()
+	return len(p.rollups) == listRows || len(p.stored) >= pageBytes, nil
+}
+
+// readStored reads rows as they are stored.
+func (p *rollupPage) readStored(ctx context.Context, f *readFile, gateway, from, to int64) error {
+	p.rollups, p.ends, p.stored = p.rollups[:0], p.ends[:0], p.stored[:0]
+	rows, err := f.query(ctx, selectRollups, gateway, int64(p.key.Span), from, to, listRows)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }() // only read; Err has what went wrong
+	for len(p.stored) < pageBytes && rows.Next() {
+		var k [5]int64
+		if err := rows.Scan(&k[0], &k[1], &k[2], &k[3], &k[4], &p.raw); err != nil {
+			return err
+		}
+		r := keyspace.Rollup{RollupKey: p.key, Computed: position(k[1], k[2]), Stale: position(k[3], k[4])}
+		r.Start = k[0]
+		p.rollups = append(p.rollups, r)
+		p.stored = append(p.stored, p.raw...)
+		p.ends = append(p.ends, len(p.stored))
+	}
+	return rows.Err()
 }

@@ -31,6 +31,9 @@ type readFile struct {
 
 	statements map[string]*sql.Stmt // by their text
 
+	headsMu sync.Mutex // guards heads
+	heads   map[int64][]byte
+
 	users int  // guarded by files.mu
 	gone  bool // guarded by files.mu: closed when the last user leaves
 }

@@ -36,9 +36,9 @@ func goldenChanges() *keyspace.Changes {
 // TestGolden opens keyspaces as each version wrote them: first a reader, then the writer, which may migrate them.
 func TestGolden(t *testing.T) {
 	if *writeGolden {
-		makeGolden(t, "v1")
+		makeGolden(t, "v2")
 	}
-	for _, version := range []string{"v1"} {
+	for _, version := range []string{"v1", "v2"} {
 		t.Run(version, func(t *testing.T) {
 			dir := t.TempDir()
 			for _, file := range []string{"catalog.db", "2026-03.db"} {

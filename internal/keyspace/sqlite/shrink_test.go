@@ -19,7 +19,7 @@ func TestTailsGiveTheirDiskBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer w.Close() //nolint:errcheck // what it wrote is looked at before
+	defer w.Close()
 	size := func() int64 {
 		sqlite.EmptyLogs(w)
 		info, err := os.Stat(filepath.Join(dir, "catalog.db"))

@@ -55,7 +55,7 @@ WHERE (excluded.computed_sequence, excluded.computed_ordinal) >= (computed_seque
 // writeStatements are what is done to each kind of file.
 var writeStatements = map[string][]string{
 	ddl.Blocks().Name:  {selectName, insertName, raisePosition, selectNextID, insertBlock, insertData},
-	ddl.Catalog().Name: {selectName, insertName, raisePosition, upsertMark, deleteGateway, upsertGateway, upsertRollup, deleteRollups},
+	ddl.Catalog().Name: {selectName, insertName, raisePosition, upsertMark, deleteGateway, upsertGateway, upsertRollup, deleteRollups, selectHeadID, insertHead},
 }
 
 const (
@@ -82,6 +82,7 @@ type writeFile struct {
 	statements map[string]*sql.Stmt
 
 	names  map[string]int64 // of gateways, as committed or written by the transaction under way
+	heads  map[string]int64 // of rollups, likewise; seenOnce where it has no number
 	nextID int64            // of data, 0 when it has to be asked
 	used   uint64           // when it was last used, counted in uses
 	retry  int64            // the size of the write-ahead log at which to wait for readers
@@ -97,7 +98,7 @@ func openWriteFile(ctx context.Context, path string, s *ddl.Schema, log *slog.Lo
 	if err != nil {
 		return nil, fileError("open", path, err)
 	}
-	f := &writeFile{path: path, log: log, info: info, db: db, names: map[string]int64{}, retry: walLimit}
+	f := &writeFile{path: path, log: log, info: info, db: db, names: map[string]int64{}, heads: map[string]int64{}, retry: walLimit}
 	if err := f.prepare(context.WithoutCancel(ctx), s); err != nil {
 		_ = f.close() // the error that led here says more
 		return nil, fileError("open", path, err)
@@ -156,6 +157,7 @@ func (f *writeFile) transact(ctx context.Context, fn func() error) error {
 	if err != nil {
 		_, _ = f.conn.ExecContext(free, "ROLLBACK") // SQLite may have done so; the error that led here says more
 		clear(f.names)
+		clear(f.heads)
 		f.nextID = 0
 		return fileError("write", f.path, err)
 	}

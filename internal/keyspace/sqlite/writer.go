@@ -188,7 +188,11 @@ func (w *writer) writeRows(ctx context.Context, c *keyspace.Changes) error {
 		if err != nil {
 			return err
 		}
-		_, err = w.catalog.do(ctx, upsertRollup, id, int64(r.Span), r.Start, int64(r.Computed.Sequence), r.Computed.Ordinal, r.Data)
+		data, err := w.catalog.behead(ctx, r.Data)
+		if err != nil {
+			return err
+		}
+		_, err = w.catalog.do(ctx, upsertRollup, id, int64(r.Span), r.Start, int64(r.Computed.Sequence), r.Computed.Ordinal, data)
 		if err != nil {
 			return err
 		}
