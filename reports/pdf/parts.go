@@ -139,6 +139,7 @@ func (d *document) gateway(g *api.ReportGateway) {
 	for i := range g.Annotations {
 		a := &g.Annotations[i]
 		if i == 0 {
+			d.Ln(1)
 			d.paragraph(v.T("annotations"), muted)
 		}
 		d.paragraph(strconv.Itoa(i+1)+". "+v.Noted(*a)+": "+strings.Join(strings.Fields(a.Text), " ")+" ("+a.Who+")", black)

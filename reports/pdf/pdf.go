@@ -8,6 +8,9 @@ package pdf
 import (
 	"fmt"
 	"io"
+	"slices"
+	"strings"
+	"unicode/utf8"
 
 	"codeberg.org/go-pdf/fpdf"
 
@@ -172,12 +175,32 @@ func (d *document) line(s string, size float64, c ink) {
 	d.CellFormat(width, height, d.fit(s, width), "", 1, "L", false, 0, "")
 }
 
-// heading writes a heading, with room below it for so much.
+// heading writes a heading, over as many lines as it needs, with room below it for so much.
 func (d *document) heading(s string, below float64) {
-	d.room(headSize*0.55 + 4 + below)
+	d.use(headSize, black)
+	lines := d.lines(s, width)
+	d.room(headSize*0.55*float64(len(lines)) + 4 + below)
 	d.Ln(3)
-	d.line(s, headSize, black)
+	d.use(headSize, black)
+	for _, l := range lines {
+		d.SetX(margin)
+		d.CellFormat(width, headSize*0.55, l, "", 1, "L", false, 0, "")
+	}
 	d.Ln(1)
+}
+
+// lines breaks a text into at most mostLines lines of a width; the last says by a … that it was cut.
+func (d *document) lines(s string, width float64) []string {
+	all := d.split(s, width)
+	if len(all) == 0 {
+		return []string{""}
+	}
+	if len(all) > mostLines {
+		all = all[:mostLines]
+		cut := []rune(all[mostLines-1])
+		all[mostLines-1] = string(cut[:max(len(cut)-2, 0)]) + d.text("…")
+	}
+	return all
 }
 
 // paragraph writes a text over as many lines as it needs.
@@ -195,13 +218,30 @@ func (d *document) paragraph(s string, c ink) {
 func (d *document) split(s string, width float64) []string {
 	s = d.text(s)
 	if d.font != nil {
-		return d.SplitText(s, width)
+		return hang(d.SplitText(s, width))
 	}
 	var lines []string
 	for _, l := range d.SplitLines([]byte(s), width) {
 		lines = append(lines, string(l))
 	}
 	return lines
+}
+
+// closing are characters that begin no line: at most two of them hang over the end of the one before.
+const closing = "）、，。；：！？」』》】”’…)],.;:!?"
+
+// hang moves what begins no line to the end of the line before.
+func hang(lines []string) []string {
+	for i := 1; i < len(lines); i++ {
+		for range 2 {
+			c, size := utf8.DecodeRuneInString(lines[i])
+			if size == 0 || !strings.ContainsRune(closing, c) || lines[i-1] == "" {
+				break
+			}
+			lines[i-1], lines[i] = lines[i-1]+lines[i][:size], lines[i][size:]
+		}
+	}
+	return slices.DeleteFunc(lines, func(l string) bool { return l == "" })
 }
 
 // fit returns a text as the font can write it, cut to a width.

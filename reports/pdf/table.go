@@ -10,7 +10,7 @@ type column struct {
 // tableRow is a row: each cell's text.
 type tableRow []string
 
-// mostLines is over how many lines a row's first cell may go.
+// mostLines is over how many lines a row's first cell, or a heading, may go.
 const mostLines = 4
 
 // rows writes a table; its titles are repeated on each page. The first cell of a row goes on over several lines where it must,
@@ -20,11 +20,7 @@ func (d *document) rows(columns []column, rows []tableRow) {
 	d.titles(columns)
 	for _, r := range rows {
 		d.use(smallSize, black)
-		first := d.split(r[0], columns[0].width)
-		if len(first) == 0 {
-			first = []string{""}
-		}
-		first = first[:min(len(first), mostLines)]
+		first := d.lines(r[0], columns[0].width)
 		height := rowHeight * float64(len(first))
 		if d.GetY()+height > floor {
 			d.AddPage()
