@@ -15,6 +15,7 @@ ENGINE_FAULTS ?= 21
 # The full length of each promise's test; a test's own flags say what they count.
 LENGTHS     ?= -kills=200 -cuts=200 -takeovers=40 -histories=5000 -slow=1m -server-kills=12 -feeds=30 -audits=20 -neighbour=30s -drip=30s
 BENCHTIME   ?= 1s
+PYTHON      ?= /usr/bin/python3
 FUZZTIME    ?= 10s
 READINGS    ?= 15000000
 STEPS       ?= 1,10,100
@@ -72,6 +73,10 @@ test-cassandra-short: build ## the contract suite and three faults on a real Cas
 .PHONY: test-docker-short
 test-docker-short: ## the contract of runtimes on a real Docker engine, which is found or started; needs root
 	$(GO) test -count=1 -short -timeout=5m -v -run 'TestContract|TestPorts|TestTheEngineStartsAgain' ./provisioner/runtime/docker -docker=start
+
+.PHONY: test-office
+test-office: ## exports read by LibreOffice (Debian: libreoffice-calc-nogui) and pyarrow: make test-office PYTHON=venv/bin/python
+	$(GO) test -count=1 -timeout=5m -v -run 'Office|OtherPrograms' ./internal/export -office -python=$(PYTHON)
 
 .PHONY: clean
 clean: ## remove what the other targets made; data in var/ stays

@@ -51,6 +51,9 @@ func NewBook(w io.Writer) *Book {
 	return b
 }
 
+// Limit makes sheets go on in others after so many rows, fewer than MostRows.
+func (b *Book) Limit(rows int) { b.most = rows }
+
 // Sheet begins a sheet of the given columns and ends the one before. Names are made what programs take: cut, without
 // signs that they refuse, and different from each other. A sheet whose columns have no titles at all has no row of them.
 func (b *Book) Sheet(name string, columns ...Column) error {
