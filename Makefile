@@ -100,6 +100,10 @@ powercut: build ## the test of power cuts at length, as root: make powercut CUTS
 bench: build ## print the figures that README quotes, in one run
 	$(GO) run ./promises/bench -benchtime=$(BENCHTIME)
 
+.PHONY: bench-small
+bench-small: build ## frames of one reading, each acknowledged from disk, on 500 connections, by protocol
+	$(GO) run ./promises/bench -small
+
 .PHONY: bench-engines
 bench-engines: build ## the figures end to end: embedded, on a Cassandra node (Java 17), in containers (root), in one run
 	docker/cassandra/node fetch

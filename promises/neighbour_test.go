@@ -167,7 +167,7 @@ func (s *street) flood(ctx context.Context) {
 		"--connections", fmt.Sprint(floodConnections), "--connections-per-gateway", "4")
 	begun, before := time.Now(), s.books("alpha")
 	wild := s.fleet(s.alpha, gateways.Options{Prefix: "wild", Gateways: 2 * floodConnections, Sensors: 10, PerFrame: 100, Step: time.Millisecond})
-	web := s.fleet(s.alpha, gateways.Options{Prefix: "wildweb", Gateways: 20, Sensors: 10, PerFrame: 100, Step: time.Millisecond, Protocol: "http"})
+	web := s.fleet(s.alpha, gateways.Options{Prefix: "wildweb", Gateways: 20, Sensors: 10, PerFrame: 100, Step: time.Millisecond, Protocol: "http", Window: 1})
 	var all sync.WaitGroup
 	all.Go(func() { wild.Run(ctx) })
 	all.Go(func() { web.Run(ctx) })

@@ -1,79 +1,59 @@
 package gateways
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"encoding/base64"
 	"fmt"
-	"io"
-	"net/http"
-	"time"
+	"net"
+	"strconv"
+
+	"berth/schema"
 )
 
-// speakHTTP posts frames, lines to the Influx write endpoint, one at a time on a kept connection; 204 is the acknowledgement.
+// speakHTTP posts frames, lines to the Influx write endpoint, pipelined on a kept connection: up to the window without
+// waiting, as RFC 9112 §9.3.2 has it. 204 is the acknowledgement; after any other answer the rest is sent again on another
+// connection.
 func (f *Fleet) speakHTTP(ctx context.Context, g *gateway) error {
-	transport := &http.Transport{MaxIdleConnsPerHost: 1, IdleConnTimeout: time.Minute, TLSClientConfig: f.options.TLS}
-	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport, Timeout: answerLimit}
-	var pace *time.Ticker
-	if f.options.Rate > 0 {
-		pace = time.NewTicker(time.Duration(float64(time.Second) / f.options.Rate))
-		defer pace.Stop()
-	}
-	var payload []byte
-	for frame := g.acked.Load(); !f.done(frame); frame++ {
-		if pace != nil {
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-pace.C:
+	head := f.requestHead(g)
+	return f.converse(ctx, g, dialect{
+		hello: func(context.Context, net.Conn, *bufio.Reader) error { return nil },
+		put: func(out *bufio.Writer, _ int64, payload []byte) {
+			_, _ = out.Write(head) // an error stays with the writer
+			_, _ = out.Write(strconv.AppendInt(out.AvailableBuffer(), int64(len(payload)), 10))
+			_, _ = out.WriteString("\r\n\r\n")
+			_, _ = out.Write(payload)
+		},
+		acked: func(ctx context.Context, conn net.Conn, in *bufio.Reader, before int64) (int64, error) {
+			status, err := f.readLine(ctx, conn, in)
+			if err != nil {
+				return 0, err
 			}
-		}
-		if frame < g.sent.Load() {
-			g.again.Add(1)
-		} else {
-			g.sent.Store(frame + 1)
-		}
-		payload = f.appendFrame(payload[:0], g, frame)
-		sent := time.Now()
-		if err := f.post(ctx, client, g.name, payload); err != nil {
-			if ctx.Err() != nil {
-				return nil
+			if !bytes.HasPrefix(status, []byte("HTTP/1.1 204")) {
+				text := bytes.Clone(status)
+				said, _ := in.Peek(in.Buffered()) // nothing is read for it
+				return 0, schema.Errorf(schema.Invalid, "a request was answered %q, %q", text, said)
 			}
-			return fmt.Errorf("post frame %d: %w", frame, err)
-		}
-		f.latency.add(time.Since(sent))
-		g.acked.Store(frame + 1)
-	}
-	return nil
+			for {
+				line, err := f.readLine(ctx, conn, in)
+				if err != nil {
+					return 0, err
+				}
+				if len(line) == 0 {
+					return before + 1, nil
+				}
+			}
+		},
+	})
 }
 
-// post sends one payload and expects 204.
-func (f *Fleet) post(ctx context.Context, client *http.Client, name string, payload []byte) error {
+// requestHead returns what every request of a gateway begins with, up to the number of its body's bytes.
+func (f *Fleet) requestHead(g *gateway) []byte {
 	path, contentType := "/write", "text/plain; charset=utf-8"
 	if f.senml() {
 		path, contentType = "/api/v1/readings", "application/"+f.options.Format
 	}
-	scheme := "http://"
-	if f.options.TLS != nil {
-		scheme = "https://"
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, scheme+f.options.Address+path, bytes.NewReader(payload))
-	if err != nil {
-		return err
-	}
-	request.Header.Set("Content-Type", contentType)
-	request.SetBasicAuth(name, f.options.Key)
-	answer, err := client.Do(request)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close() //nolint:errcheck // nothing was written
-	text, err := io.ReadAll(io.LimitReader(answer.Body, 4<<10))
-	if err != nil {
-		return err
-	}
-	if answer.StatusCode != http.StatusNoContent {
-		return fmt.Errorf("answered %s: %s", answer.Status, text)
-	}
-	return nil
+	return fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Basic %s\r\nContent-Type: %s\r\nContent-Length: ",
+		path, f.options.Address, base64.StdEncoding.EncodeToString([]byte(g.name+":"+f.options.Key)), contentType)
 }

@@ -22,13 +22,14 @@ func main() {
 	load := flag.Duration("load", 5*time.Second, "of each measurement end to end")
 	engines := flag.Bool("engines", false, "measure on a Cassandra node and in containers too, which docker/cassandra/node and docker/engine start; without the codecs")
 	memory := flag.Int("memory", 0, "measure only what so many connections cost, by protocol")
+	small := flag.Bool("small", false, "measure only frames of one reading, by protocol")
 	verbose := flag.Bool("verbose", false, "print what the programs log")
 	flag.Parse()
 	log := io.Discard
 	if *verbose {
 		log = os.Stderr
 	}
-	o := options{benchtime: *benchtime, load: *load, engines: *engines, log: log}
+	o := options{benchtime: *benchtime, load: *load, engines: *engines, onlySmall: *small, log: log}
 	ctx, err := context.Background(), error(nil)
 	if *memory > 0 {
 		err = o.memory(ctx, *memory)
@@ -45,12 +46,13 @@ func main() {
 type options struct {
 	benchtime, load time.Duration
 	engines         bool
+	onlySmall       bool
 	log             io.Writer
 }
 
 // run prints everything.
 func run(ctx context.Context, o *options) error {
-	if !o.engines {
+	if !o.engines && !o.onlySmall {
 		fmt.Println("# Codecs, one core")
 		if err := codecs(ctx, o.benchtime); err != nil {
 			return err
@@ -64,12 +66,18 @@ func run(ctx context.Context, o *options) error {
 	if err := install.Build(ctx, dir); err != nil {
 		return err
 	}
+	if o.onlySmall {
+		return o.small(ctx, dir, os.Stdout)
+	}
 	fmt.Println("\n# End to end, the sender on the same machine")
 	data := filepath.Join(dir, "var")
 	embedded := filepath.Join(data, "keyspaces", "provider1")
 	err = o.measure(ctx, dir, data, "", func(context.Context) (int64, error) { return sizeOf(embedded) })
-	if err != nil || !o.engines {
+	if err != nil {
 		return err
+	}
+	if !o.engines {
+		return o.small(ctx, dir, os.Stdout)
 	}
 	if err := o.onCassandra(ctx, dir); err != nil {
 		return err
