@@ -139,11 +139,11 @@ func (g *Gate) watchKeys() {
 	for {
 		select {
 		case <-g.recheck:
-			g.conns.recheck(g.in.Keys())
+			g.dropReplaced(g.in.Keys())
 		case <-tick.C:
 			now := g.o.Now()
 			if keys := g.in.Keys(); keys.Ended(seen, now) {
-				g.conns.recheck(keys)
+				g.dropReplaced(keys)
 			}
 			seen = now
 		case <-g.in.Context().Done():
@@ -200,6 +200,11 @@ func (g *Gate) Set(p *record.Pipeline, own map[string]record.GatewayKey) {
 	keys := g.keys(p, own, g.in.Keys())
 	g.in.SetKeys(keys)
 	g.door.SetClients(keys.Clients())
+	g.dropReplaced(keys)
+}
+
+// dropReplaced drops the connections, and the sessions of DTLS, whose key is good no more.
+func (g *Gate) dropReplaced(keys *intake.Keys) {
 	g.conns.recheck(keys)
 	g.coap.Recheck()
 }

@@ -147,8 +147,8 @@ const (
 
 // Rotate gives a gateway a new key in place of the one it has, which stays good for the overlap, or no longer than until the
 // new one is first used; without an overlap it is refused within a second. A key that was replaced before ends at once. A
-// gateway that is shut out stays so: that is a Conflict. A gateway that has a certificate is given a certificate. A pre-shared key
-// ends at once for DTLS, whose handshake can be held against one alone.
+// gateway that is shut out stays so: that is a Conflict. A gateway that has a certificate is given a certificate, one that
+// has a pre-shared key another.
 func (g Gateways) Rotate(ctx context.Context, gateway string, f Fresh, overlap time.Duration, untilUsed bool) (KeyChange, error) {
 	if overlap < 0 || overlap > MostOverlap {
 		return KeyChange{}, schema.Errorf(schema.Invalid, "an overlap of %v is not between 0 and %d days", overlap, int(MostOverlap.Hours()/24))
@@ -165,7 +165,7 @@ func (g Gateways) Rotate(ctx context.Context, gateway string, f Fresh, overlap t
 	}
 	var before *record.PreviousKey
 	if overlap > 0 {
-		before = &record.PreviousKey{Hash: old.Shows(), Until: g.now().UTC().Add(overlap).Truncate(time.Second), UntilUsed: untilUsed}
+		before = &record.PreviousKey{Hash: old.Shows(), Sealed: old.Sealed, Until: g.now().UTC().Add(overlap).Truncate(time.Second), UntilUsed: untilUsed}
 	}
 	f.PSK = f.PSK || len(old.Sealed) > 0 && !f.Cert
 	f.Relay, f.Cert = old.Relay, f.Cert || old.Cert != nil && !f.PSK
@@ -228,7 +228,7 @@ func (g Gateways) Revoke(ctx context.Context, gateway string) (KeyChange, error)
 	case !k.Revoked.IsZero():
 		return KeyChange{Record: k, Revision: revision}, nil
 	}
-	k.Revoked, k.Previous = g.now().UTC(), nil
+	k.Revoked, k.Previous, k.Sealed = g.now().UTC(), nil, nil
 	return g.write(ctx, KeyChange{Record: k}, revision)
 }
 

@@ -50,6 +50,7 @@ func (k *GatewayKey) Shows() string {
 // PreviousKey is a key that was replaced.
 type PreviousKey struct {
 	Hash      string    `json:"hash"`                 // SHA-256, hex, or CertHash
+	Sealed    []byte    `json:"sealed,omitempty"`     // as GatewayKey's
 	Until     time.Time `json:"until"`                // it is good until then
 	UntilUsed bool      `json:"until_used,omitempty"` // and no longer than until the new key is first used
 }

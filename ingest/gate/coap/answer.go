@@ -73,7 +73,7 @@ func (r *reader) refuse(q *request, err error) {
 
 // fail answers a request that is none of readings. It is a stranger's.
 func (r *reader) fail(q *request, code packet.Code, text string) {
-	r.l.stranger()
+	r.l.strangers(1)
 	r.answer(q, &packet.Answer{Code: code, Payload: text})
 }
 
@@ -112,23 +112,27 @@ func (l *Listener) again(q *request) bool {
 	switch {
 	case q.Type == packet.NonConfirmable: // it is not repeated to be acknowledged
 	case x.acked: // its answer is a response of its own, which has not arrived if it is not acknowledged
-		l.out.put(q.peer, &packet.Answer{Type: packet.Acknowledgement, ID: q.ID}, maxAnswer)
+		l.out.put(q.peer, &packet.Answer{Type: packet.Acknowledgement, ID: q.ID}, q.most())
 		if s := l.separates[x.response]; s != nil && s.key == q.key {
-			l.out.put(s.peer, &s.answer, maxAnswer)
+			l.out.put(s.peer, &s.answer, s.most)
 		}
 	case x.code != packet.Empty:
 		a := packet.Answer{Type: packet.Acknowledgement, Code: x.code, ID: q.ID, Token: q.Token, Payload: l.seen.texts[q.key]}
 		a.Block, a.HasBlock = q.Block()
-		l.out.put(q.peer, &a, maxAnswer)
+		l.out.put(q.peer, &a, q.most())
 	}
 	return true
 }
+
+// emptyAnswer is how long an acknowledgement without an answer is.
+const emptyAnswer = 4
 
 // separate is a response of its own that is not acknowledged yet.
 type separate struct {
 	key    uint64 // of the request
 	peer   *peer
 	answer packet.Answer
+	most   int // bytes of the answer
 	token  [8]byte
 	tries  int
 	wait   time.Duration
@@ -138,10 +142,10 @@ type separate struct {
 // respond answers a request that was acknowledged before (RFC 7252 §5.2.2), and returns the identifier of the
 // response. It is called with mu held.
 func (l *Listener) respond(w *waiting) (id uint16) {
-	s := &separate{key: w.key, peer: w.peer, answer: w.answer, token: w.token}
+	s := &separate{key: w.key, peer: w.peer, answer: w.answer, token: w.token, most: (w.most - emptyAnswer) / (1 + maxRetransmit)}
 	s.answer.Token = s.token[:w.tokenLength]
 	s.answer.Type, s.answer.ID = packet.Confirmable, l.newID()
-	l.out.put(s.peer, &s.answer, maxAnswer)
+	l.out.put(s.peer, &s.answer, s.most)
 	if len(l.separates) >= maxSeparate {
 		return s.answer.ID
 	}
@@ -208,7 +212,7 @@ func (l *Listener) ticked() {
 		}
 		s.wait *= 2
 		s.next = now.Add(s.wait)
-		l.out.put(s.peer, &s.answer, maxAnswer)
+		l.out.put(s.peer, &s.answer, s.most)
 	}
 	l.out.flush()
 	l.ticking = len(l.pending)+len(l.separates) > 0 && !l.stopped
@@ -226,6 +230,6 @@ func (l *Listener) acknowledge(b *burst, now time.Time) {
 			continue
 		}
 		x.acked = true
-		l.out.put(w.peer, &packet.Answer{Type: packet.Acknowledgement, ID: w.id}, maxAnswer)
+		l.out.put(w.peer, &packet.Answer{Type: packet.Acknowledgement, ID: w.id}, w.most)
 	}
 }

@@ -16,8 +16,9 @@
 // the one of its own, and ?key= is left out.
 //
 // Nobody can be slowed here by reading less, since all share the socket: who sends faster than a limit is told 4.29, and
-// while the log cannot keep up 5.03, both with when to come again. An answer to somebody who has not shown a key is at most
-// three times as long as what was asked (§11.3).
+// while the log cannot keep up 5.03, both with when to come again. Any answer is at most three times as long as what was asked
+// (§11.3), with its repetitions: a key says who asks, but not that it is he who has the address. Nor does DTLS, once an address
+// changes. What is sent to many (§8) is not answered, and counted as a stranger's: no group is joined, but others may have.
 //
 // One goroutine reads datagrams, as many together as there are, and hands what they hold over together; one writes
 // answers; a timer acknowledges what takes long and repeats responses of their own.
@@ -30,6 +31,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"berth/ingest/gate/coap/packet"
@@ -81,6 +83,8 @@ type Listener struct {
 	timer     *time.Timer
 	ticking   bool // the timer runs
 	stopped   bool
+
+	recheck atomic.Bool // sessions are to be looked at again
 }
 
 // New returns the listener.
@@ -185,8 +189,9 @@ func (l *Listener) Stop(ctx context.Context) {
 	l.reader.end()
 }
 
-// Recheck has sessions ended whose key is good no more, now that there are other keys.
+// Recheck has sessions ended whose key is good no more.
 func (l *Listener) Recheck() {
+	l.recheck.Store(true)
 	if l.socket != nil {
 		_ = l.socket.conn.SetReadDeadline(time.Unix(1, 0)) // wakes the reader
 	}

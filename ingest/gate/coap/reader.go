@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"berth/ingest/commit"
@@ -22,8 +23,7 @@ type reader struct {
 	senders map[string]*sender
 	bodies  map[uint64]*body // that are received in blocks
 	tls     *dtls.Server
-	keys    *intake.Keys // by which its sessions were last checked
-	from    *peer        // of the datagram that is taken
+	from    *peer // of the datagram that is taken
 }
 
 // sender is a gateway that has sent lately, whose rate is kept and which counts as one of its connections.
@@ -36,8 +36,8 @@ type sender struct {
 const maxSenders = 200_000
 
 func (r *reader) begin(l *Listener) {
-	r.l, r.senders, r.bodies, r.keys = l, map[string]*sender{}, map[uint64]*body{}, l.in.Keys()
-	r.tls = dtls.New(func(identity string) []byte { return l.in.Keys().PSK(identity) }, r.send)
+	r.l, r.senders, r.bodies = l, map[string]*sender{}, map[uint64]*body{}
+	r.tls = dtls.New(func(identity string) [][]byte { return l.in.Keys().PSKs(identity) }, r.send)
 }
 
 // send sends a datagram of DTLS.
@@ -51,12 +51,14 @@ func (r *reader) send(to netip.AddrPort, data []byte) {
 
 // recheck ends the sessions whose key is good no more.
 func (r *reader) recheck() {
-	keys := r.l.in.Keys()
-	if keys == r.keys {
+	if !r.l.recheck.Swap(false) {
 		return
 	}
-	r.keys, r.from = keys, nil
-	r.tls.Recheck(func(identity string, key []byte) bool { return bytes.Equal(keys.PSK(identity), key) })
+	keys := r.l.in.Keys()
+	r.from = nil
+	r.tls.Recheck(func(identity string, key []byte) bool {
+		return slices.ContainsFunc(keys.PSKs(identity), func(good []byte) bool { return bytes.Equal(good, key) })
+	})
 	r.l.out.flush()
 }
 
@@ -70,7 +72,7 @@ func (r *reader) end() {
 
 // sweep forgets who has been idle.
 func (r *reader) sweep(now time.Time) {
-	r.tls.Sweep(now)
+	r.l.strangers(r.tls.Sweep(now))
 	r.forgetIdle(now, sweepEvery)
 	for key, b := range r.bodies {
 		if now.Sub(b.last) > bodyIdle {
@@ -95,14 +97,20 @@ func (r *reader) take(data []byte, from *peer, whole bool, now time.Time) {
 		return
 	}
 	if from.group || !whole {
+		r.l.strangers(1)
 		return
 	}
 	r.from = from
-	r.tls.Take(from.address(), data, now, func(s *dtls.Session, plain []byte) {
+	if strange := r.tls.Take(from.address(), data, now, func(s *dtls.Session, plain []byte) {
 		within := *from
 		within.session = s
+		if s.Address() != from.address() { // it came late, from where the session is not any more
+			within.addr, within.route = net.UDPAddrFromAddrPort(s.Address()), nil
+		}
 		r.message(plain, &within, true, now)
-	})
+	}); strange {
+		r.l.strangers(1)
+	}
 }
 
 // message takes a message of CoAP.
@@ -114,12 +122,12 @@ func (r *reader) message(data []byte, from *peer, whole bool, now time.Time) {
 	err := packet.Read(data, m)
 	switch {
 	case err == packet.ErrOther: //nolint:errorlint // it comes as it is
-		l.stranger()
+		l.strangers(1)
 	case from.group: // §8.1; nothing here is for a group to ask
-		l.stranger()
+		l.strangers(1)
 	case err != nil && whole:
 		l.reset(from, m)
-		l.stranger()
+		l.strangers(1)
 	case m.Type == packet.Acknowledgement || m.Type == packet.Reset:
 		l.acknowledged(from, m.ID) // of whatever code: a response to a response says nothing
 	case m.Code == packet.Empty || m.Code.Class() != 0: // a ping (§4.3), a response to nothing, a reserved class (§4.2)
@@ -143,14 +151,9 @@ type request struct {
 	sender *sender
 }
 
-// most returns how long an answer may be: to somebody who has shown no key, and may have sent another's address, three times
-// what was asked (RFC 7252 §11.3).
-func (q *request) most() int {
-	if q.known || q.peer.session != nil {
-		return maxAnswer
-	}
-	return min(3*len(q.data), maxAnswer)
-}
+// most returns how long an answer may be: three times what was asked, since who asked may have sent another's address (RFC 7252
+// §11.3), also within a session, which may have moved.
+func (q *request) most() int { return min(3*len(q.data), maxAnswer) }
 
 // maxAnswer is the longest answer: one that needs no fragments anywhere.
 const maxAnswer = 512
@@ -170,7 +173,7 @@ func (r *reader) request(q *request) {
 	})
 	switch {
 	case q.Bad != 0 && q.Type == packet.NonConfirmable: // §5.4.1: it is rejected
-		r.l.stranger()
+		r.l.strangers(1)
 	case q.Bad != 0:
 		r.fail(q, packet.BadOption, "an option is not understood")
 	case q.Proxy: // §5.10.2
@@ -230,7 +233,7 @@ func (r *reader) readings(q *request) {
 	}
 	if err := r.authenticate(q); err != nil {
 		if !schema.Is(err, schema.Pending) {
-			r.l.stranger()
+			r.l.strangers(1)
 		}
 		r.refuse(q, err)
 		return
@@ -318,8 +321,12 @@ func (l *Listener) refused(reason string) {
 	l.in.Committer.Count(commit.Counts{FramesRejected: 1, Reasons: map[string]int{reason: 1}})
 }
 
-// stranger counts a datagram of somebody who shows no valid key.
-func (l *Listener) stranger() { l.in.Committer.Count(commit.Counts{Strangers: 1}) }
+// strangers counts datagrams of somebody who shows no valid key.
+func (l *Listener) strangers(n int) {
+	if n > 0 {
+		l.in.Committer.Count(commit.Counts{Strangers: uint64(n)})
+	}
+}
 
 // busy reports whether as much is on its way into the log as may be.
 func (l *Listener) busy() bool {

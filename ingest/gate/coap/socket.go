@@ -121,7 +121,7 @@ type peer struct {
 // hash adds what tells peers apart.
 func (p *peer) hash(h *maphash.Hash) {
 	if p.session != nil { // wherever it is from
-		maphash.WriteComparable(h, p.session)
+		maphash.WriteComparable(h, p.session.Number)
 		return
 	}
 	a := p.address()

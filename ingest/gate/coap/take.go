@@ -31,6 +31,7 @@ type waiting struct {
 	id          uint16
 	confirmable bool
 	silent      bool // it is not answered when all is well
+	most        int  // bytes of the answer
 	token       [8]byte
 	tokenLength uint8
 	answer      packet.Answer // when the log has it
@@ -80,7 +81,7 @@ func (r *reader) put(q *request, body []byte) {
 func (b *burst) add(q *request, a *packet.Answer) {
 	w := waiting{
 		peer: q.peer, key: q.key, id: q.ID, confirmable: q.Type == packet.Confirmable, tokenLength: uint8(len(q.Token)), answer: *a,
-		silent: q.silent(a.Code),
+		silent: q.silent(a.Code), most: q.most(),
 	}
 	copy(w.token[:], q.Token)
 	b.open = append(b.open, w)
@@ -162,12 +163,12 @@ func (l *Listener) conclude(w *waiting) {
 	case !w.confirmable && w.silent:
 	case w.confirmable && !acked: // §5.2.1
 		a.Type, a.ID = packet.Acknowledgement, w.id
-		l.out.put(w.peer, a, maxAnswer)
+		l.out.put(w.peer, a, w.most)
 	case w.confirmable: // §5.2.2
 		x.response = l.respond(w)
 	default: // §5.2.3
 		a.Type, a.ID = packet.NonConfirmable, l.newID()
-		l.out.put(w.peer, a, maxAnswer)
+		l.out.put(w.peer, a, w.most)
 	}
 }
 

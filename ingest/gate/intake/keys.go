@@ -147,13 +147,26 @@ func (k *Keys) authenticateByCertificate(c *Conn, gateway string) (Identity, err
 	return id, nil
 }
 
-// PSK returns the key of a gateway as it is, where it may be used as a pre-shared one; nil: there is none.
-func (k *Keys) PSK(gateway string) []byte {
+// PSKs returns the keys of a gateway as they are that are good now as pre-shared ones: the one it has, and the one before while that
+// is good still.
+func (k *Keys) PSKs(gateway string) (psks [][]byte) {
 	own := k.gateways[gateway]
-	if own == nil || !own.Revoked.IsZero() || len(own.Sealed) == 0 || k.around.Open == nil {
+	if own == nil || !own.Revoked.IsZero() || k.around.Open == nil {
 		return nil
 	}
-	return k.around.Open(own.Sealed)
+	add := func(sealed []byte) {
+		if len(sealed) == 0 {
+			return
+		}
+		if key := k.around.Open(sealed); len(key) > 0 {
+			psks = append(psks, key)
+		}
+	}
+	add(own.Sealed)
+	if own.Previous != nil && !k.replaced(own) {
+		add(own.Previous.Sealed)
+	}
+	return psks
 }
 
 // AllowsNetwork reports whether a connection comes from a network whose senders need no key.

@@ -6,7 +6,11 @@ import (
 	"time"
 )
 
-var somewhere = netip.MustParseAddrPort("127.0.0.1:5684")
+var (
+	somewhere = netip.MustParseAddrPort("127.0.0.1:5684")
+	elsewhere = netip.MustParseAddrPort("127.0.0.2:5684")
+	at        = time.Date(2026, 5, 4, 12, 0, 30, 0, time.UTC)
+)
 
 // aHello returns a record with a ClientHello of two suites, with a cookie.
 func aHello(cookie string) []byte {
@@ -74,13 +78,43 @@ func TestHandshakesAreBounded(t *testing.T) {
 			from := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(a)}), uint16(port+1))
 			s.Take(from, aHello(""), time.Now(), nil)
 			s.Take(from, aHello(string(said[len(said)-16:])), time.Now(), nil)
-			if s.each[from.Addr()] > maxHalfEach {
+			if s.each[networkOf(from)] > maxHalfEach {
 				t.Fatal("one address has too many")
 			}
 		}
 	}
 	if len(s.halves) != maxHalf {
 		t.Errorf("%d handshakes are under way, want %d", len(s.halves), maxHalf)
+	}
+	total := 0
+	for _, n := range s.each {
+		total += n
+	}
+	if total != maxHalf {
+		t.Errorf("%d are counted", total)
+	}
+}
+
+// TestHandshakesThatStopKeepNobodyOut: who has some networks, of IPv6 any number of addresses, fills all places with handshakes
+// that do not go on, and another is let in all the same.
+func TestHandshakesThatStopKeepNobodyOut(t *testing.T) {
+	var said []byte
+	s := New(nil, func(_ netip.AddrPort, data []byte) { said = append([]byte(nil), data...) })
+	begin := func(from netip.AddrPort) {
+		s.Take(from, aHello(""), at, nil)
+		s.Take(from, aHello(string(said[len(said)-16:])), at, nil)
+	}
+	for network := range 12 {
+		for n := range 2 * maxHalfEach {
+			begin(netip.AddrPortFrom(netip.AddrFrom16([16]byte{0x20, 1, byte(network), 15: byte(n)}), 1))
+		}
+	}
+	if len(s.halves) != maxHalf {
+		t.Fatalf("%d handshakes are under way", len(s.halves))
+	}
+	begin(somewhere)
+	if s.halves[somewhere] == nil || len(s.halves) != maxHalf {
+		t.Error("who has begun none is kept out")
 	}
 }
 
@@ -107,7 +141,7 @@ func FuzzTake(f *testing.F) {
 	f.Add([]byte{typeCID, 0xfe, 0xfd, 0, 1, 0, 0, 0, 0, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 0, 1, 9}, uint8(1))
 	f.Fuzz(func(t *testing.T, data []byte, begun uint8) {
 		var said []byte
-		s := New(func(string) []byte { return []byte("key") }, func(_ netip.AddrPort, data []byte) { said = append([]byte(nil), data...) })
+		s := New(func(string) [][]byte { return [][]byte{[]byte("key"), []byte("before")} }, func(_ netip.AddrPort, data []byte) { said = append([]byte(nil), data...) })
 		if begun > 0 {
 			s.Take(somewhere, aHello(""), time.Now(), nil)
 			s.Take(somewhere, aHello(string(said[len(said)-16:])), time.Now(), nil)

@@ -65,15 +65,24 @@ type clientHello struct {
 	renegotiation           bool // it wants to hear that there is none
 	cid                     []byte
 	hasCID                  bool
+
+	before, after []byte // what stands before and behind the cookie, but for extensions: it stays the same (RFC 6347 §4.2.1)
 }
+
+// maxRemoteCID is the longest connection identifier that a client may want to be named by: it goes with every answer.
+const maxRemoteCID = 32
 
 // parseHello reads a ClientHello.
 func parseHello(data []byte) (h clientHello, ok bool) {
 	r := reader{data}
 	version := r.take(2)
 	h.random = r.take(32)
-	h.session, h.cookie = r.vector(1), r.vector(1)
+	h.session = r.vector(1)
+	h.before = data[:len(data)-len(r.data)]
+	h.cookie = r.vector(1)
+	h.after = r.data
 	suites, compressions := r.vector(2), r.vector(1)
+	h.after = h.after[:max(len(h.after)-len(r.data), 0)]
 	if r.failed() || version[0] != 0xfe || version[1] > 0xfd || len(suites)%2 != 0 || bytes.IndexByte(compressions, 0) < 0 {
 		return h, false
 	}
@@ -110,6 +119,9 @@ func parseHello(data []byte) (h clientHello, ok bool) {
 			h.cid, h.hasCID = v.vector(1), true
 			if v.failed() || len(v.data) > 0 {
 				return h, false
+			}
+			if len(h.cid) > maxRemoteCID {
+				h.cid, h.hasCID = nil, false
 			}
 		}
 	}

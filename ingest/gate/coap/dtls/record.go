@@ -19,6 +19,7 @@ const (
 	typeData             = 23
 	typeCID              = 25
 
+	alertWarning     = 1
 	alertFatal       = 2
 	closeNotify      = 0
 	handshakeFailure = 40
@@ -48,6 +49,9 @@ func parseRecord(data []byte) (r record, rest []byte, ok bool) {
 		return r, nil, false
 	}
 	r.kind, r.epoch = data[0], binary.BigEndian.Uint16(data[3:])
+	if r.epoch > 0 && data[2] != 0xfd { // of 1.2, as it was agreed upon
+		return r, nil, false
+	}
 	r.number = binary.BigEndian.Uint64(data[3:]) & (1<<48 - 1)
 	at := recordHeader - 2
 	if r.kind == typeCID {
