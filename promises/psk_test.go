@@ -6,32 +6,26 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pion/dtls/v3"
 	"github.com/plgd-dev/go-coap/v3/message"
 	"github.com/plgd-dev/go-coap/v3/message/codes"
 	"github.com/plgd-dev/go-coap/v3/udp/coder"
 
+	"berth/internal/gateways"
 	"berth/internal/houseapi"
 )
 
 // shake opens a session of DTLS with a pre-shared key.
-func (s *senders) shake(identity, key string) (*dtls.Conn, error) {
+func (s *senders) shake(identity, key string) (net.Conn, error) {
 	s.Helper()
-	to, err := net.ResolveUDPAddr("udp", s.provider.Address())
-	if err != nil {
-		s.Fatal(err)
+	c, err := gateways.DialDTLS(s.ctx, s.provider.Address(), identity, key)
+	if err == nil {
+		s.Cleanup(func() { _ = c.Close() })
 	}
-	c, err := dtls.DialWithOptions("udp", to, dtls.WithPSK(func([]byte) ([]byte, error) { return []byte(key), nil }),
-		dtls.WithPSKIdentityHint([]byte(identity)), dtls.WithCipherSuites(dtls.TLS_PSK_WITH_AES_128_CCM_8))
-	if err != nil {
-		s.Fatal(err)
-	}
-	s.Cleanup(func() { _ = c.Close() })
-	return c, c.HandshakeContext(s.ctx)
+	return c, err
 }
 
 // posts sends a reading of gateway g within a session, and expects 2.04.
-func (s *senders) posts(c *dtls.Conn, id int32) {
+func (s *senders) posts(c net.Conn, id int32) {
 	s.Helper()
 	m := message.Message{Type: message.Confirmable, Code: codes.POST, MessageID: id, Token: message.Token("t"), Payload: []byte("m v=1")}
 	for _, part := range []string{"readings", "g"} {
@@ -52,7 +46,7 @@ func (s *senders) posts(c *dtls.Conn, id int32) {
 }
 
 // endsWithin waits until a session is ended by the port, for five seconds at most.
-func (s *senders) endsWithin(c *dtls.Conn, which string) {
+func (s *senders) endsWithin(c net.Conn, which string) {
 	s.Helper()
 	_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
 	if _, err := c.Read(make([]byte, 100)); err == nil || strings.Contains(err.Error(), "timeout") {
@@ -65,7 +59,7 @@ func (s *senders) endsWithin(c *dtls.Conn, which string) {
 func TestAPreSharedKeyIsReplacedWithoutAPause(t *testing.T) {
 	s := newSenders(t)
 	old := s.run("gateway", "add", "provider1", "g", "--psk")
-	in := func(key string) *dtls.Conn {
+	in := func(key string) net.Conn {
 		t.Helper()
 		c, err := s.shake("g", key)
 		if err != nil {

@@ -24,10 +24,8 @@ const (
 	maxHalf     = 256
 	maxHalfEach = 32
 	halfLife    = 10 * time.Second
-	// maxSessions is how many sessions are kept, and maxSessionsEach how many of one identity. Beyond either who was silent for
-	// longest is forgotten.
-	maxSessions     = 16 << 10
-	maxSessionsEach = 64
+	// maxSessions is how many sessions are kept. Beyond it the identity that has most gives up the one that was silent for longest.
+	maxSessions = 16 << 10
 	// sessionIdle is how long a session may be silent: gateways that sleep know themselves by a connection identifier.
 	sessionIdle = 24 * time.Hour
 )
@@ -123,15 +121,14 @@ func (s *Server) add(session *Session) {
 	if old := s.byAddr[session.address]; old != nil { // RFC 6347 §4.2.8: now that the other is proven
 		s.forget(old)
 	}
-	if own := s.byName[session.Identity]; len(own) >= maxSessionsEach {
-		s.forget(longest(own))
-	}
 	if s.Sessions() >= maxSessions {
-		var all []*Session
+		most := s.byName[session.Identity]
 		for _, own := range s.byName {
-			all = append(all, longest(own))
+			if len(own) > len(most) {
+				most = own
+			}
 		}
-		s.forget(longest(all))
+		s.forget(slices.MinFunc(most, func(a, b *Session) int { return a.last.Compare(b.last) }))
 	}
 	s.made++
 	session.Number = s.made
@@ -141,11 +138,6 @@ func (s *Server) add(session *Session) {
 	} else {
 		s.byAddr[session.address] = session
 	}
-}
-
-// longest returns the session that was silent for longest.
-func longest(sessions []*Session) *Session {
-	return slices.MinFunc(sessions, func(a, b *Session) int { return a.last.Compare(b.last) })
 }
 
 func (s *Server) forget(session *Session) {

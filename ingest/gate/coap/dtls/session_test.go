@@ -335,29 +335,27 @@ func TestAnswersToStrangersAreNoLongerThanTheyAsked(t *testing.T) {
 	}
 }
 
-// TestSessionsAreBounded: of one identity, and of all. Who was silent for longest is forgotten.
+// TestSessionsAreBounded: who has most gives up the one that was silent for longest, so that nobody keeps others out.
 func TestSessionsAreBounded(t *testing.T) {
 	p := newPeers(t, "key")
-	add := func(n int, identity string, cid byte) *Session {
+	add := func(n int, identity string) *Session {
 		s := &Session{Identity: identity, address: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)}), 1), last: at.Add(time.Duration(n))}
-		if cid > 0 {
-			s.hasCID, s.cid = true, [cidLength]byte{cid, byte(n), byte(n >> 8)}
+		if n%2 > 0 {
+			s.hasCID, s.cid = true, [cidLength]byte{byte(n >> 16), byte(n >> 8), byte(n)}
 		}
 		p.add(s)
 		return s
 	}
-	one := add(0, "one", 0)
-	for n := range maxSessionsEach + 10 {
-		add(n+1, "many", byte(n%2))
+	one := add(0, "one")
+	first := add(2, "many")
+	for n := range maxSessions {
+		add(n+10, "many")
 	}
-	if p.Sessions() != maxSessionsEach+1 || p.byAddr[one.address] != one {
+	if p.Sessions() != maxSessions || len(p.byName["many"]) != maxSessions-1 {
 		t.Errorf("%d sessions", p.Sessions())
 	}
-	for n := range maxSessions {
-		add(n+1000, fmt.Sprint(n/8), 0)
-	}
-	if p.Sessions() != maxSessions || p.byAddr[one.address] != nil {
-		t.Errorf("%d sessions, and the oldest is among them", p.Sessions())
+	if p.byAddr[one.address] != one || p.byAddr[first.address] != nil {
+		t.Error("another was forgotten than the oldest of who has most")
 	}
 	p.Sweep(at.Add(2 * sessionIdle))
 	if p.Sessions()+len(p.byName) > 0 {
