@@ -5,7 +5,6 @@ import (
 	"crypto/subtle"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 
@@ -83,7 +82,7 @@ func (w *Web) guard(rt route) httpserver.Middleware {
 				return schema.Errorf(schema.Forbidden, "the request came from a page of another site").WithCause(err)
 			}
 			rw.Header().Add("Vary", "Cookie")
-			if isHTTPS(r) { // of this host alone: what else its domain serves is not ours to say
+			if httpserver.IsHTTPS(r) { // of this host alone: what else its domain serves is not ours to say
 				rw.Header().Set("Strict-Transport-Security", "max-age=31536000")
 			}
 			q, ctx, err := w.allow(rt, r)
@@ -158,9 +157,4 @@ func localPath(next string) string {
 		return "/"
 	}
 	return u.RequestURI()
-}
-
-func isLoopback(remote string) bool {
-	at, err := netip.ParseAddrPort(remote)
-	return err == nil && at.Addr().Unmap().IsLoopback()
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"berth/internal/httpserver"
 	"berth/schema"
 )
 
@@ -76,7 +77,7 @@ func (w *Web) attempt(remote, name string) (wait time.Duration) {
 
 // networkOf returns what one sender can hardly have many of: an IPv4 address, or the network of an IPv6 address.
 func networkOf(remote string) string {
-	at, err := netip.ParseAddr(hostOf(remote))
+	at, err := netip.ParseAddr(httpserver.HostOf(remote))
 	if err != nil {
 		return remote
 	}

@@ -56,7 +56,7 @@ func (w *Web) record(r *http.Request, q request, err error) {
 		return
 	}
 	entry := record.Change{
-		Time: w.now().UTC(), Provider: c.provider, Address: hostOf(r.RemoteAddr), Does: q.route.does, What: c.what,
+		Time: w.now().UTC(), Provider: c.provider, Address: httpserver.HostOf(r.RemoteAddr), Does: q.route.does, What: c.what,
 		Who: v.named(), By: record.ByPerson,
 	}
 	switch {

@@ -12,6 +12,7 @@ import (
 
 	"berth/internal/api"
 	"berth/internal/credentials"
+	"berth/internal/httpserver"
 	"berth/schema"
 	"berth/schema/record"
 )
@@ -89,20 +90,10 @@ func (w *Web) publicHost(r *http.Request) string {
 			host = h
 		}
 	}
-	if !plainHost(host) {
+	if !httpserver.PlainHost(host) {
 		return "127.0.0.1"
 	}
 	return host
-}
-
-// plainHost reports whether host can stand in a shell's command as it is: it comes from the request.
-func plainHost(host string) bool {
-	for _, c := range []byte(host) {
-		if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && c != '.' && c != '-' && c != ':' {
-			return false
-		}
-	}
-	return host != "" && host[0] != '-'
 }
 
 // snippets returns the commands that send a first reading, where TLS is required by it.

@@ -107,7 +107,7 @@ func (w *Web) showGateway(rw http.ResponseWriter, r *http.Request, d *gatewayDat
 	if err := w.setNotes(r, d); err != nil {
 		return err
 	}
-	if err := d.setLinks(p, q); err != nil {
+	if err := d.setLinks(p, w.o.Front.Base, q); err != nil {
 		return err
 	}
 	return w.show(rw, r, http.StatusOK, "gateway", "gateway.title", d)
@@ -159,7 +159,7 @@ func (d *gatewayData) setSensors(latest *api.Latest, chosen []string) {
 }
 
 // setLinks makes the addresses on the page, and what the script is told.
-func (d *gatewayData) setLinks(p *record.Provider, q url.Values) error {
+func (d *gatewayData) setLinks(p *record.Provider, base string, q url.Values) error {
 	for i := range d.Quick {
 		to := url.Values{"from": {"now-" + d.Quick[i].Span}, "to": {"now"}}
 		if chosen := q["sensor"]; len(chosen) > 0 {
@@ -169,7 +169,7 @@ func (d *gatewayData) setLinks(p *record.Provider, q url.Values) error {
 	}
 	c := chartConfig{
 		From: d.From, To: d.To, Zone: d.zone.String(), Locale: d.Language.Tag, Labels: d.Group("chart."), Sensors: []string{},
-		Series: publicURL(p, nil, d.Gateway.Name, "series"), Notes: []chartNote{},
+		Series: base + publicURL(p, nil, d.Gateway.Name, "series"), Notes: []chartNote{},
 	}
 	for i, n := range d.Notes {
 		c.Notes = append(c.Notes, chartNote{i + 1, n.From.UnixMilli(), n.To.UnixMilli()})
@@ -181,7 +181,7 @@ func (d *gatewayData) setLinks(p *record.Provider, q url.Values) error {
 	}
 	d.Export = publicURL(p, url.Values{"from": ask["from"], "to": ask["to"], "sensor": ask["sensor"], "format": {"csv"}}, d.Gateway.Name, "readings")
 	if d.Live {
-		c.Live = publicURL(p, nil, d.Gateway.Name, "live")
+		c.Live = base + publicURL(p, nil, d.Gateway.Name, "live")
 		now := time.Now()
 		from, err := api.ParseTime(d.From, now)
 		if err != nil {

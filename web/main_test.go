@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -20,6 +21,7 @@ import (
 	"berth/internal/bus"
 	"berth/internal/credentials"
 	"berth/internal/houseapi"
+	"berth/internal/httpserver"
 	"berth/schema"
 	"berth/schema/record"
 )
@@ -40,8 +42,8 @@ type house struct {
 // now is the front door's clock.
 func (h *house) now() time.Time { return time.Now().Add(time.Duration(h.ahead.Load())) }
 
-// newHouse starts a front door with the providers north and south.
-func newHouse(t *testing.T) *house {
+// newHouse starts a front door with the providers north and south, which proxies on this machine may stand before.
+func newHouse(t *testing.T, change ...func(o *Options)) *house {
 	t.Helper()
 	dir := t.TempDir()
 	authority, err := bus.OpenAuthority(dir + "/authority")
@@ -67,10 +69,14 @@ func newHouse(t *testing.T) *house {
 		Files: []record.RunFile{{Name: "报告.pdf", Type: "application/pdf", Language: "zh", Size: 4, Pieces: 1}},
 	})
 	h.put("runfiles", "north.7.1767225600.0.0.0", "pd") // 4 bytes as JSON
-	h.web, err = New(Options{
+	o := Options{
 		Listen: "127.0.0.1:0", Bus: server.URL(), Credentials: authority.Web(), HouseSecret: h.secret, PublicHost: "0.0.0.0",
-		PortBase: 6000, Instance: "test", Logger: log,
-	})
+		PortBase: 6000, Instance: "test", Logger: log, Front: httpserver.Front{Proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}},
+	}
+	for _, c := range change {
+		c(&o)
+	}
+	h.web, err = New(o)
 	if schema.Is(err, schema.Unavailable) {
 		t.Skip(err) // the assets were not built
 	}

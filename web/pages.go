@@ -243,7 +243,7 @@ func (w *Web) render(rw http.ResponseWriter, status int, name, part string, d pa
 	h.Set("Content-Language", d.base().Language.Tag)
 	h.Add("Vary", "Accept-Language")
 	rw.WriteHeader(status)
-	_, _ = rw.Write(buf.Bytes()) // the browser may be gone
+	_, _ = rw.Write(w.o.Front.Based(buf.Bytes())) // the browser may be gone
 	return nil
 }
 

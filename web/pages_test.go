@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"berth/internal/api"
+	"berth/internal/httpserver"
 	"berth/schema/record"
 	"berth/web/assets"
 	"berth/web/locale"
@@ -394,8 +395,8 @@ func TestSnippetsHoldNothingOfTheRequestThatAShellWouldRun(t *testing.T) {
 	for host, plain := range map[string]bool{
 		"127.0.0.1": true, "berth.example.org": true, "::1": true, "a'b": false, "$(id)": false, "a b": false, "-x": false, "": false, "a;b": false, "`id`": false,
 	} {
-		if plainHost(host) != plain {
-			t.Errorf("plainHost(%q) = %v", host, !plain)
+		if httpserver.PlainHost(host) != plain {
+			t.Errorf("PlainHost(%q) = %v", host, !plain)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"berth/internal/httpserver"
 	"berth/internal/people"
 	"berth/schema"
 	"berth/schema/record"
@@ -170,15 +171,15 @@ func (w *Web) newLink(r *http.Request, l record.Link) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return linkTo(r, signInPath, url.Values{"link": {secret}}), nil
+	return w.linkTo(r, signInPath, url.Values{"link": {secret}}), nil
 }
 
 // linkTo returns the address of a page, as the visitor reaches this site.
-func linkTo(r *http.Request, path string, query url.Values) string {
-	u := url.URL{Path: path, RawQuery: query.Encode()}
-	if host := r.Host; plainHost(host) {
+func (w *Web) linkTo(r *http.Request, path string, query url.Values) string {
+	u := url.URL{Path: w.o.Front.Base + path, RawQuery: query.Encode()}
+	if host := r.Host; httpserver.PlainHost(host) {
 		u.Scheme, u.Host = "http", host
-		if isHTTPS(r) {
+		if httpserver.IsHTTPS(r) {
 			u.Scheme = "https"
 		}
 	}

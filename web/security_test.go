@@ -55,7 +55,7 @@ func TestBrowsersAreToldToStayWithTLS(t *testing.T) {
 
 // Whatever a request says of its host, no answer leads there.
 func TestTheHostOfARequestLeadsNowhere(t *testing.T) {
-	h := newHouse(t)
+	h := newHouse(t, func(o *Options) { o.Front.Proxies = nil })
 	link := h.link(record.Admin, "north")
 	ask := func(method, path, body string) answer {
 		r, err := http.NewRequestWithContext(t.Context(), method, "http://"+h.web.Addr()+path, strings.NewReader(body))

@@ -2,12 +2,12 @@ package web
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"strings"
 	"time"
 
 	"berth/internal/credentials"
+	"berth/internal/httpserver"
 	"berth/schema"
 	"berth/schema/record"
 )
@@ -149,7 +149,7 @@ func (w *Web) signIn(rw http.ResponseWriter, r *http.Request, who visitor) error
 	}
 	w.sessions.Put(ctx, sessionForm, credentials.NewKey(""))
 	w.sessions.Put(ctx, sessionBegun, w.now().UnixNano())
-	w.sessions.Put(ctx, sessionAddress, hostOf(r.RemoteAddr))
+	w.sessions.Put(ctx, sessionAddress, httpserver.HostOf(r.RemoteAddr))
 	w.sessions.Put(ctx, sessionAgent, r.UserAgent()[:min(len(r.UserAgent()), 200)])
 	if w.sessions.Put(ctx, sessionPerson, who.person); who.person == "" {
 		w.sessions.Put(ctx, sessionRole, string(who.role))
@@ -175,28 +175,14 @@ func (w *Web) signOut(rw http.ResponseWriter, r *http.Request) error {
 
 // cookieName returns the name of the session's cookie: by TLS one that only this host can have set, and only by TLS.
 func (w *Web) cookieName(r *http.Request) string {
-	if isHTTPS(r) {
+	if httpserver.IsHTTPS(r) {
 		return "__Host-" + w.cookie
 	}
 	return w.cookie
 }
 
-// hostOf returns an address without its port.
-func hostOf(remote string) string {
-	host, _, err := net.SplitHostPort(remote)
-	if err != nil {
-		return remote
-	}
-	return host
-}
-
 func (w *Web) setCookie(rw http.ResponseWriter, r *http.Request, name, value string, expiry time.Time) {
 	http.SetCookie(rw, &http.Cookie{
-		Name: name, Value: value, Path: "/", Expires: expiry, HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: isHTTPS(r),
+		Name: name, Value: value, Path: "/", Expires: expiry, HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: httpserver.IsHTTPS(r),
 	})
-}
-
-// isHTTPS reports whether the browser speaks TLS, with us or with a proxy on this host before us.
-func isHTTPS(r *http.Request) bool {
-	return r.TLS != nil || isLoopback(r.RemoteAddr) && strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https")
 }

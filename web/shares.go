@@ -112,7 +112,7 @@ func (w *Web) newShare(r *http.Request, s *record.Share, ask url.Values) (link s
 	if err != nil {
 		return "", err
 	}
-	return linkTo(r, sharedPath, url.Values{"key": {secret}}), nil
+	return w.linkTo(r, sharedPath, url.Values{"key": {secret}}), nil
 }
 
 // sharesData is the page of a provider's shared reports.

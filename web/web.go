@@ -48,14 +48,15 @@ const (
 
 // Options say what web serves, and where.
 type Options struct {
-	Listen      string          // host:port; port 0 is any
-	Bus         string          // URL of NATS
-	Credentials bus.Credentials // of the house's account
-	Trust       bus.Trust       // of NATS by TLS
-	HouseSecret []byte          // opens enrolment keys
-	PublicHost  string          // under which gateways reach the providers' ports; empty or unspecified: the host the browser asked
-	Mail        mail.Options    // by which scheduled reports are sent; no server: none can be
-	PortBase    int             // a provider's port is this plus its slot
+	Listen      string           // host:port; port 0 is any
+	Bus         string           // URL of NATS
+	Credentials bus.Credentials  // of the house's account
+	Trust       bus.Trust        // of NATS by TLS
+	HouseSecret []byte           // opens enrolment keys
+	PublicHost  string           // under which gateways reach the providers' ports; empty or unspecified: the host the browser asked
+	Mail        mail.Options     // by which scheduled reports are sent; no server: none can be
+	PortBase    int              // a provider's port is this plus its slot
+	Front       httpserver.Front // how browsers reach web
 	Instance    string
 	Spec        string
 	Logger      *slog.Logger
@@ -71,7 +72,7 @@ func (o Options) Validate() error {
 	case len(o.HouseSecret) == 0:
 		return schema.Errorf(schema.Invalid, "no house secret was given").WithNext("give --house-secret the file that the provisioner made")
 	}
-	return nil
+	return httpserver.CheckBase(o.Front.Base)
 }
 
 // Web is the front door. Start and Stop are called by one goroutine.
@@ -126,7 +127,9 @@ func New(o Options) (*Web, error) {
 	w.dir = newDirectory(o.Logger)
 	w.up = newUpstream(w.dir)
 	w.metrics = metrics.New(version.Version)
-	w.http = httpserver.New(httpserver.Options{Logger: o.Logger, Answered: w.answered, Headers: securityHeaders, Fail: w.failPage, MaxBody: 64 << 10})
+	w.http = httpserver.New(httpserver.Options{
+		Logger: o.Logger, Answered: w.answered, Headers: securityHeaders, Fail: w.failPage, MaxBody: 64 << 10, Front: w.o.Front,
+	})
 	if w.described, _, err = describe(w.routes()); err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"berth/cmd/internal/service"
 	"berth/internal/credentials"
+	"berth/internal/httpserver"
 	"berth/internal/mail"
 	"berth/schema"
 	"berth/web"
@@ -18,7 +19,8 @@ import (
 func main() {
 	var flags service.Flags
 	var options web.Options
-	var secret, mailFile string
+	var secret, mailFile, cert, key string
+	var proxies []string
 	cmd := &cobra.Command{
 		Use:   "web",
 		Short: "Serve the pages and the API",
@@ -32,6 +34,14 @@ func main() {
 			}
 			if options.Mail, err = readMail(mailFile); err != nil {
 				return err
+			}
+			if options.Front.Proxies, err = httpserver.ParseProxies(proxies); err != nil {
+				return err
+			}
+			for path, to := range map[string]*[]byte{cert: &options.Front.Cert, key: &options.Front.Key} {
+				if *to, err = readPEM(path); err != nil {
+					return err
+				}
 			}
 			options.Bus, options.Credentials = flags.Bus, creds
 			if options.Trust, err = flags.Trust(); err != nil {
@@ -52,7 +62,23 @@ func main() {
 	cmd.Flags().StringVar(&mailFile, "mail", "", "file with the mail server that scheduled reports go by; empty: none")
 	cmd.Flags().StringVar(&options.PublicHost, "host", "", "host whose ports gateways send to; unspecified: the one that the browser asked")
 	cmd.Flags().IntVar(&options.PortBase, "port-base", 6000, "a provider's port is this and its slot")
+	cmd.Flags().StringVar(&cert, "tls-cert", "", "file with the certificate of the pages; empty: plain HTTP")
+	cmd.Flags().StringVar(&key, "tls-key", "", "file with that certificate's key")
+	cmd.Flags().StringSliceVar(&proxies, "proxies", nil, "addresses and networks of proxies whose X-Forwarded-For, -Proto and -Host are believed")
+	cmd.Flags().StringVar(&options.Front.Base, "base", "", "path of a site that the pages are below, such as /berth")
 	os.Exit(service.Main(cmd))
+}
+
+// readPEM reads a file of the certificate's; without one there is nothing.
+func readPEM(path string) ([]byte, error) {
+	if path == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, schema.Errorf(schema.Invalid, "%s cannot be read", path).WithNext("give --tls-cert and --tls-key files of PEM").WithCause(err)
+	}
+	return text, nil
 }
 
 // readMail reads the settings of the mail server; without a file there is none.

@@ -47,6 +47,8 @@ type Options struct {
 	// Answered is told of each request when it has been answered, for counting; status "cut" is of an answer that was not
 	// finished, an empty route of a request that matched none.
 	Answered func(route, status string, took time.Duration)
+	// Front is how clients reach the server.
+	Front Front
 
 	MaxHeader     int           // bytes of a request's head; 32 KiB
 	MaxBody       int64         // bytes of a request's body; 1 MiB
@@ -106,7 +108,7 @@ func New(o Options) *Server {
 	s.streams, s.endStreams = context.WithCancel(context.Background())
 	s.echo.HTTPErrorHandler = notRouted
 	s.server = &http.Server{
-		Handler:           http.HandlerFunc(s.serve),
+		Handler:           s.o.Front.behind(http.HandlerFunc(s.serve)),
 		MaxHeaderBytes:    o.MaxHeader,
 		ReadHeaderTimeout: o.HeaderTimeout,
 		IdleTimeout:       o.IdleTimeout,
@@ -186,15 +188,26 @@ func notRouted(err error, c echo.Context) {
 	}
 }
 
-// Start listens on the address (port 0: any) and serves until Stop.
+// Start listens on the address (port 0: any) and serves until Stop. The error is Invalid when the front has a certificate
+// that cannot be used.
 func (s *Server) Start(ctx context.Context, address string) error {
+	var err error
+	if s.server.TLSConfig, err = s.o.Front.tls(); err != nil {
+		return err
+	}
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", address)
 	if err != nil {
 		return fmt.Errorf("listen for HTTP on %s: %w", address, err)
 	}
 	s.listen = l
-	go func() { s.done <- s.server.Serve(l) }()
+	go func() {
+		if s.server.TLSConfig != nil {
+			s.done <- s.server.ServeTLS(l, "", "")
+			return
+		}
+		s.done <- s.server.Serve(l)
+	}()
 	return nil
 }
 
@@ -220,4 +233,4 @@ func (s *Server) Stop(ctx context.Context) error {
 }
 
 // ServeHTTP answers a request, so that tests can do without a listener.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.serve(w, r) }
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.server.Handler.ServeHTTP(w, r) }

@@ -1,0 +1,233 @@
+package web
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"berth/internal/certs"
+	"berth/internal/httpserver"
+	"berth/schema/record"
+)
+
+// TestPagesBelowABase follows every link of the pages through what a proxy passes on as it came, and finds none that leads
+// out of the base.
+func TestPagesBelowABase(t *testing.T) {
+	h := newHouse(t, func(o *Options) { o.Front.Base = "/berth" })
+	b := h.browser()
+	a := b.get("/berth/providers/north?x=1")
+	if to := a.header.Get("Location"); !strings.HasPrefix(to, "/berth/sign-in?next=%2Fproviders%2Fnorth%3Fx%3D1") {
+		t.Fatalf("a stranger is sent to %q", to)
+	}
+	a = b.post("/berth/sign-in", url.Values{"link": {h.link(record.Operator, "")}, "next": {"/providers/north?x=1"}}, nil)
+	if to := a.header.Get("Location"); a.status != http.StatusSeeOther || to != "/berth/providers/north?x=1" {
+		t.Fatalf("status %d leads to %q", a.status, to)
+	}
+	links := regexp.MustCompile(`(?:href|src|action|hx-get)="([^"?#]*)`)
+	seen, open := map[string]bool{}, []string{"/berth", "/berth/providers/north/gateways/crane"}
+	for len(open) > 0 {
+		path := open[0]
+		open = open[1:]
+		a := b.get(path)
+		known := !strings.HasSuffix(path, "/gateways/crane%20%3C1%3E") && !strings.HasSuffix(path, "/first") // to the simulated reports; without its query
+		if a.status >= 400 && known {
+			t.Errorf("%s: status %d", path, a.status)
+		}
+		if !strings.HasPrefix(a.header.Get("Content-Type"), "text/html") {
+			continue
+		}
+		if config := regexp.MustCompile(`data-config="[^"]*`).FindString(a.body); strings.Count(config, "/api/") != strings.Count(config, "/berth/api/") {
+			t.Errorf("%s: the charts ask at %s", path, config)
+		}
+		for _, m := range links.FindAllStringSubmatch(a.body, -1) {
+			to := strings.ReplaceAll(m[1], "&amp;", "&")
+			switch {
+			case to == "" || seen[to]:
+				continue
+			case !strings.HasPrefix(to, "/berth/") && strings.HasPrefix(to, "/"):
+				t.Errorf("%s leads out of the base, to %s", path, to)
+			case strings.HasPrefix(to, "/berth/") && !strings.HasSuffix(to, "/sign-out"):
+				open = append(open, to)
+			}
+			seen[to] = true
+		}
+	}
+	if len(seen) < 25 {
+		t.Errorf("only %d links were found: %v", len(seen), seen)
+	}
+	if a := b.get("/providers/north"); a.status != http.StatusOK { // of a proxy that takes the base off
+		t.Errorf("without the base: status %d", a.status)
+	}
+	if a := b.get("/berthing/providers/north"); a.status != http.StatusNotFound {
+		t.Errorf("beside the base: status %d", a.status)
+	}
+}
+
+// TestPagesByTLS shows a certificate of its own: cookies are then of this host, and by TLS alone.
+func TestPagesByTLS(t *testing.T) {
+	authority, err := certs.New("test")
+	check(t, err)
+	cert, key, err := authority.Sign(&certs.Wish{Name: "pages", Hosts: []string{"127.0.0.1"}, Usages: []certs.Usage{certs.Server}, Until: time.Now().Add(time.Hour)})
+	check(t, err)
+	h := newHouse(t, func(o *Options) { o.Front = httpserver.Front{Cert: cert, Key: key} })
+	trust := x509.NewCertPool()
+	trust.AppendCertsFromPEM(authority.CA())
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trust, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true}
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+h.web.Addr()+"/sign-in",
+		strings.NewReader(url.Values{"link": {h.link(record.Operator, "")}}.Encode()))
+	check(t, err)
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	answer, err := client.Do(r)
+	check(t, err)
+	check(t, answer.Body.Close())
+	if c := answer.Cookies(); answer.StatusCode != http.StatusSeeOther || len(c) != 1 || !c[0].Secure || !strings.HasPrefix(c[0].Name, "__Host-") {
+		t.Errorf("status %d, cookies %v", answer.StatusCode, answer.Cookies())
+	}
+	if answer.Header.Get("Strict-Transport-Security") == "" {
+		t.Error("browsers are not told to come by TLS")
+	}
+}
+
+// TestBehindNginx signs in and follows a live stream through a real nginx with TLS, which has the pages below a path.
+func TestBehindNginx(t *testing.T) {
+	nginx := "/usr/sbin/nginx"
+	if _, err := os.Stat(nginx); err != nil {
+		t.Skip("nginx is not installed: Debian has it in nginx-light")
+	}
+	h := newHouse(t, func(o *Options) { o.Front.Base = "/berth" })
+	address, trust := startNginx(t, nginx, h.web.Addr())
+	jar, err := cookiejar.New(nil)
+	check(t, err)
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trust, MinVersion: tls.VersionTLS12}}
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: transport, Jar: jar}
+	site := "https://" + address + "/berth"
+	resp, err := client.PostForm(site+"/sign-in", url.Values{"link": {h.link(record.Admin, "north")}})
+	check(t, err)
+	page, err := io.ReadAll(resp.Body)
+	check(t, err)
+	check(t, resp.Body.Close())
+	if resp.StatusCode != http.StatusOK || resp.Request.URL.String() != site+"/providers/north" || !bytes.Contains(page, []byte(`href="/berth/providers/north/gateways/`)) {
+		t.Fatalf("signed in: status %d at %s: %s", resp.StatusCode, resp.Request.URL, page)
+	}
+	at, err := url.Parse(site)
+	check(t, err)
+	if c := jar.Cookies(at); len(c) == 0 || !strings.HasPrefix(c[0].Name, "__Host-") {
+		t.Errorf("cookies %v", c)
+	}
+
+	more := make(chan string)
+	h.reports["north"].with(func(w http.ResponseWriter, r *http.Request) {
+		stream := httpserver.NewStream(w, r)
+		defer stream.Close()
+		w.Header().Set("Content-Type", "text/event-stream")
+		for {
+			select {
+			case event := <-more:
+				_, _ = io.WriteString(w, event)
+				check(t, http.NewResponseController(w).Flush())
+			case <-r.Context().Done():
+				return
+			}
+		}
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, site+"/api/v1/providers/north/gateways/crane/live", nil)
+	check(t, err)
+	go func() { more <- "data: first\n\n" }()
+	live, err := client.Do(r)
+	check(t, err)
+	defer live.Body.Close()
+	lines := bufio.NewScanner(live.Body)
+	for _, want := range []string{"first", "second", "third"} { // each is here before the next is sent
+		if !lines.Scan() || lines.Text() != "data: "+want || !lines.Scan() {
+			t.Fatalf("%q instead of %s: %v", lines.Text(), want, lines.Err())
+		}
+		switch want {
+		case "first":
+			more <- "data: second\n\n"
+		case "second":
+			more <- "data: third\n\n"
+		}
+	}
+}
+
+// startNginx starts one before web, as docs/operations.md says, until the test ends.
+func startNginx(t *testing.T, program, web string) (address string, trust *x509.CertPool) {
+	t.Helper()
+	dir := t.TempDir()
+	authority, err := certs.New("test")
+	check(t, err)
+	cert, key, err := authority.Sign(&certs.Wish{Name: "site", Hosts: []string{"127.0.0.1"}, Usages: []certs.Usage{certs.Server}, Until: time.Now().Add(time.Hour)})
+	check(t, err)
+	check(t, os.WriteFile(filepath.Join(dir, "cert.pem"), cert, 0o600))
+	check(t, os.WriteFile(filepath.Join(dir, "key.pem"), key, 0o600))
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	check(t, err)
+	address = l.Addr().String()
+	check(t, l.Close())
+	location, err := os.ReadFile("testdata/nginx.conf")
+	check(t, err)
+	user := ""
+	if os.Getuid() == 0 {
+		user = "user root;\n"
+	}
+	config := fmt.Sprintf(user+`daemon off; worker_processes 1; pid %[1]s/pid; error_log %[1]s/error.log;
+events {}
+http {
+  access_log off;
+  client_body_temp_path %[1]s/body; proxy_temp_path %[1]s/proxy; fastcgi_temp_path %[1]s/fastcgi; uwsgi_temp_path %[1]s/uwsgi; scgi_temp_path %[1]s/scgi;
+  server {
+    listen %[2]s ssl;
+    ssl_certificate %[1]s/cert.pem; ssl_certificate_key %[1]s/key.pem;
+%[3]s  }
+}
+`, dir, address, strings.ReplaceAll(string(location), "127.0.0.1:8080", web))
+	check(t, os.WriteFile(filepath.Join(dir, "nginx.conf"), []byte(config), 0o600))
+	cmd := exec.Command(program, "-c", filepath.Join(dir, "nginx.conf"), "-e", filepath.Join(dir, "error.log")) //nolint:noctx // it is told to end below
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	check(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Log(said.String())
+		}
+	})
+	trust = x509.NewCertPool()
+	trust.AppendCertsFromPEM(authority.CA())
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for limit := time.After(10 * time.Second); ; {
+		c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
+		if err == nil {
+			check(t, c.Close())
+			return address, trust
+		}
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Fatalf("nginx does not listen: %s", said.String())
+		}
+	}
+}
