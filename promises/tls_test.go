@@ -3,6 +3,10 @@ package promises
 import (
 	"context"
 	"crypto/tls"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -84,26 +88,7 @@ func TestEverythingComesByTLS(t *testing.T) {
 // connection is open: the next one is shown the new certificate, by the same ingest.
 func TestARenewedCertificateNeedsNoRestart(t *testing.T) {
 	dir := t.TempDir()
-	authority, err := certs.Open(filepath.Join(dir, "authority.json"), "promises")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	renew := func(name string) {
-		t.Helper()
-		c, k, err := authority.Sign(&certs.Wish{Name: name, Hosts: []string{"127.0.0.1"}, Usages: []certs.Usage{certs.Server}, Until: time.Now().Add(time.Hour)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for path, text := range map[string][]byte{cert: c, key: k} {
-			if err := os.WriteFile(path+".new", text, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.Rename(path+".new", path); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
+	authority, cert, key, renew := certificateFiles(t, dir)
 	renew("first")
 	log, err := os.Create(filepath.Join(dir, "serve.log"))
 	if err != nil {
@@ -195,4 +180,98 @@ func TestARenewedCertificateNeedsNoRestart(t *testing.T) {
 // overTLS returns the protocols that are spoken within TLS: CoAP is not.
 func overTLS() []string {
 	return slices.DeleteFunc(gateways.Protocols(), func(name string) bool { return strings.HasPrefix(name, "coap") })
+}
+
+// certificateFiles returns an authority, where a certificate for this machine and its key are to be found, and what writes
+// them as ACME clients do, for a name.
+func certificateFiles(t *testing.T, dir string) (authority *certs.Authority, cert, key string, renew func(name string)) {
+	t.Helper()
+	authority, err := certs.Open(filepath.Join(dir, "authority.json"), "promises")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	return authority, cert, key, func(name string) {
+		t.Helper()
+		c, k, err := authority.Sign(&certs.Wish{Name: name, Hosts: []string{"127.0.0.1"}, Usages: []certs.Usage{certs.Server}, Until: time.Now().Add(time.Hour)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for path, text := range map[string][]byte{cert: c, key: k} {
+			if err := os.WriteFile(path+".new", text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Rename(path+".new", path); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// TestTheFrontDoorByTLS serves the pages below a path of a site, by TLS with a certificate of files, and replaces those: the
+// new one is shown, nobody is signed out, and the provisioner is content throughout.
+func TestTheFrontDoorByTLS(t *testing.T) {
+	dir := t.TempDir()
+	authority, cert, key, renew := certificateFiles(t, dir)
+	renew("first")
+	log, err := os.Create(filepath.Join(dir, "serve.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	in, err := install.New(t.Context(), build(t), filepath.Join(dir, "var"), log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	site := "https://" + in.Web + "/berth"
+	in.Flags = []string{"--web-cert", cert, "--web-key", key, "--web-url", site}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*recovery)
+	defer cancel()
+	link, err := in.Start(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Stop()
+	secret, ok := strings.CutPrefix(link, site+"/sign-in?link=")
+	if !ok {
+		t.Fatalf("the link is %s", link)
+	}
+	trust, err := gateways.Trust(authority.CA())
+	if err != nil {
+		t.Fatal(err)
+	}
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Jar: jar, Transport: &http.Transport{TLSClientConfig: trust, DisableKeepAlives: true}}
+	page := func(answer *http.Response, err error) (shown string) {
+		t.Helper()
+		if err != nil {
+			return ""
+		}
+		defer answer.Body.Close()
+		text, err := io.ReadAll(answer.Body)
+		if err != nil || answer.StatusCode != http.StatusOK || !strings.Contains(string(text), `action="/berth/sign-out"`) {
+			t.Fatalf("%s: status %d, %v: %s", answer.Request.URL, answer.StatusCode, err, text)
+		}
+		return answer.TLS.PeerCertificates[0].Subject.CommonName
+	}
+	if shown := page(client.PostForm(site+"/sign-in", url.Values{"link": {secret}})); shown != "first" { //nolint:bodyclose,noctx // page closes it
+		t.Fatalf("the pages show %q", shown)
+	}
+	renew("second")
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for shown := ""; shown != "second"; {
+		select {
+		case <-tick.C:
+			shown = page(client.Get(site + "/")) //nolint:bodyclose,noctx // page closes it
+		case <-ctx.Done():
+			t.Fatalf("the pages show %q on", shown)
+		}
+	}
+	if out, err := in.CLI(ctx, "doctor"); err != nil {
+		t.Errorf("doctor: %v: %s", err, out)
+	}
 }

@@ -18,6 +18,7 @@ import (
 	"berth/internal/api"
 	"berth/internal/credentials"
 	"berth/internal/durable"
+	"berth/provisioner/doctor"
 	"berth/provisioner/ports"
 	"berth/schema"
 )
@@ -109,29 +110,33 @@ func (p *Provisioner) chooseWeb(ctx context.Context, host string) error {
 	return l.Close()
 }
 
-// webURL returns how a browser of this machine reaches web.
-func webURL(address string) string {
-	host, port, err := net.SplitHostPort(address)
+// webURL returns how this machine reaches web.
+func (p *Provisioner) webURL() string {
+	host, port, err := net.SplitHostPort(p.o.Web)
 	if err != nil {
 		return ""
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "localhost"
 	}
-	if port == "80" {
+	switch {
+	case p.front.Certificates != nil:
+		return "https://" + net.JoinHostPort(host, port)
+	case port == "80":
 		return "http://" + host
+	default:
+		return "http://" + net.JoinHostPort(host, port)
 	}
-	return "http://" + net.JoinHostPort(host, port)
 }
 
 // WebReady returns when web answers, or with why it does not when ctx ends.
 func (p *Provisioner) WebReady(ctx context.Context) error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	client := doctor.Asker()
 	defer client.CloseIdleConnections()
 	for {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.status.Web+api.ReadyPath, nil)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.webURL()+api.ReadyPath, nil)
 		if err != nil {
 			return fmt.Errorf("ask web: %w", err)
 		}
@@ -142,7 +147,7 @@ func (p *Provisioner) WebReady(ctx context.Context) error {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return schema.Errorf(schema.Unavailable, "web does not answer at %s yet", p.status.Web).
+			return schema.Errorf(schema.Unavailable, "web does not answer at %s yet", p.webURL()).
 				WithNext("see why: provisioner logs web --data %s", p.o.Data)
 		}
 	}

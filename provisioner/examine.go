@@ -30,7 +30,7 @@ func (p *Provisioner) examine(ctx context.Context) []doctor.Check {
 	if p.o.Web == "" {
 		return append(checks, doctor.Good("browser address", "no web is run"))
 	}
-	return append(checks, doctor.Browser(ctx, p.status.Web))
+	return append(checks, doctor.Browser(ctx, p.webURL()))
 }
 
 // lookAgain is how far the two surveys of a doctor are apart: what rises is seen by their difference.

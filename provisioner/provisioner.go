@@ -16,6 +16,7 @@
 package provisioner
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,6 +65,10 @@ type Options struct {
 	Mail      string       // file with the settings of the mail server (mail.Parse); empty: there is none
 	TLSCert   string       // file with the certificate that the ports show; empty: it is signed here
 	TLSKey    string       // file with its key
+	WebURL    string       // how browsers reach the pages, such as https://berth.example.com/berth; empty: at Web
+	WebCert   string       // file with the certificate that the pages show; empty: plain HTTP
+	WebKey    string       // file with its key
+	Proxies   []string     // addresses and networks of proxies before web, whose forwarded headers it believes
 	Replicas  int          // of streams and buckets, in a cluster of those; 0: one
 	Instances string       // what runs them: process or docker; empty: process
 	Docker    string       // address of the Docker engine; empty: the client's default
@@ -102,6 +107,9 @@ func (o *Options) Validate() error {
 	if o.Web == "" {
 		return nil
 	}
+	if err := o.validateFront(); err != nil {
+		return err
+	}
 	if _, port, err := net.SplitHostPort(o.Web); err != nil || !isPort(port) {
 		return schema.Errorf(schema.Invalid, "%q is no address for web", o.Web).WithNext("give --web a host and a port, such as 127.0.0.1:8080")
 	}
@@ -126,6 +134,7 @@ type Provisioner struct {
 	backend   string // URL of the keyspaces
 	keyspaces keyspace.Backend
 	certs     *portcert.Source // of the ports
+	front     world.Front      // of web
 	world     *world.World
 	loop      *loop.Loop
 	runtime   runtime.Runtime
@@ -197,9 +206,12 @@ func (p *Provisioner) start(ctx context.Context) error {
 	}
 	p.certs, err = portcert.Open(portcert.Options{
 		Path: filepath.Join(p.o.Data, "authority", "ports.json"), Install: install, Host: p.o.Host, Hosts: p.o.TLSHosts,
-		Cert: p.o.TLSCert, Key: p.o.TLSKey, Logger: p.o.Logger,
+		Cert: p.o.TLSCert, Key: p.o.TLSKey, Flags: "--tls-cert and --tls-key", Logger: p.o.Logger,
 	})
 	if err != nil {
+		return err
+	}
+	if p.front, err = p.openFront(); err != nil {
 		return err
 	}
 	authority, err := p.startBus(ctx, secret)
@@ -210,7 +222,7 @@ func (p *Provisioner) start(ctx context.Context) error {
 		return err
 	}
 	p.status = control.Status{
-		Install: install, Version: p.o.Version, PID: os.Getpid(), Started: time.Now().UTC(), Data: p.o.Data, Web: webURL(p.o.Web),
+		Install: install, Version: p.o.Version, PID: os.Getpid(), Started: time.Now().UTC(), Data: p.o.Data, Web: cmp.Or(p.o.publicURL(), p.webURL()),
 		Host: p.o.Host, PortBase: p.o.PortBase, NATS: p.server.URL(), Keyspaces: p.backend,
 		CA: string(p.certs.CA()),
 	}
@@ -290,7 +302,7 @@ func (p *Provisioner) startWorld(ctx context.Context, authority *bus.Authority, 
 	}
 	p.site = plan.Site{Version: p.o.Version, Host: p.o.Host, PortBase: p.o.PortBase, Web: p.o.Web, Told: p.told(seen), Mail: plan.MailFingerprint(mailSettings)}
 	p.world = world.New(world.Options{
-		Site: p.site, Certificates: p.certs, NATS: p.server.URL(), Reached: p.reached, Authority: authority, House: p.house, Backend: backend, Keyspaces: p.backend,
+		Site: p.site, Certificates: p.certs, Front: p.front, NATS: p.server.URL(), Reached: p.reached, Authority: authority, House: p.house, Backend: backend, Keyspaces: p.backend,
 		Trust: trust, Replicas: p.o.Replicas, Secret: secret, Mail: mailSettings, Runtime: p.runtime, Inside: p.inside, Seen: seen, Folder: folder,
 		Disk: p.disk.Look, Logger: p.o.Logger,
 	})

@@ -111,9 +111,12 @@ func (i *Install) Start(ctx context.Context) (link string, err error) {
 		lines := bufio.NewScanner(out)
 		for lines.Scan() {
 			_, _ = fmt.Fprintln(i.Log, lines.Text())
-			if at := strings.Index(lines.Text(), "http://"); at >= 0 && strings.Contains(lines.Text(), "link=") {
+			for _, word := range strings.Fields(lines.Text()) {
+				if !strings.HasPrefix(word, "http") || !strings.Contains(word, "link=") {
+					continue
+				}
 				select {
-				case links <- strings.Fields(lines.Text()[at:])[0]:
+				case links <- word:
 				default:
 				}
 			}

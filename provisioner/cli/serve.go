@@ -62,6 +62,10 @@ func (a *app) serve() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.Web, "web", "127.0.0.1:8080", "host:port of the pages; port 0 is any (BERTH_WEB)")
+	f.StringVar(&o.WebURL, "web-url", "", "how browsers reach the pages, such as https://example.com/berth; empty: at --web (BERTH_WEB_URL)")
+	f.StringVar(&o.WebCert, "web-cert", "", "file with the certificate that the pages show, read again when it changes; empty: plain HTTP (BERTH_WEB_CERT)")
+	f.StringVar(&o.WebKey, "web-key", "", "file with that certificate's key (BERTH_WEB_KEY)")
+	f.StringSliceVar(&o.Proxies, "web-proxy", nil, "address or network of a proxy before the pages, whose X-Forwarded-For, -Proto and -Host are believed; may be repeated (BERTH_WEB_PROXY)")
 	f.StringVar(&o.Host, "host", "127.0.0.1", "host where providers' ports listen; 0.0.0.0 is every one (BERTH_HOST)")
 	f.IntVar(&o.PortBase, "port-base", 6000, "provider n listens on this plus n (BERTH_PORT_BASE)")
 	f.StringVar(&o.Mail, "mail", "", "file with the mail server that scheduled reports go by: smtp://user:password@host:587?from=address, then PEM of whom to trust (BERTH_MAIL)")

@@ -20,6 +20,7 @@ type Unit struct {
 	Listen   string      `json:"listen,omitempty"` // of web
 	Told     string      `json:"told,omitempty"`   // see Site
 	Mail     string      `json:"mail,omitempty"`   // see Site
+	Front    string      `json:"front,omitempty"`  // see Site
 	Version  string      `json:"version"`
 	Restart  int         `json:"restart,omitempty"`
 	Access   string      `json:"access,omitempty"` // fingerprint of the sealed password of its keyspace's role
@@ -63,7 +64,7 @@ func Access(p *record.Provider) string {
 }
 
 func webUnit(site Site) Unit {
-	return Unit{Role: record.RoleWeb, Host: site.Host, PortBase: site.PortBase, Listen: site.Web, Told: site.Told, Mail: site.Mail, Version: site.Version}
+	return Unit{Role: record.RoleWeb, Host: site.Host, PortBase: site.PortBase, Listen: site.Web, Told: site.Told, Mail: site.Mail, Front: site.Front, Version: site.Version}
 }
 
 // Pipeline returns the record that tells a provider's instances all they may know.
@@ -84,6 +85,14 @@ func MailFingerprint(settings []byte) string {
 		return ""
 	}
 	return fingerprint(settings)
+}
+
+// FrontFingerprint returns the fingerprint of how browsers reach web; empty when there is nothing to tell it.
+func FrontFingerprint(base, proxies, certificate string) string {
+	if base == "" && proxies == "" && certificate == "" {
+		return ""
+	}
+	return fingerprint([]string{base, proxies, certificate})
 }
 
 // fingerprint returns the first twelve hex digits of the SHA-256 of v's JSON.

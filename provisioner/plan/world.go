@@ -16,6 +16,7 @@ type Site struct {
 	Web         string // where web listens; empty: none is run
 	Certificate string // fingerprint of what ports' certificates are to be made of; empty: they have none
 	Mail        string // fingerprint of the settings of the mail server, which web is given; empty: there is none
+	Front       string // fingerprint of how browsers reach web, its certificate's too; empty: by plain HTTP, with nothing between
 	Told        string // where instances are told that NATS and keyspaces are; empty: what they are told lasts as long as they do
 }
 

@@ -37,6 +37,7 @@ type Options struct {
 	Host      string // where the ports listen
 	Hosts     []string
 	Cert, Key string // files of PEM; empty: none
+	Flags     string // that name them, for errors
 	Logger    *slog.Logger
 }
 
@@ -60,11 +61,11 @@ func Open(o Options) (*Source, error) {
 	var err error
 	switch {
 	case o.Cert != "" && o.Key != "":
-		s.files, err = read(o.Cert, o.Key)
+		s.files, err = o.read()
 		return s, err
 	case o.Cert != "" || o.Key != "":
-		return nil, schema.Errorf(schema.Invalid, "a certificate of the ports and its key belong together").
-			WithNext("give both --tls-cert and --tls-key, or none: then they are signed here")
+		return nil, schema.Errorf(schema.Invalid, "a certificate and its key belong together").
+			WithNext("give both of %s, or none", o.Flags)
 	}
 	if s.hosts, err = hostsOf(o.Host, o.Hosts); err != nil {
 		return nil, err
@@ -87,14 +88,14 @@ func (s *Source) Wanted() string {
 	if s.authority != nil {
 		return fingerprint("1", string(s.authority.CA()), strings.Join(s.hosts, " "))
 	}
-	now, err := read(s.o.Cert, s.o.Key)
+	now, err := s.o.read()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err == nil {
 		s.files, s.bad = now, ""
 	} else if text := schema.Show(err); text != s.bad {
 		s.bad = text
-		s.o.Logger.Error("the ports keep the certificate they have", "error", err)
+		s.o.Logger.Error("a certificate cannot be read anew: the one before it stays", "error", err)
 	}
 	return s.files.made
 }
@@ -118,18 +119,18 @@ func (s *Source) Make(provider string) (record.PortCertificate, error) {
 }
 
 // read reads a certificate and its key from files.
-func read(cert, key string) (f files, err error) {
-	for path, to := range map[string]*string{cert: &f.cert, key: &f.key} {
+func (o *Options) read() (f files, err error) {
+	for path, to := range map[string]*string{o.Cert: &f.cert, o.Key: &f.key} {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			return files{}, schema.Errorf(schema.Invalid, "%s cannot be read", path).
-				WithNext("give --tls-cert and --tls-key files of PEM").WithCause(err)
+				WithNext("give %s files of PEM", o.Flags).WithCause(err)
 		}
 		*to = string(data)
 	}
 	if _, err := tls.X509KeyPair([]byte(f.cert), []byte(f.key)); err != nil {
-		return files{}, schema.Errorf(schema.Invalid, "the certificate in %s and the key in %s cannot be used", cert, key).
-			WithNext("give --tls-cert and --tls-key PEM files that belong together").WithCause(err)
+		return files{}, schema.Errorf(schema.Invalid, "the certificate in %s and the key in %s cannot be used", o.Cert, o.Key).
+			WithNext("give %s PEM files that belong together", o.Flags).WithCause(err)
 	}
 	f.made = fingerprint("files", f.cert, f.key)
 	return f, nil

@@ -37,6 +37,9 @@ func (w *World) start(ctx context.Context, s plan.Step) error {
 		if len(w.o.Mail) > 0 {
 			spec.Files["BERTH_MAIL"] = w.o.Mail
 		}
+		if err := w.o.Front.tell(&spec); err != nil {
+			return err
+		}
 	} else {
 		var err error
 		if _, creds, _, err = w.o.Authority.Provider(u.Provider); err != nil { //nolint:contextcheck // it has a limit of its own

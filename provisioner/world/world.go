@@ -28,8 +28,9 @@ const stepLimit = 45 * time.Second
 
 // Options are what a World observes and acts with. All but Certificates and Disk are needed.
 type Options struct {
-	Site         plan.Site    // Certificate is filled in
+	Site         plan.Site    // Certificate and Front are filled in
 	Certificates Certificates // of the ports; nil: they have none
+	Front        Front        // of web
 	NATS         string       // its URL
 	Reached      string       // the URL by which instances reach it; empty: the same
 	Replicas     int          // of the streams and buckets of providers; 0: one
@@ -114,6 +115,7 @@ func (w *World) Observe(ctx context.Context, desired []record.Provider) (plan.Wo
 	if w.o.Certificates != nil {
 		site.Certificate = w.o.Certificates.Wanted()
 	}
+	site.Front = w.o.Front.fingerprint()
 	world := plan.World{Site: site, Providers: map[string]plan.State{}, House: plan.State{Instances: map[string]runtime.Instance{}}}
 	byProvider := map[string]map[string]runtime.Instance{}
 	for _, i := range instances {
