@@ -257,7 +257,7 @@ func TestTheFrontDoorByTLS(t *testing.T) {
 		}
 		return answer.TLS.PeerCertificates[0].Subject.CommonName
 	}
-	if shown := page(client.PostForm(site+"/sign-in", url.Values{"link": {secret}})); shown != "first" { //nolint:bodyclose,noctx // page closes it
+	if shown := page(client.PostForm(site+"/sign-in", url.Values{"link": {secret}})); shown != "first" { //nolint:bodyclose // page closes it
 		t.Fatalf("the pages show %q", shown)
 	}
 	renew("second")
@@ -266,7 +266,7 @@ func TestTheFrontDoorByTLS(t *testing.T) {
 	for shown := ""; shown != "second"; {
 		select {
 		case <-tick.C:
-			shown = page(client.Get(site + "/")) //nolint:bodyclose,noctx // page closes it
+			shown = page(client.Get(site + "/")) //nolint:bodyclose // page closes it
 		case <-ctx.Done():
 			t.Fatalf("the pages show %q on", shown)
 		}

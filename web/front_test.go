@@ -203,7 +203,7 @@ http {
 }
 `, dir, address, strings.ReplaceAll(string(location), "127.0.0.1:8080", web))
 	check(t, os.WriteFile(filepath.Join(dir, "nginx.conf"), []byte(config), 0o600))
-	cmd := exec.Command(program, "-c", filepath.Join(dir, "nginx.conf"), "-e", filepath.Join(dir, "error.log")) //nolint:noctx // it is told to end below
+	cmd := exec.Command(program, "-c", filepath.Join(dir, "nginx.conf"), "-e", filepath.Join(dir, "error.log"))
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	check(t, cmd.Start())

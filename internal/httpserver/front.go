@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 
 	"berth/schema"
@@ -108,8 +109,8 @@ func (f *Front) forwarded(r *http.Request) *http.Request {
 		r.Host = host
 	}
 	senders := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for i := len(senders) - 1; i >= 0; i-- {
-		at, err := netip.ParseAddr(strings.TrimSpace(senders[i]))
+	for _, sender := range slices.Backward(senders) {
+		at, err := netip.ParseAddr(strings.TrimSpace(sender))
 		if err != nil {
 			break
 		}
