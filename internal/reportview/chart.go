@@ -157,7 +157,8 @@ func (p *plot) axes(ticks []float64) {
 
 // notes draws an area for each stretch of time that something is noted about, and its number above it.
 func (p *plot) notes(all []api.Annotation) {
-	const least = 2 // wide: a moment
+	const least, apart = 2, 14 // a moment is so wide, and numbers are so far from each other
+	free := 0.0
 	for i := range all {
 		a := &all[i]
 		begin, end := max(p.x(a.From), left), min(p.x(a.To), p.Width-right)
@@ -165,9 +166,10 @@ func (p *plot) notes(all []api.Annotation) {
 			begin = min(begin, p.Width-right-least)
 			end = begin + least
 		}
+		free = max((begin+end)/2, free+apart)
 		floor := p.Height - bottom
 		p.add(Note, Point{begin, floor}, Point{begin, top}, Point{end, top}, Point{end, floor})
-		p.Shapes = append(p.Shapes, Shape{Role: Label, Points: []Point{{(begin + end) / 2, top}}, Text: strconv.Itoa(i + 1), Anchor: 0.5})
+		p.Shapes = append(p.Shapes, Shape{Role: Label, Points: []Point{{free, top}}, Text: strconv.Itoa(i + 1), Anchor: 0.5})
 	}
 }
 

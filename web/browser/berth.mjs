@@ -7,6 +7,7 @@ import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import axe from "axe-core";
 import { chromium } from "playwright-core";
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -99,4 +100,13 @@ export function printed(command) {
   const found = command.match(/^printf '([^']*)' \| nc .* (\S+) (\d+)$/);
   if (!found) throw new Error(`not a line to paste: ${command}`);
   return { bytes: found[1].replaceAll("\\n", "\n"), host: found[2], port: Number(found[3]) };
+}
+
+// barriers returns what axe finds of WCAG 2.2 AA: its rule, and where.
+export async function barriers(page) {
+  await page.evaluate(axe.source);
+  return page.evaluate(async () => {
+    const found = await window.axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] });
+    return found.violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.target.join(" ")).slice(0, 3).join(", ")}`);
+  });
 }

@@ -3,8 +3,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import axe from "axe-core";
-import { browser, frame, out, printed, send, start, watched } from "./berth.mjs";
+import { barriers, browser, frame, out, printed, send, start, watched } from "./berth.mjs";
 
 let berth, chromium, provider;
 
@@ -148,15 +147,6 @@ async function until(so) {
   }
 }
 
-// barriers returns what axe finds of WCAG 2.2 AA: its rule, and where.
-async function barriers(page) {
-  await page.evaluate(axe.source);
-  return page.evaluate(async () => {
-    const found = await window.axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] });
-    return found.violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.target.join(" ")).slice(0, 3).join(", ")}`);
-  });
-}
-
 test("pages hold in both languages, light and dark, wide and narrow", async () => {
   const now = Date.now();
   const lines = [];
@@ -186,7 +176,7 @@ test("pages hold in both languages, light and dark, wide and narrow", async () =
       gateways: "", connect: "/connect", rejects: "/rejects", books: "/books", keys: "/keys", gateway: "/gateways/boiler-room-7",
       day: "/gateways/boiler-room-7?from=now-24h&to=now&sensor=boiler.temperature", missing: "/gateways/nowhere",
       report: "/reports?period=range&from=now-2h&to=now", "report-how": "/reports/how", sensors: "/sensors",
-      schedules: "/schedules", people: "/people", tokens: "/tokens", audit: "/audit", account: "/account", reference: "/reference",
+      schedules: "/schedules", groups: "/groups", people: "/people", tokens: "/tokens", audit: "/audit", account: "/account", reference: "/reference",
     })) {
       await page.goto((name === "account" || name === "reference" ? berth.origin : home) + path);
       if (name === "gateway" || name === "day") await page.locator(".chart canvas").first().waitFor();

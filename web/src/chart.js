@@ -122,6 +122,7 @@
     u.ctx.rect(left, top, width, height);
     u.ctx.clip();
     u.ctx.font = `${11 * devicePixelRatio}px sans-serif`;
+    let free = left; // from here on, for a number
     for (const note of config.notes) {
       const from = u.valToPos(note.from_ms / 1000, "x", true);
       const wide = Math.max(u.valToPos(note.to_ms / 1000, "x", true) - from, 2 * devicePixelRatio);
@@ -129,7 +130,9 @@
       u.ctx.fillStyle = color("--warn");
       u.ctx.fillRect(from, top, wide, height);
       u.ctx.globalAlpha = 1;
-      u.ctx.fillText(String(note.n), Math.max(from, left) + 3 * devicePixelRatio, top + 12 * devicePixelRatio);
+      const x = Math.max(from, free) + 3 * devicePixelRatio;
+      u.ctx.fillText(String(note.n), x, top + 12 * devicePixelRatio);
+      free = x + u.ctx.measureText(String(note.n)).width;
     }
     u.ctx.restore();
   }
