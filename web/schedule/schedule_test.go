@@ -33,8 +33,11 @@ type world struct {
 	now       time.Time
 	made      time.Time
 
-	calls, killAt int      // every act outside the records is a call; the one of that number kills
-	got           []string // whom letters reached
+	calls, killAt int                                       // every act outside the records is a call; the one of that number kills
+	kill          func()                                    // instead of a panic
+	size          int                                       // of each file
+	mail          func(context.Context, mail.Message) error // instead of none
+	got           []string                                  // whom letters reached
 	subjects      []string
 	files         []string // attached, of the last letter
 	readings      uint64
@@ -43,7 +46,15 @@ type world struct {
 	asked         map[string]int // of what numbers were asked: gateways and length
 }
 
+// newWorld returns a world with a house of its own.
 func newWorld(t *testing.T) *world {
+	t.Helper()
+	url, credentials := newHouse(t)
+	return openWorld(t, url, credentials)
+}
+
+// newHouse starts a server with the house's records, and returns it with what web opens them by.
+func newHouse(t *testing.T) (url string, web bus.Credentials) {
 	t.Helper()
 	dir := t.TempDir()
 	authority, err := bus.OpenAuthority(dir + "/authority")
@@ -64,12 +75,19 @@ func newWorld(t *testing.T) *world {
 	if err := house.PrepareHouse(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	conn, err := bus.Connect(t.Context(), bus.Options{URL: server.URL(), Credentials: authority.Web(), Name: "web", Logger: log}) // with no more than web may
+	return server.URL(), authority.Web() // no more than web may
+}
+
+// openWorld returns a world whose house is there.
+func openWorld(t *testing.T, url string, web bus.Credentials) *world {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	conn, err := bus.Connect(t.Context(), bus.Options{URL: url, Credentials: web, Name: "web", Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(conn.Close)
-	w := &world{t: t, now: time.Date(2026, 3, 30, 7, 0, 0, 0, time.UTC), made: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), readings: 7}
+	w := &world{t: t, now: time.Date(2026, 3, 30, 7, 0, 0, 0, time.UTC), made: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), readings: 7, size: pieceSize + 1}
 	open := func(name string) *bus.Bucket {
 		b, err := conn.Bucket(t.Context(), bus.BucketOptions{Name: name})
 		if err != nil {
@@ -102,6 +120,9 @@ func newWorld(t *testing.T) *world {
 // call counts what is done outside the records, and kills where it is to.
 func (w *world) call() {
 	if w.calls++; w.calls == w.killAt {
+		if w.kill != nil {
+			w.kill()
+		}
 		panic(killed{})
 	}
 }
@@ -121,11 +142,16 @@ func (w *world) Numbers(_ context.Context, s *record.Schedule, from, to time.Tim
 // File is the Maker's.
 func (w *world) File(_ context.Context, _ *record.Schedule, from, _ time.Time, format, language string) (File, error) {
 	w.call()
-	return File{Name: fmt.Sprintf("报告-%s-%s.%s", from.Format(time.DateOnly), language, format), Type: "application/" + format, Data: []byte(strings.Repeat("x", pieceSize+1))}, w.fail
+	return File{Name: fmt.Sprintf("报告-%s-%s.%s", from.Format(time.DateOnly), language, format), Type: "application/" + format, Data: []byte(strings.Repeat("x", w.size))}, w.fail
 }
 
-func (w *world) send(_ context.Context, m mail.Message) error {
+func (w *world) send(ctx context.Context, m mail.Message) error {
 	w.call() // claimed, and not handed over
+	if w.mail != nil {
+		if err := w.mail(ctx, m); err != nil {
+			return err
+		}
+	}
 	if w.refuse != nil {
 		return w.refuse
 	}
