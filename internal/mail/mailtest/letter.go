@@ -42,7 +42,7 @@ func openParts(kind, encoding string, body io.Reader, l *Letter) error {
 		return fmt.Errorf("read the type %q: %w", kind, err)
 	}
 	if !strings.HasPrefix(media, "multipart/") {
-		text, err := io.ReadAll(decoded(encoding, body))
+		text, err := io.ReadAll(plain(encoding, body))
 		l.Text = strings.ReplaceAll(string(text), "\r\n", "\n")
 		return err
 	}
@@ -67,13 +67,13 @@ func openParts(kind, encoding string, body io.Reader, l *Letter) error {
 		if err != nil {
 			return fmt.Errorf("read a file's name: %w", err)
 		}
-		if l.Files[name], err = io.ReadAll(decoded(encoding, p)); err != nil {
+		if l.Files[name], err = io.ReadAll(plain(encoding, p)); err != nil {
 			return fmt.Errorf("read %s: %w", name, err)
 		}
 	}
 }
 
-func decoded(encoding string, r io.Reader) io.Reader {
+func plain(encoding string, r io.Reader) io.Reader {
 	switch strings.ToLower(encoding) {
 	case "base64":
 		return base64.NewDecoder(base64.StdEncoding, r)
