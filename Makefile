@@ -117,6 +117,11 @@ bench-memory: build ## resident memory of ingest for an idle and a busy connecti
 bench-peers: build ## beside VictoriaMetrics and InfluxDB 1.x (Debian: victoria-metrics, influxdb), in one run: make bench-peers READINGS=15000000
 	$(GO) run ./promises/peers -readings=$(READINGS)
 
+.PHONY: bench-cassandra
+bench-cassandra: build ## beside one row per reading, on the same Cassandra node (Java 17, Maven), in one run: make bench-cassandra READINGS=15000000
+	docker/cassandra/node fetch
+	$(GO) run ./promises/peers -on-cassandra -readings=$(READINGS)
+
 .PHONY: bench-scale
 bench-scale: build ## how costs grow with connections, gateways, providers and the log: make bench-scale STEPS=1,10,100
 	$(GO) run ./promises/scale -steps=$(STEPS)

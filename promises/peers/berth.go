@@ -25,6 +25,7 @@ func openBerth(ctx context.Context, o *options, dir string) (*running, error) {
 	if err != nil {
 		return nil, err
 	}
+	in.Keyspaces = o.keyspaces
 	if _, err := in.Start(ctx); err != nil {
 		return nil, err
 	}

@@ -30,6 +30,7 @@ type options struct {
 	rounds                 int
 	only, dir              string
 	keep, sendOnly         bool
+	keyspaces              string // URL of Berth's; empty: embedded
 	start                  time.Time
 	log                    io.Writer
 }
@@ -46,6 +47,7 @@ func main() {
 	flag.StringVar(&o.dir, "dir", "", "a folder on the disk to measure on; default that for temporary files")
 	flag.BoolVar(&o.keep, "keep", false, "keep the folders of data, and say where they are")
 	flag.BoolVar(&o.sendOnly, "send-only", false, "measure the sending alone, which takes seconds: to compare two states of the source, in turn")
+	onNode := flag.Bool("on-cassandra", false, "measure Berth on a Cassandra node beside one row per reading on the same, and nothing else")
 	verbose := flag.Bool("verbose", false, "print what the programs log")
 	flag.Parse()
 	if *verbose {
@@ -53,7 +55,11 @@ func main() {
 	}
 	o.start = time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, -o.days)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, &o)
+	act := run
+	if *onNode {
+		act = onCassandra
+	}
+	err := act(ctx, &o)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "peers:", err)
@@ -167,7 +173,7 @@ func measure(ctx context.Context, o *options, p *peer, l *load) (*result, error)
 	if err := r.settle(ctx); err != nil {
 		return nil, err
 	}
-	if out.disk, err = steady(ctx, r.dir, 25*time.Second, 2*time.Minute); err != nil {
+	if out.disk, err = steady(ctx, r.dir, 45*time.Second, 3*time.Minute); err != nil {
 		return nil, err
 	}
 	out.settling = time.Since(begun)
