@@ -139,7 +139,7 @@ func runChild(text string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	i, err := ingest.New(ingest.Options{
-		Provider: c.Provider, Host: "127.0.0.1", Bus: c.Bus, Credentials: c.Credentials, Keyspaces: c.Keyspaces,
+		Provider: c.Provider, PartTimes: 120, Host: "127.0.0.1", Bus: c.Bus, Credentials: c.Credentials, Keyspaces: c.Keyspaces,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})
 	if err != nil {

@@ -53,6 +53,7 @@ type Options struct {
 	Instance    string           // its name in the registry
 	Spec        string           // hash of what it was started with
 	HeadBudget  int64            // bytes that the head's readings may take; 0: head.DefaultBudget
+	PartTimes   int              // timestamps of a full part of the head; 0: head.DefaultPartTimes
 	Now         func() time.Time // the wall clock, which may jump; nil: time.Now
 	Logger      *slog.Logger     // nil: none
 }
@@ -376,7 +377,7 @@ func (i *Ingest) carryOn(last []byte) (batch.Totals, uint64, error) {
 // follow makes the head.
 func (i *Ingest) follow(c *claim) {
 	i.head = head.New(head.Options{
-		Budget: i.o.HeadBudget, Now: i.o.Now, Logger: i.log,
+		Budget: i.o.HeadBudget, PartTimes: i.o.PartTimes, Now: i.o.Now, Logger: i.log,
 		Committed: func() uint64 { return max(c.sequence, i.committer.Sequence()) },
 	}, c.first, c.sequence)
 }

@@ -67,6 +67,7 @@ func newHouse(t *testing.T, quota bus.LogOptions) *house {
 	h.check(backend.Close())
 	h.options = ingest.Options{
 		Provider: "harbor", Host: "127.0.0.1", Bus: house.Server.URL(), Credentials: limited, Keyspaces: keyspaces, Logger: house.Log,
+		PartTimes: 120, // small parts, so that few readings make blocks
 	}
 	return h
 }

@@ -26,9 +26,11 @@ const DefaultBudget = 64 << 20
 
 // Options say how a Head works.
 type Options struct {
-	Budget int64            // bytes; 0: DefaultBudget
-	Now    func() time.Time // nil: time.Now
-	Logger *slog.Logger     // nil: none
+	Budget int64 // bytes; 0: DefaultBudget
+	// PartTimes is the timestamps of a full part; 0: DefaultPartTimes.
+	PartTimes int
+	Now       func() time.Time // nil: time.Now
+	Logger    *slog.Logger     // nil: none
 	// Committed is the newest sequence that the log has confirmed. It may be ahead of what Follow was given; answers
 	// wait for that. nil: what Follow was given.
 	Committed func() uint64
@@ -37,11 +39,12 @@ type Options struct {
 // Head is the head of one provider. Its methods may be called concurrently, but those that ingest/seal uses (in take.go)
 // only by one goroutine.
 type Head struct {
-	budget int64
-	now    func() time.Time
-	log    *slog.Logger
-	wake   chan struct{} // something is to be sealed
-	stir   chan struct{} // the head is behind, or has room again
+	budget    int64
+	partTimes int
+	now       func() time.Time
+	log       *slog.Logger
+	wake      chan struct{} // something is to be sealed
+	stir      chan struct{} // the head is behind, or has room again
 
 	confirmed func() uint64 // Options.Committed
 
@@ -70,7 +73,7 @@ type Head struct {
 // New returns a head that has to read the log's entries from first up to the claim before it is live.
 func New(o Options, first, claim uint64) *Head {
 	h := &Head{
-		budget: o.Budget, now: o.Now, log: o.Logger,
+		budget: o.Budget, partTimes: o.PartTimes, now: o.Now, log: o.Logger,
 		wake: make(chan struct{}, 1), stir: make(chan struct{}, 1),
 		gateways: make(map[string]*gateway), lanes: make(map[*batch.Shape]*lane),
 		followed: max(first, 1) - 1, committed: claim,
@@ -78,6 +81,9 @@ func New(o Options, first, claim uint64) *Head {
 	}
 	if h.budget <= 0 {
 		h.budget = DefaultBudget
+	}
+	if h.partTimes <= 0 {
+		h.partTimes = DefaultPartTimes
 	}
 	if h.now == nil {
 		h.now = time.Now
@@ -162,7 +168,7 @@ func (h *Head) apply(seq uint64, created int64, rows *batch.Rows) {
 		if !l.gateway.dirty {
 			h.soil(l.gateway)
 		}
-		if p.full() {
+		if p.isFull() {
 			h.close(p)
 		}
 	}
@@ -226,7 +232,7 @@ func (h *Head) part(g *gateway, t int64) *part {
 			return p
 		}
 	}
-	p := &part{gateway: g, day: day, older: h.youngest}
+	p := &part{gateway: g, full: h.partTimes, day: day, older: h.youngest}
 	if h.youngest != nil {
 		h.youngest.newer = p
 	} else {

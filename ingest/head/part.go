@@ -8,11 +8,13 @@ import (
 	"berth/schema/batch"
 )
 
-// When a part is full. What a block has for each sensor, its name and its bounds, takes a third of 60 timestamps, a fifth of
-// 120, a tenth of 240; a gateway of few sensors needs fullReadings for what a block has once; fullBytes of rows become some 16
-// to 64 KB of block.
+// DefaultPartTimes is the timestamps of a full part. What a block has for each sensor, its name and its bounds, takes a fifth of
+// a block of 120 timestamps and a twentieth of one of 480.
+const DefaultPartTimes = 480
+
+// When a part is full besides. A gateway of few sensors needs fullReadings for what a block has once; fullBytes of rows become
+// some 16 to 64 KB of block.
 const (
-	fullTimes    = 240
 	fullReadings = 1024
 	fullBytes    = 512 << 10
 )
@@ -45,6 +47,7 @@ func (r *row) end() schema.Position {
 // the slices taken under the head's lock can be read without it.
 type part struct {
 	gateway *gateway
+	full    int    // timestamps with which it is full
 	day     int64  // start of its day, ns
 	base    []byte // the part's tail as it was read back, an encoded block that is before the rows; nil mostly
 	baseTo  schema.Position
@@ -95,11 +98,11 @@ func (p *part) add(r *batch.Row, seq uint64, l *lane, from *batch.Rows, now int6
 // quarter full: append alone would copy them time and again, and leave three times what is needed to the collector. Before
 // that it returns 0, since most parts of gateways that seldom send stay small.
 func (p *part) room(n int) int {
-	if p.times < fullTimes/4 {
+	if p.times < max(2, p.full/4) {
 		return 0
 	}
 	before := p.times - 1 // the newest time is counted already, and is one of those to come
-	times := max(fullTimes, fullReadings*before/p.readings)
+	times := max(p.full, fullReadings*before/p.readings)
 	return min(n*times/before+n/before+1, 4*n)
 }
 
@@ -118,14 +121,14 @@ func moveText(bits uint64, from, text []byte) (moved uint64, grown []byte) {
 	return moved, append(text, from[offset:offset+length]...)
 }
 
-// full reports whether the part should be made a block of.
-func (p *part) full() bool {
-	return p.times >= fullTimes && p.readings >= fullReadings || p.bytes >= fullBytes
+// isFull reports whether the part should be made a block of.
+func (p *part) isFull() bool {
+	return p.times >= p.full && p.readings >= fullReadings || p.bytes >= fullBytes
 }
 
 // ripe reports whether a block of the part is worth more than one more tail.
 func (p *part) ripe() bool {
-	return p.times >= fullTimes/2 && p.readings >= fullReadings/2 || p.bytes >= fullBytes/2
+	return p.times >= p.full/2 && p.readings >= fullReadings/2 || p.bytes >= fullBytes/2
 }
 
 // columnBytes is more than a column of a block takes beside its name and its values.

@@ -51,7 +51,7 @@ func TestRollupsAreNotComputedAgainAndAgain(t *testing.T) {
 	}
 	old := w.clock.Add(-72 * time.Hour).Truncate(24 * time.Hour)
 	for i := range 60 {
-		w.send(frame("truck-1", old.Add(time.Duration(i)*5*time.Minute), 240)...) // a full part
+		w.send(frame("truck-1", old.Add(time.Duration(i)*5*time.Minute), 205)...) // a full part
 		w.pass(10 * time.Second)
 	}
 	if n := len(w.store.blocks); n != 60 {

@@ -109,7 +109,7 @@ func (w *world) begin() {
 	claim := w.log.claim(position.Sequence, w.encoder.Encode(nil, &batch.Header{Kind: batch.Claim, Claim: "c", Created: w.clock.UnixNano()}))
 	first, _ := w.log.bounds()
 	now, steady := func() time.Time { return w.clock.Add(w.jump) }, func() time.Time { return w.clock }
-	w.head = head.New(head.Options{Budget: w.budget, Now: now}, first, claim)
+	w.head = head.New(head.Options{Budget: w.budget, PartTimes: 120, Now: now}, first, claim)
 	o := seal.Options{
 		Head: w.head, Keyspace: w.keyspace, Trim: w.log.trim, Now: now, Steady: steady, Logger: slog.New(slog.DiscardHandler),
 		Aside: func(_ context.Context, r *seal.Refused) error {
