@@ -113,6 +113,10 @@ bench-engines: build ## the figures end to end: embedded, on a Cassandra node (J
 bench-memory: build ## resident memory of ingest for an idle and a busy connection, by protocol: make bench-memory CONNS=2000
 	$(GO) run ./promises/bench -memory=$(CONNS)
 
+.PHONY: bench-protocols
+bench-protocols: ## acknowledged messages by MQTT at QoS 1 and confirmable CoAP, beside mosquitto (Debian: mosquitto), in one run
+	$(GO) run ./promises/bench -protocols -benchtime=$(BENCHTIME)
+
 .PHONY: bench-peers
 bench-peers: build ## beside VictoriaMetrics and InfluxDB 1.x (Debian: victoria-metrics, influxdb), in one run: make bench-peers READINGS=15000000
 	$(GO) run ./promises/peers -readings=$(READINGS)

@@ -5,12 +5,15 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
 
+	"berth/internal/credentials"
 	"berth/internal/gateways/crowd"
+	"berth/schema/record"
 )
 
 // crowdEnv names the environment's variable that makes this test's program a crowd of connections in a process of its own:
@@ -24,7 +27,11 @@ func runCrowd(text string) error {
 	if _, err := fmt.Sscan(text, &protocol, &address, &n); err != nil {
 		return err
 	}
-	c, err := crowd.Come(context.Background(), protocol, address, enrolmentKey, nil, n)
+	key := enrolmentKey
+	if crowd.Within(protocol) {
+		key = relayKey
+	}
+	c, err := crowd.Come(context.Background(), protocol, address, key, nil, n)
 	if err != nil {
 		return err
 	}
@@ -58,26 +65,45 @@ func (f *fixture) come(t testing.TB, protocol string, n int) (leave func()) {
 	return func() { _ = in.Close(); _ = cmd.Wait() }
 }
 
-// maxIdleApart is what an idle plain connection may cost the process of the port, in bytes of heap and stacks.
-const maxIdleApart = 10 << 10
+// relayKey is the pre-shared key of a crowd's relay.
+const relayKey = "gk_crowd"
 
-// TestAnIdleConnectionCostsThePortLittle, by each protocol in which gateways stay connected: the connections are another
-// process's, so that what is measured is the port's alone.
+// withRelay adds it to the keys.
+func withRelay(_ *fixture, o *Options) {
+	o.Keys = maps.Clone(o.Keys)
+	o.Keys["gateway."+credentials.Hash(crowd.Relay)] = record.GatewayKey{
+		Gateway: crowd.Relay, Relay: true, Hash: credentials.Hash(relayKey), Sealed: []byte(relayKey),
+	}
+}
+
+// What an idle plain connection may cost the process of the port, in bytes of heap and stacks; and a peer of CoAP, of which
+// nothing but a session of DTLS is kept.
+const (
+	maxIdleApart = 10 << 10
+	maxIdlePeer  = 4 << 10
+)
+
+// TestAnIdleConnectionCostsThePortLittle, by each protocol in which gateways stay connected, or have a session: the connections
+// are another process's, so that what is measured is the port's alone.
 func TestAnIdleConnectionCostsThePortLittle(t *testing.T) {
 	if testing.Short() {
 		t.Skip("opens thousands of connections")
 	}
 	const n = 2000
-	for _, protocol := range []string{"berth", "mqtt", "mqtt5"} {
-		f := start(t, nil)
+	for _, protocol := range []string{"berth", "mqtt", "mqtt5", "coap", "coaps"} {
+		most := float64(maxIdleApart)
+		if crowd.Datagrams(protocol) {
+			most = maxIdlePeer
+		}
+		f := start(t, withRelay)
 		f.come(t, protocol, 1)()
 		before := inUse()
 		leave := f.come(t, protocol, n)
 		f.eventually(t, "all frames are answered", func() bool { _, inHand := f.committer.Totals(); return inHand == 0 })
 		got := (inUse() - before) / n
 		t.Logf("%s: %.0f bytes for each idle connection", protocol, got)
-		if got > maxIdleApart {
-			t.Errorf("%s: an idle connection costs %.0f bytes, more than %d", protocol, got, maxIdleApart)
+		if got > most {
+			t.Errorf("%s: an idle connection costs %.0f bytes, more than %.0f", protocol, got, most)
 		}
 		leave()
 	}

@@ -23,6 +23,7 @@ func main() {
 	engines := flag.Bool("engines", false, "measure on a Cassandra node and in containers too, which docker/cassandra/node and docker/engine start; without the codecs")
 	memory := flag.Int("memory", 0, "measure only what so many connections cost, by protocol")
 	small := flag.Bool("small", false, "measure only frames of one reading, by protocol")
+	gate := flag.Bool("protocols", false, "measure only acknowledged messages by MQTT and CoAP, beside mosquitto")
 	verbose := flag.Bool("verbose", false, "print what the programs log")
 	flag.Parse()
 	log := io.Discard
@@ -31,9 +32,12 @@ func main() {
 	}
 	o := options{benchtime: *benchtime, load: *load, engines: *engines, onlySmall: *small, log: log}
 	ctx, err := context.Background(), error(nil)
-	if *memory > 0 {
+	switch {
+	case *memory > 0:
 		err = o.memory(ctx, *memory)
-	} else {
+	case *gate:
+		err = protocols(ctx, o.benchtime)
+	default:
 		err = run(ctx, &o)
 	}
 	if err != nil {
@@ -55,6 +59,9 @@ func run(ctx context.Context, o *options) error {
 	if !o.engines && !o.onlySmall {
 		fmt.Println("# Codecs, one core")
 		if err := codecs(ctx, o.benchtime); err != nil {
+			return err
+		}
+		if err := protocols(ctx, o.benchtime); err != nil {
 			return err
 		}
 	}
@@ -162,11 +169,22 @@ var packages = []string{"./schema/block", "./schema/batch", "./ingest/format"}
 
 // codecs runs the benchmarks of the codecs and passes on what they print.
 func codecs(ctx context.Context, benchtime time.Duration) error {
-	args := append([]string{"test", "-run", "^$", "-bench", ".", "-benchmem", "-cpu", "1", "-benchtime", benchtime.String()}, packages...)
-	cmd := exec.CommandContext(ctx, "go", args...)
+	return benchmarks(ctx, append([]string{"-bench", ".", "-benchmem", "-cpu", "1", "-benchtime", benchtime.String()}, packages...)...)
+}
+
+// protocols runs the benchmarks of the port: messages of one reading and of fifty that are acknowledged once a log on disk has
+// them, by MQTT at QoS 1 and confirmable CoAP, and the same to mosquitto, which stores nothing.
+func protocols(ctx context.Context, benchtime time.Duration) error {
+	fmt.Println("\n# Acknowledged messages by MQTT at QoS 1 and confirmable CoAP, the log on disk, the senders in the same process; mosquitto stores nothing")
+	return benchmarks(ctx, "-bench", "^Benchmark(MQTT|CoAP)$", "-benchtime", benchtime.String(), "./ingest/gate")
+}
+
+// benchmarks runs benchmarks and passes on what they print.
+func benchmarks(ctx context.Context, args ...string) error {
+	cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-run", "^$"}, args...)...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("run the codecs' benchmarks: %w", err)
+		return fmt.Errorf("run benchmarks: %w", err)
 	}
 	return nil
 }

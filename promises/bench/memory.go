@@ -44,6 +44,9 @@ func (o *options) memory(ctx context.Context, conns int) error {
 	var all []*row
 	for _, config := range []*tls.Config{nil, trust} {
 		for _, protocol := range crowd.Protocols() {
+			if config != nil && crowd.Datagrams(protocol) {
+				continue
+			}
 			r, err := come(ctx, in, protocol, config, conns)
 			if err != nil {
 				return fmt.Errorf("%s: %w", protocol, err)
@@ -101,7 +104,13 @@ func come(ctx context.Context, in *install.Install, protocol string, trust *tls.
 	if err != nil {
 		return nil, err
 	}
-	warm, err := crowd.Come(ctx, protocol, p.Address(), p.EnrolmentKey, trust, 8)
+	key := p.EnrolmentKey
+	if crowd.Within(protocol) {
+		if key, err = in.GatewayKey(ctx, r.name, crowd.Relay, "--relay", "--psk"); err != nil {
+			return nil, err
+		}
+	}
+	warm, err := crowd.Come(ctx, protocol, p.Address(), key, trust, 8)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +121,7 @@ func come(ctx context.Context, in *install.Install, protocol string, trust *tls.
 	if r.before, err = r.resident(ctx); err != nil {
 		return nil, err
 	}
-	r.crowd, err = crowd.Come(ctx, protocol, p.Address(), p.EnrolmentKey, trust, conns)
+	r.crowd, err = crowd.Come(ctx, protocol, p.Address(), key, trust, conns)
 	return r, err
 }
 

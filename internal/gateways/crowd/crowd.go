@@ -15,18 +15,26 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"berth/internal/gateways"
 )
 
 // protocol says what a connection says, and reads what it is answered.
 type protocol struct {
-	name  string
-	hello says                         // at the start; nil: nothing
-	says  says                         // with one reading
-	hears func(in *bufio.Reader) error // the answer to either
+	name      string
+	datagrams bool                                  // it goes by UDP, and never by TLS
+	within    bool                                  // within DTLS, by the crowd's key as that of Relay
+	hello     says                                  // at the start; nil: nothing
+	says      says                                  // with one reading
+	hears     func(c *conn, in *bufio.Reader) error // the answer to either
 }
+
+// Relay is whose pre-shared key a crowd shows by DTLS.
+const Relay = "crowd"
 
 // says returns what a connection says.
 type says func(c *conn) string
@@ -46,7 +54,7 @@ var protocols = []protocol{
 		name:  "berth",
 		hello: func(c *conn) string { return "HELLO " + c.gateway + " " + c.key + "\n" },
 		says:  func(c *conn) string { return fmt.Sprintf("PUT %d line %d\n%s", c.sent+1, len(reading), reading) },
-		hears: func(in *bufio.Reader) error {
+		hears: func(_ *conn, in *bufio.Reader) error {
 			line, err := in.ReadString('\n')
 			if err == nil && line != "OK\n" && !strings.HasPrefix(line, "ACK ") {
 				err = fmt.Errorf("answered %q", line)
@@ -59,7 +67,7 @@ var protocols = []protocol{
 		says: func(c *conn) string {
 			return fmt.Sprintf("POST /write?u=%s&p=%s HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", c.gateway, c.key, len(reading), reading)
 		},
-		hears: func(in *bufio.Reader) error {
+		hears: func(_ *conn, in *bufio.Reader) error {
 			answer, err := http.ReadResponse(in, nil)
 			if err != nil {
 				return err
@@ -72,6 +80,8 @@ var protocols = []protocol{
 	},
 	{name: "mqtt", hello: connect("\x04"), says: publish(""), hears: hearMQTT},
 	{name: "mqtt5", hello: connect("\x05"), says: publish("\x00"), hears: hearMQTT},
+	{name: "coap", datagrams: true, says: func(c *conn) string { return c.post("key=" + c.key) }, hears: hearCoAP},
+	{name: "coaps", datagrams: true, within: true, says: func(c *conn) string { return c.post("") }, hears: hearCoAP},
 }
 
 // reading is what each sends, without a time, so that each is another.
@@ -83,6 +93,16 @@ func Protocols() (names []string) {
 		names = append(names, p.name)
 	}
 	return names
+}
+
+// Datagrams reports whether a protocol goes by UDP, and so not by TLS.
+func Datagrams(name string) bool {
+	return slices.ContainsFunc(protocols, func(p protocol) bool { return p.name == name && p.datagrams })
+}
+
+// Within reports whether a protocol goes within DTLS: its crowd shows a key that is Relay's.
+func Within(name string) bool {
+	return slices.ContainsFunc(protocols, func(p protocol) bool { return p.name == name && p.within })
 }
 
 // connect returns a CONNECT of a level that begins a session for the connection.
@@ -105,8 +125,50 @@ func field(text string) string {
 	return string(binary.BigEndian.AppendUint16(nil, uint16(len(text)))) + text
 }
 
+// post returns a confirmable request of CoAP (RFC 7252 §3), whose token is how many readings were sent before.
+func (c *conn) post(query string) string {
+	const post = "\x44\x02"
+	request := binary.BigEndian.AppendUint16([]byte(post), uint16(c.sent))
+	request = binary.BigEndian.AppendUint32(request, uint32(c.sent))
+	option := func(delta byte, value string) {
+		if n := len(value); n < 13 {
+			request = append(request, delta<<4|byte(n))
+		} else {
+			request = append(request, delta<<4|13, byte(n-13))
+		}
+		request = append(request, value...)
+	}
+	option(11, "readings") // Uri-Path
+	option(0, c.gateway)
+	option(0, "temperature")
+	if query != "" {
+		option(4, query) // Uri-Query
+	}
+	return string(request) + "\xff21.5"
+}
+
+// hearCoAP reads datagrams until the answer to the last request has come: in an acknowledgement, or by itself after one.
+func hearCoAP(c *conn, in *bufio.Reader) error {
+	const acknowledged, changed, head = 0, 2<<5 | 4, 8
+	for {
+		var m [16]byte
+		n, err := in.Read(m[:])
+		if err != nil {
+			return err
+		}
+		switch {
+		case n >= 4 && m[1] == acknowledged:
+		case n < head || binary.BigEndian.Uint32(m[4:]) != uint32(c.sent): // of one before
+		case m[1] == changed:
+			return nil
+		default:
+			return fmt.Errorf("answered %d.%02d", m[1]>>5, m[1]&31)
+		}
+	}
+}
+
 // hearMQTT reads a CONNACK or a PUBACK that accepts.
-func hearMQTT(in *bufio.Reader) error {
+func hearMQTT(_ *conn, in *bufio.Reader) error {
 	var head [2]byte
 	if _, err := io.ReadFull(in, head[:]); err != nil {
 		return err
@@ -129,7 +191,8 @@ type Crowd struct {
 	sent     int // readings, by each
 }
 
-// Come opens n connections and sends a reading on each. trust is whom to trust by TLS; nil: they are plain.
+// Come opens n connections and sends a reading on each. trust is whom to trust by TLS; nil: they are plain. The key is
+// the enrolment key, or Relay's within DTLS.
 func Come(ctx context.Context, name, address, key string, trust *tls.Config, n int) (*Crowd, error) {
 	c := &Crowd{key: key, conns: make([]net.Conn, n)}
 	for _, p := range protocols {
@@ -141,12 +204,8 @@ func Come(ctx context.Context, name, address, key string, trust *tls.Config, n i
 		return nil, fmt.Errorf("%q is none of %v", name, Protocols())
 	}
 	err := c.each(func(i int) (err error) {
-		var d net.Dialer
-		if c.conns[i], err = d.DialContext(ctx, "tcp", address); err != nil {
+		if c.conns[i], err = c.protocol.dial(ctx, address, key, trust); err != nil {
 			return err
-		}
-		if trust != nil {
-			c.conns[i] = tls.Client(c.conns[i], trust)
 		}
 		if c.protocol.hello != nil {
 			if err := c.ask(i, c.protocol.hello); err != nil {
@@ -161,6 +220,22 @@ func Come(ctx context.Context, name, address, key string, trust *tls.Config, n i
 	}
 	c.sent = 1
 	return c, nil
+}
+
+// dial opens a connection. What comes by datagrams may be cut off beyond its first bytes.
+func (p *protocol) dial(ctx context.Context, address, key string, trust *tls.Config) (net.Conn, error) {
+	var d net.Dialer
+	switch {
+	case p.within:
+		return gateways.DialDTLS(ctx, address, Relay, key)
+	case p.datagrams:
+		return d.DialContext(ctx, "udp", address)
+	}
+	c, err := d.DialContext(ctx, "tcp", address)
+	if err == nil && trust != nil {
+		c = tls.Client(c, trust)
+	}
+	return c, err
 }
 
 // each does something with each connection, some at a time.
@@ -192,7 +267,7 @@ func (c *Crowd) ask(i int, what says) error {
 	if _, err := io.WriteString(tcp, what(&who)); err != nil {
 		return err
 	}
-	return c.protocol.hears(bufio.NewReaderSize(tcp, 16))
+	return c.protocol.hears(&who, bufio.NewReaderSize(tcp, 16))
 }
 
 // Work sends readings on all connections, one after the other on each and some connections at a time, until the context
