@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"time"
 
 	"berth/internal/bus"
 	"berth/schema"
@@ -21,13 +22,21 @@ type directory struct {
 	ready chan struct{} // closed when the providers have been read once
 	once  sync.Once
 
-	mu        sync.RWMutex // guards what follows; the maps and slices are replaced, never changed
+	mu        sync.RWMutex // guards what follows; providers and services are replaced, never changed
 	providers map[string]*record.Provider
+	unheard   map[string]time.Time        // since when those are wanted of whom no reports instance was known since
 	services  map[string][]record.Service // by provider
+	changed   chan struct{}               // closed, and replaced, when the services change
 }
 
+// How long instances are waited for of a provider that was added so lately.
+const (
+	hearLimit = 2 * time.Second
+	lately    = 2 * time.Minute
+)
+
 func newDirectory(log *slog.Logger) *directory {
-	return &directory{log: log, ready: make(chan struct{})}
+	return &directory{log: log, ready: make(chan struct{}), changed: make(chan struct{})}
 }
 
 // watch keeps the directory current until ctx ends.
@@ -51,7 +60,17 @@ func (d *directory) setProviders(all map[string]bus.Entry) {
 		}
 	}
 	d.mu.Lock()
-	d.providers = providers
+	unheard := map[string]time.Time{}
+	for name, p := range providers {
+		since, waits := d.unheard[name]
+		if was := d.providers[name]; was == nil || was.Wanted != p.Wanted {
+			since, waits = time.Now(), !hasReports(d.services[name])
+		}
+		if waits && p.Wanted == record.Active {
+			unheard[name] = since
+		}
+	}
+	d.providers, d.unheard = providers, unheard
 	d.mu.Unlock()
 	d.once.Do(func() { close(d.ready) })
 }
@@ -68,6 +87,13 @@ func (d *directory) setServices(all map[string]bus.Entry) {
 	}
 	d.mu.Lock()
 	d.services = services
+	for name := range d.unheard {
+		if hasReports(services[name]) {
+			delete(d.unheard, name)
+		}
+	}
+	close(d.changed)
+	d.changed = make(chan struct{})
 	d.mu.Unlock()
 }
 
@@ -96,6 +122,34 @@ func (d *directory) instances(provider string) []record.Service {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	return d.services[provider]
+}
+
+// hasReports reports whether there is a reports instance.
+func hasReports(all []record.Service) bool {
+	return slices.ContainsFunc(all, func(s record.Service) bool { return s.Role == record.RoleReports && s.Address != "" })
+}
+
+// hear waits until a reports instance is known of a provider that was added, or started again, lately: what was announced is
+// heard a moment later.
+func (d *directory) hear(ctx context.Context, provider string) {
+	limit := time.NewTimer(hearLimit)
+	defer limit.Stop()
+	for {
+		d.mu.RLock()
+		since, unheard := d.unheard[provider]
+		changed := d.changed
+		d.mu.RUnlock()
+		if !unheard || time.Since(since) > lately {
+			return
+		}
+		select {
+		case <-changed:
+		case <-limit.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // reports returns the addresses of the provider's reports instances to be asked, best first: those that are ready in

@@ -49,6 +49,7 @@ func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	u.dir.hear(r.Context(), p.Name)
 	err = schema.Errorf(schema.Unavailable, "no reports instance of %s is running", p.Name).
 		WithNext("wait a few seconds; if it stays so, the operator finds the cause with provisioner doctor")
 	for _, address := range u.dir.reports(p.Name) {

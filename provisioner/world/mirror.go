@@ -23,7 +23,10 @@ type mirrored struct {
 
 // Mirror puts what announced providers' running instances say of themselves into the house's services, and takes out
 // what no longer runs or is no longer announced. Web finds instances there.
-func (w *World) Mirror(ctx context.Context) error {
+func (w *World) Mirror(ctx context.Context) error { return w.mirror(ctx, "") }
+
+// mirror is Mirror, which also announces one provider.
+func (w *World) mirror(ctx context.Context, announce string) error {
 	instances, err := w.o.Runtime.Instances(ctx)
 	if err != nil {
 		return fmt.Errorf("list instances: %w", err)
@@ -39,7 +42,7 @@ func (w *World) Mirror(ctx context.Context) error {
 	for name, p := range w.providers {
 		current := map[string]bool{}
 		for key, s := range p.services {
-			if key = name + "." + key; !p.announced || !running[key] {
+			if key = name + "." + key; !p.announced && name != announce || !running[key] {
 				continue
 			}
 			current[key] = true

@@ -224,9 +224,8 @@ func (w *World) Apply(ctx context.Context, s plan.Step) error {
 		return w.o.House.Keep(ctx, p, s.Role)
 	case plan.Revert:
 		return w.o.House.Revert(ctx, p, s.Role, s.Why)
-	case plan.Announce:
-		w.set(s.Provider, func(p *provider) { p.announced = true })
-		return w.Mirror(ctx)
+	case plan.Announce: // it is not before it is true: who waits for it goes on then
+		return w.know(s.Provider, func(p *provider) { p.announced = true }, w.mirror(ctx, s.Provider))
 	case plan.Withdraw:
 		w.set(s.Provider, func(p *provider) { p.announced = false })
 		return w.Mirror(ctx)
