@@ -21,6 +21,7 @@ READINGS    ?= 15000000
 STEPS       ?= 1,10,100
 CONNS       ?= 2000
 GOLANGCI    := v2.15.0
+TELEGRAF    := v1.37.2
 # The programs need no C compiler; only the race detector does.
 export CGO_ENABLED := 0
 
@@ -166,6 +167,11 @@ browser-test: build ## the newcomer's path in Chromium; screenshots in web/brows
 # The linter is built from its module, once for each version.
 bin/golangci-lint: Makefile
 	GOBIN=$(CURDIR)/bin $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI)
+	@touch $@
+
+# Telegraf with no more than the snippet on the pages needs, for the test that runs it; found in PATH it serves as well.
+bin/telegraf: Makefile
+	GOBIN=$(CURDIR)/bin $(GO) install -tags custom,inputs.exec,parsers.influx,outputs.influxdb_v2,serializers.influx github.com/influxdata/telegraf/cmd/telegraf@$(TELEGRAF)
 	@touch $@
 
 .PHONY: help

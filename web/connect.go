@@ -17,9 +17,6 @@ import (
 	"berth/schema/record"
 )
 
-// firstGateway is the name of the gateway in the snippets.
-const firstGateway = "first-gateway"
-
 // connectData is the page that shows how to connect a gateway.
 type connectData struct {
 	frame
@@ -33,12 +30,6 @@ type connect struct {
 	Key      string
 	Snippets []snippet
 	Panel    firstData
-}
-
-// snippet is a command to paste.
-type snippet struct {
-	ID   string // also its texts' key
-	Text string
 }
 
 // firstData is the panel that waits for the first frame.
@@ -69,7 +60,10 @@ func (w *Web) connectOf(r *http.Request, p *record.Provider) (*connect, error) {
 		return nil, fmt.Errorf("open the enrolment key of %s: %w", p.Name, err)
 	}
 	host, port := w.publicHost(r), p.Slot.Port(w.o.PortBase)
-	c := &connect{Host: host, Port: port, Key: string(key), Snippets: snippets(host, port, string(key), p.Settings.RequireTLS)}
+	c := &connect{Host: host, Port: port, Key: string(key)}
+	if c.Snippets, err = snippets(host, port, c.Key, p.Settings.RequireTLS); err != nil {
+		return nil, err
+	}
 	w.fill(&c.Panel.frame, r, "connect.title")
 	var books api.Books
 	strangers := ""
@@ -94,31 +88,6 @@ func (w *Web) publicHost(r *http.Request) string {
 		return "127.0.0.1"
 	}
 	return host
-}
-
-// snippets returns the commands that send a first reading, where TLS is required by it.
-func snippets(host string, port int, key string, byTLS bool) []snippet {
-	const line = "boiler temperature=21.5"
-	address := net.JoinHostPort(host, strconv.Itoa(port))
-	frame := fmt.Sprintf(`printf 'HELLO %s %s\nPUT 1 line %d\n%s'`, firstGateway, key, len(line), line)
-	at, curl, pub := "http://"+address, "curl", "mosquitto_pub"
-	first := []snippet{{"nc", fmt.Sprintf(`%s | nc -w 2 %s %d`, frame, host, port)}}
-	if byTLS {
-		at, curl, pub = "https://"+address, "curl --cacert ca.pem", "mosquitto_pub --cafile ca.pem"
-		first = []snippet{
-			{"ca", "provisioner ca > ca.pem"},
-			{"openssl", fmt.Sprintf("(%s; sleep 2) |\n  openssl s_client -quiet -no_ign_eof -CAfile ca.pem -connect %s", frame, address)},
-		}
-	}
-	first = append(first, []snippet{
-		{"curl_line", fmt.Sprintf(curl+" -i -H 'Authorization: Token %s' \\\n  --data-binary 'boiler,gateway=%s temperature=21.5' \\\n  '%s/api/v2/write'", key, firstGateway, at)},
-		{"curl_json", fmt.Sprintf(curl+" -i -H 'Authorization: Bearer %s' \\\n  -H 'Content-Type: application/json' \\\n  --data-binary '{\"temperature\": 21.5}' \\\n  '%s/api/v1/readings?gateway=%s'", key, at, firstGateway)},
-		{"mqtt", fmt.Sprintf(pub+" -h %s -p %d -u %s -P %s \\\n  -q 1 -t readings/%s/boiler.temperature -m 21.5", host, port, firstGateway, key, firstGateway)},
-	}...)
-	if !byTLS { // plain CoAP is refused then
-		first = append(first, snippet{"coap", fmt.Sprintf("coap-client-openssl -m post -e '%s' \\\n  'coap://%s/readings/%s?key=%s'", line, address, firstGateway, key)})
-	}
-	return first
 }
 
 // firstPanel answers with the panel alone: green when a frame has come since the page was opened, else what was refused
