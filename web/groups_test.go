@@ -128,3 +128,16 @@ func TestAnnotationsOnAGatewaysPage(t *testing.T) {
 		t.Errorf("by the API it is %d: %s", a.status, note)
 	}
 }
+
+func TestExportsPageTellsHowFarTheyAre(t *testing.T) {
+	h := newHouse(t)
+	b := h.signedIn(record.Viewer, "north")
+	h.reports["north"].answer("/exports", `{"exports":[{"id":"a","format":"xlsx","from":"2026-11-01T00:00:00Z","to":"2026-11-21T00:00:00Z","begun":"2026-11-21T10:00:00Z","gateways":40,"gateways_done":10,"readings":12345,"bytes":2048,"complete":true},
+		{"id":"b","format":"csv","from":"2026-11-01T00:00:00Z","to":"2026-11-21T00:00:00Z","begun":"2026-11-21T10:00:00Z","ended":"2026-11-21T10:00:02Z","gateways":4,"gateways_done":1,"problem":"<b>cut</b>","complete":true}]}`)
+	page := b.get("/providers/north/exports").body
+	for _, want := range []string{`value="25"`, "10 of 40 gateways", "12\u202f345", "under way", "broke off", "&lt;b&gt;cut&lt;/b&gt;", ">2s<", "every 1s"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+}

@@ -41,6 +41,7 @@ var everyPage = map[string]func() page{
 	"shares":    func() page { return &sharesData{} },
 	"shared":    func() page { return &sharedData{} },
 	"schedules": func() page { return &schedulesData{} },
+	"exports":   func() page { return &exportsData{} },
 	"groups":    func() page { return &groupsData{} },
 }
 

@@ -51,6 +51,7 @@ func (w *Web) routes() []route {
 		get("/people", mayOperate, w.peoplePage),
 		post("/people", mayOperate, "people.change", w.peoplePost),
 		get(homePrefix, mayRead, w.gatewaysPage),
+		get(homePrefix+"/exports", mayRead, w.exportsPage),
 		get(homePrefix+"/connect", mayWrite, w.connectPage),
 		get(homePrefix+"/first", mayWrite, w.firstPanel),
 		get(homePrefix+"/gateways/:gateway", mayRead, w.gatewayPage),

@@ -176,7 +176,7 @@ test("pages hold in both languages, light and dark, wide and narrow", async () =
       gateways: "", connect: "/connect", rejects: "/rejects", books: "/books", keys: "/keys", gateway: "/gateways/boiler-room-7",
       day: "/gateways/boiler-room-7?from=now-24h&to=now&sensor=boiler.temperature", missing: "/gateways/nowhere",
       report: "/reports?period=range&from=now-2h&to=now", "report-how": "/reports/how", sensors: "/sensors",
-      schedules: "/schedules", groups: "/groups", people: "/people", tokens: "/tokens", audit: "/audit", account: "/account", reference: "/reference",
+      schedules: "/schedules", groups: "/groups", exports: "/exports", people: "/people", tokens: "/tokens", audit: "/audit", account: "/account", reference: "/reference",
     })) {
       await page.goto((name === "account" || name === "reference" ? berth.origin : home) + path);
       if (name === "gateway" || name === "day") await page.locator(".chart canvas").first().waitFor();

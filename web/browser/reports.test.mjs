@@ -45,8 +45,8 @@ async function holds(page, name) {
 }
 
 const words = {
-  en: { locale: "en-GB", scheme: "light", add: "Add", saved: "It is saved.", annotate: "Add an annotation", save: "Save", show: "Make the report", complete: "Completeness", how: "How these numbers are computed", of: "Report of provider1" },
-  zh: { locale: "zh-CN", scheme: "dark", add: "加入", saved: "已保存。", annotate: "添加标注", save: "保存", show: "生成报表", complete: "完整率", how: "这些数字如何计算", of: "provider1 的报表" },
+  en: { locale: "en-GB", scheme: "light", add: "Add", saved: "It is saved.", annotate: "Add an annotation", save: "Save", show: "Make the report", exported: "2 of 2 gateways", complete: "Completeness", how: "How these numbers are computed", of: "Report of provider1" },
+  zh: { locale: "zh-CN", scheme: "dark", add: "加入", saved: "已保存。", annotate: "添加标注", save: "保存", show: "生成报表", exported: "2 个网关中的 2 个", complete: "完整率", how: "这些数字如何计算", of: "provider1 的报表" },
 };
 
 for (const [code, w] of Object.entries(words)) {
@@ -126,6 +126,15 @@ for (const [code, w] of Object.entries(words)) {
         await own.close();
       }
     }
+
+    // An export of the group, and how far it came.
+    await page.goto(`${home}/exports`);
+    await page.getByRole("combobox").nth(1).selectOption(group);
+    const [exported] = await Promise.all([page.waitForEvent("download"), page.locator("form.acts button").click()]);
+    const rows = (await readFile(await exported.path(), "utf8")).trim().split("\n");
+    assert.equal(rows.length, 1 + 2 * 240);
+    await page.getByText(w.exported).first().waitFor();
+    await holds(page, `exports-${code}`);
     assert.deepEqual(page.wrong, []);
     await context.close();
   });
