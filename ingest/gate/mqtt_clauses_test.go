@@ -13,21 +13,25 @@ import (
 	packets3 "github.com/eclipse/paho.mqtt.golang/packets"
 
 	"berth/ingest/gate/intake"
+	"berth/internal/clausetest"
 	"berth/schema"
 )
 
-// mqttClauses are the normative statements on behaviour that apply to a server to which gateways publish; those on the form
-// of packets are tested in package packet. Clauses of MQTT 3.1.1 and of 5 that have different numbers are both named.
-var mqttClauses = []struct {
+// behaviour shows what a server does that certain normative statements are about: MQTT-… of 3.1.1, MQTT5-… of 5.
+type behaviour struct {
 	clauses string
 	test    func(t *testing.T, f *fixture)
-}{
-	{"MQTT-3.1.0-1 the first packet is a CONNECT", func(t *testing.T, f *fixture) {
+}
+
+// mqttClauses are the normative statements on behaviour that apply to a server to which gateways publish; those on the form
+// of packets are tested in package packet.
+var mqttClauses = []behaviour{
+	{"MQTT-3.1.0-1 MQTT5-3.1.0-1 the first packet is a CONNECT", func(t *testing.T, f *fixture) {
 		c := f.dial(t)
 		c.send("\xc0\x00")
 		c.expectEnd()
 	}},
-	{"MQTT-3.1.0-2 there is no second one", func(t *testing.T, f *fixture) {
+	{"MQTT-3.1.0-2 MQTT5-3.1.0-2 there is no second one", func(t *testing.T, f *fixture) {
 		c := f.connect3(t, "g", enrolmentKey, nil)
 		c.connect("g", enrolmentKey, nil)
 		c.expectEnd()
@@ -35,7 +39,7 @@ var mqttClauses = []struct {
 		five.write(&packets5.Connect{ProtocolName: "MQTT", ProtocolVersion: 5, Properties: &packets5.Properties{}})
 		five.expectDisconnect(0x82)
 	}},
-	{"MQTT-3.1.2-2 an unacceptable protocol level is told", func(t *testing.T, f *fixture) {
+	{"MQTT-3.1.2-2 MQTT5-3.1.2-2 an unacceptable protocol level is told", func(t *testing.T, f *fixture) {
 		for level, answer := range map[byte]string{2: "\x20\x02\x00\x01", 6: "\x20"} {
 			c := f.dial(t)
 			c.send("\x10\x0d\x00\x04MQTT" + string(rune(level)) + "\x02\x00\x00\x00\x01c")
@@ -44,7 +48,7 @@ var mqttClauses = []struct {
 			}
 		}
 	}},
-	{"MQTT-3.1.2-21 3.2.2-21 a keep-alive that is too long is replaced", func(t *testing.T, f *fixture) {
+	{"MQTT5-3.1.2-21 MQTT5-3.2.2-21 MQTT5-3.2.2-22 a keep-alive that is too long is replaced", func(t *testing.T, f *fixture) {
 		for asked, told := range map[uint16]uint16{0: 4800, 60: 0, 65535: 4800} {
 			_, ack := f.connect5(t, "g", enrolmentKey, func(p *packets5.Connect) { p.KeepAlive = asked })
 			if got := value(ack.Properties.ServerKeepAlive); got != told {
@@ -52,32 +56,31 @@ var mqttClauses = []struct {
 			}
 		}
 	}},
-	{"MQTT-3.1.2-24 5:3.1.2-22 who is silent for longer than one and a half keep-alives is disconnected", func(t *testing.T, f *fixture) {
-		c := f.connect3(t, "a", enrolmentKey, func(p *packets3.ConnectPacket) { p.Keepalive = 1 })
-		five, _ := f.connect5(t, "b", enrolmentKey, func(p *packets5.Connect) { p.KeepAlive = 1 })
+	{"MQTT-3.1.2-24 MQTT5-3.1.2-22 who is silent for longer than one and a half keep-alives is disconnected", func(t *testing.T, f *fixture) {
+		c := f.connect3(t, "a", enrolmentKey, func(p *packets3.ConnectPacket) {
+			p.Keepalive, p.WillFlag, p.WillTopic, p.WillMessage = 1, true, "readings/a/status", []byte("offline")
+		})
+		five, _ := f.connect5(t, "b", enrolmentKey, func(p *packets5.Connect) {
+			p.KeepAlive, p.WillFlag, p.WillTopic, p.WillMessage, p.WillProperties = 1, true, "readings/b/status", []byte("offline"), &packets5.Properties{}
+		})
 		begin := time.Now()
 		five.expectDisconnect(0x8D)
 		c.expectEnd()
 		if took := time.Since(begin); took < 1400*time.Millisecond {
 			t.Errorf("after %v", took)
 		}
+		f.eventually(t, "the wills are published", func() bool {
+			return f.count(t, "a status offline") == 1 && f.count(t, "b status offline") == 1
+		})
 	}},
-	{"MQTT-3.1.2-29 who wants no reasons gets none", func(t *testing.T, f *fixture) {
+	{"MQTT5-3.1.2-29 who wants no reasons gets none", func(t *testing.T, f *fixture) {
 		c, _ := f.connect5(t, "g", enrolmentKey, func(p *packets5.Connect) { p.Properties.RequestProblemInfo = new(byte) })
 		c.publish("nowhere", 1, 1, "a", nil)
 		if ack := c.expectPuback(1, 0x90); ack.Properties.ReasonString != "" {
 			t.Errorf("%s", ack)
 		}
 	}},
-	{"MQTT-3.1.2-24 5:3.4.2-2 an answer is not longer than the client takes", func(t *testing.T, f *fixture) {
-		most := uint32(20)
-		c, _ := f.connect5(t, "g", enrolmentKey, func(p *packets5.Connect) { p.Properties.MaximumPacketSize = &most })
-		c.publish("nowhere", 1, 1, "a", nil)
-		if ack := c.expectPuback(1, 0x90); ack.Properties.ReasonString != "" {
-			t.Errorf("%s", ack)
-		}
-	}},
-	{"MQTT-3.1.3-6 3.1.3-7 5:3.2.2-16 a client without an identifier gets one", func(t *testing.T, f *fixture) {
+	{"MQTT-3.1.3-6 MQTT5-3.1.3-6 MQTT5-3.1.3-7 MQTT5-3.2.2-16 a client without an identifier gets one", func(t *testing.T, f *fixture) {
 		f.connect3(t, "g", enrolmentKey, func(p *packets3.ConnectPacket) { p.ClientIdentifier = "" })
 		f.connect3(t, "g", enrolmentKey, func(p *packets3.ConnectPacket) { p.ClientIdentifier = "" }).ping()
 		_, a := f.connect5(t, "g", enrolmentKey, func(p *packets5.Connect) { p.ClientID = "" })
@@ -86,7 +89,7 @@ var mqttClauses = []struct {
 			t.Errorf("%q and %q", a.Properties.AssignedClientID, b.Properties.AssignedClientID)
 		}
 	}},
-	{"MQTT-3.1.3-8 3.1.3-9 but not for a session that is kept", func(t *testing.T, f *fixture) {
+	{"MQTT-3.1.3-7 MQTT-3.1.3-8 but not for a session that is kept", func(t *testing.T, f *fixture) {
 		c := &client3{f.dial(t)}
 		c.connect("g", enrolmentKey, func(p *packets3.ConnectPacket) { p.ClientIdentifier, p.CleanSession = "", false })
 		if ack := c.connack(); ack.ReturnCode != 2 {
@@ -94,7 +97,7 @@ var mqttClauses = []struct {
 		}
 		c.expectEnd()
 	}},
-	{"MQTT-3.1.4-2 5:3.1.4-3 a client that comes again takes over", func(t *testing.T, f *fixture) {
+	{"MQTT-3.1.4-2 MQTT-3.1.3-2 MQTT5-3.1.4-3 MQTT5-3.1.3-2 a client that comes again takes over", func(t *testing.T, f *fixture) {
 		first, _ := f.connect5(t, "g", enrolmentKey, nil)
 		f.connect5(t, "g", enrolmentKey, nil)
 		first.expectDisconnect(0x8E)
@@ -104,7 +107,7 @@ var mqttClauses = []struct {
 		other.publish("readings/h/a", 1, 1, "1", nil)
 		other.expectPuback(1, 0)
 	}},
-	{"MQTT-3.1.4-5 what follows the CONNECT need not wait for the CONNACK", func(t *testing.T, f *fixture) {
+	{"§3.1.4 what follows the CONNECT need not wait for the CONNACK", func(t *testing.T, f *fixture) {
 		var said bytes.Buffer
 		for _, p := range []packets3.ControlPacket{
 			&packets3.ConnectPacket{
@@ -124,7 +127,7 @@ var mqttClauses = []struct {
 			c.expectEnd()
 		}
 	}},
-	{"MQTT-3.2.2-6 what has no return code is closed without a CONNACK", func(t *testing.T, f *fixture) {
+	{"MQTT-3.2.2-6 MQTT-3.1.2-3 MQTT-3.1.4-1 MQTT5-3.1.2-3 MQTT5-3.1.4-1 what has no return code is closed without a CONNACK", func(t *testing.T, f *fixture) {
 		c := f.dial(t)
 		c.send("\x10\x0d\x00\x04MQTT\x04\x03\x00\x00\x00\x01c") // the reserved flag
 		c.expectEnd()
@@ -134,7 +137,7 @@ var mqttClauses = []struct {
 			t.Errorf("%s", ack)
 		}
 	}},
-	{"MQTT-3.2.2-1 3.2.2-2 3.2.2-3 Session Present tells the truth; §3.1.2.11.2 expiry", func(t *testing.T, f *fixture) {
+	{"MQTT5-3.2.2-2 MQTT5-3.2.2-3 MQTT5-3.1.2-4 MQTT5-3.1.2-5 MQTT5-3.1.2-6 MQTT5-3.1.4-4 Session Present tells the truth; §3.1.2.11.2 expiry", func(t *testing.T, f *fixture) {
 		keep := func(secs uint32, clean bool) func(p *packets5.Connect) {
 			return func(p *packets5.Connect) { p.CleanStart, p.Properties.SessionExpiryInterval = clean, &secs }
 		}
@@ -155,7 +158,7 @@ var mqttClauses = []struct {
 			t.Errorf("a session for ever is kept for %d s", got)
 		}
 	}},
-	{"MQTT-3.1.2-23 a session is forgotten when it expires", func(t *testing.T, f *fixture) {
+	{"MQTT5-4.1.0-2 a session is forgotten when it expires", func(t *testing.T, f *fixture) {
 		second := uint32(1)
 		keep := func(p *packets5.Connect) { p.CleanStart, p.Properties.SessionExpiryInterval = false, &second }
 		c, _ := f.connect5(t, "g", enrolmentKey, keep)
@@ -166,14 +169,14 @@ var mqttClauses = []struct {
 			t.Error("the session is still there")
 		}
 	}},
-	{"MQTT-3.3.1-5 RETAIN is taken: nobody can subscribe to what would be retained", func(t *testing.T, f *fixture) {
+	{"§3.3.1.3 RETAIN is taken: nobody can subscribe to what would be retained", func(t *testing.T, f *fixture) {
 		c := f.connect3(t, "g", enrolmentKey, nil)
 		p := publish3("readings/g/a", 1, 1, "1")
 		p.Retain = true
 		c.write(p)
 		c.expectPubacks(1)
 	}},
-	{"MQTT-3.3.2-7 3.3.2-9 3.3.2-12 topic aliases", func(t *testing.T, f *fixture) {
+	{"MQTT5-3.3.2-7 MQTT5-3.3.2-9 MQTT5-3.3.2-12 MQTT5-3.2.2-17 topic aliases", func(t *testing.T, f *fixture) {
 		alias := func(n uint16) func(p *packets5.Publish) {
 			return func(p *packets5.Publish) { p.Properties.TopicAlias = &n }
 		}
@@ -198,7 +201,7 @@ var mqttClauses = []struct {
 			t.Errorf("got %q", got)
 		}
 	}},
-	{"MQTT-3.3.4-9 the Receive Maximum", func(t *testing.T, f *fixture) {
+	{"MQTT5-3.3.4-7 the Receive Maximum", func(t *testing.T, f *fixture) {
 		f.log.Hold(true)
 		c, ack := f.connect5(t, "g", enrolmentKey, nil)
 		most := value(ack.Properties.ReceiveMaximum)
@@ -220,7 +223,7 @@ var mqttClauses = []struct {
 		c.publish("readings/g/a", 1, most+2, "1", nil) // all others are not released
 		c.expectDisconnect(0x93)
 	}},
-	{"MQTT-3.3.5-2 3.1.1: what cannot be refused and would pass ends the connection unacknowledged", func(t *testing.T, f *fixture) {
+	{"MQTT-3.3.5-2 MQTT-4.8.0-2 3.1.1: what cannot be refused and would pass ends the connection unacknowledged", func(t *testing.T, f *fixture) {
 		c := f.connect3(t, "g", enrolmentKey, nil)
 		five, _ := f.connect5(t, "h", enrolmentKey, nil)
 		f.SetFull(schema.Errorf(schema.Limited, "the keyspace is full"))
@@ -234,13 +237,13 @@ var mqttClauses = []struct {
 		five.publish("readings/h/a", 1, 1, "1", nil)
 		five.expectPuback(1, 0x97)
 	}},
-	{"MQTT-3.8.4-1 3.8.4-2 3.8.4-5 3.9.3-1 3.9.3-2 subscriptions are granted or refused, each", func(t *testing.T, f *fixture) {
-		filters := []string{"commands/g/#", "commands/g/reboot", "commands/h/#", "#", "readings/g", "commands/g", "commands/+/a", "a#", "$share/x/commands/g/#"}
+	{"MQTT-3.8.4-1 MQTT-3.8.4-2 MQTT-3.8.4-5 MQTT-3.9.3-1 MQTT-3.9.3-2 MQTT-3.8.3-2 MQTT-4.7.1-2 MQTT-4.7.1-3 MQTT5-3.8.4-1 MQTT5-3.8.4-2 MQTT5-3.8.4-6 MQTT5-3.8.4-7 MQTT5-3.9.3-1 MQTT5-3.9.3-2 MQTT5-3.9.2-1 MQTT5-3.9.2-2 MQTT5-4.7.1-1 MQTT5-4.7.1-2 MQTT5-4.8.2-1 subscriptions are granted or refused, each", func(t *testing.T, f *fixture) {
+		filters := []string{"commands/g/#", "commands/g/reboot", "commands/h/#", "#", "readings/g", "commands/g", "commands/+/a", "commands/g/a#", "$share/x/commands/g/#", "commands/g/a+/b"}
 		c := f.connect3(t, "g", enrolmentKey, nil)
 		sub := new3[*packets3.SubscribePacket](packets3.Subscribe)
-		sub.MessageID, sub.Topics, sub.Qoss = 9, filters, []byte{2, 0, 1, 1, 1, 1, 1, 1, 1}
+		sub.MessageID, sub.Topics, sub.Qoss = 9, filters, []byte{2, 0, 1, 1, 1, 1, 1, 1, 1, 1}
 		c.write(sub)
-		if ack := read3[*packets3.SubackPacket](c); ack.MessageID != 9 || !bytes.Equal(ack.ReturnCodes, []byte{1, 0, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80}) {
+		if ack := read3[*packets3.SubackPacket](c); ack.MessageID != 9 || !bytes.Equal(ack.ReturnCodes, []byte{1, 0, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80}) {
 			t.Errorf("%s %x", ack, ack.ReturnCodes)
 		}
 		five, _ := f.connect5(t, "g", enrolmentKey, nil)
@@ -249,7 +252,8 @@ var mqttClauses = []struct {
 			request.Subscriptions = append(request.Subscriptions, packets5.SubOptions{Topic: name, QoS: 1})
 		}
 		five.write(request)
-		if ack := read5[*packets5.Suback](five); ack.PacketID != 9 || !bytes.Equal(ack.Reasons, []byte{1, 1, 0x87, 0x87, 0x87, 0x87, 0x87, 0x8f, 0x9e}) {
+		if ack := read5[*packets5.Suback](five); ack.PacketID != 9 || !bytes.Equal(ack.Reasons, []byte{1, 1, 0x87, 0x87, 0x87, 0x87, 0x87, 0x8f, 0x9e, 0x8f}) ||
+			ack.Properties.ReasonString != "" || len(ack.Properties.User) > 0 {
 			t.Errorf("%x", ack.Reasons)
 		}
 	}},
@@ -264,7 +268,7 @@ var mqttClauses = []struct {
 			t.Errorf("%x", ack.Reasons)
 		}
 	}},
-	{"MQTT-3.8.4-3 3.10.4-1 3.10.4-4 3.10.4-5 5:3.11.3-1 unsubscribing", func(t *testing.T, f *fixture) {
+	{"MQTT-3.8.4-3 MQTT-3.10.4-1 MQTT-3.10.4-4 MQTT-3.10.4-5 MQTT5-3.8.4-3 MQTT5-3.10.4-1 MQTT5-3.10.4-4 MQTT5-3.10.4-5 MQTT5-3.11.2-1 MQTT5-3.11.2-2 MQTT5-3.11.3-1 MQTT5-3.11.3-2 unsubscribing", func(t *testing.T, f *fixture) {
 		c := f.connect3(t, "g", enrolmentKey, nil)
 		un := new3[*packets3.UnsubscribePacket](packets3.Unsubscribe)
 		un.MessageID, un.Topics = 8, []string{"never/subscribed"}
@@ -275,26 +279,28 @@ var mqttClauses = []struct {
 		five, _ := f.connect5(t, "g", enrolmentKey, nil)
 		five.write(&packets5.Subscribe{PacketID: 1, Properties: &packets5.Properties{}, Subscriptions: []packets5.SubOptions{{Topic: "commands/g/#"}, {Topic: "commands/g/#"}}})
 		read5[*packets5.Suback](five)
-		five.write(&packets5.Unsubscribe{PacketID: 2, Properties: &packets5.Properties{}, Topics: []string{"commands/g/#", "commands/g/#"}})
-		if ack := read5[*packets5.Unsuback](five); !bytes.Equal(ack.Reasons, []byte{0, 0x11}) {
+		five.write(&packets5.Unsubscribe{PacketID: 2, Properties: &packets5.Properties{}, Topics: []string{"commands/G/#", "commands/g/#", "commands/g/#"}})
+		if ack := read5[*packets5.Unsuback](five); !bytes.Equal(ack.Reasons, []byte{0x11, 0, 0x11}) ||
+			ack.Properties.ReasonString != "" || len(ack.Properties.User) > 0 {
 			t.Errorf("%x", ack.Reasons)
 		}
 	}},
-	{"MQTT-3.14.4-2 nothing is said after a DISCONNECT; §3.14.2.2.2 its expiry", func(t *testing.T, f *fixture) {
+	{"§3.14.2.2.2 a DISCONNECT cannot have a session kept that was not to be", func(t *testing.T, f *fixture) {
 		second := uint32(5)
 		c, _ := f.connect5(t, "g", enrolmentKey, nil)
 		c.write(&packets5.Disconnect{Properties: &packets5.Properties{SessionExpiryInterval: &second}})
 		c.expectDisconnect(0x82)
 	}},
-	{"MQTT-4.3.3-2 5:4.3.3-11 a PUBREL of what is not known is answered", func(t *testing.T, f *fixture) {
+	{"MQTT-4.3.3-2 MQTT5-4.3.3-11 MQTT5-3.7.2-1 MQTT5-3.7.2-2 MQTT5-3.7.2-3 a PUBREL of what is not known is answered", func(t *testing.T, f *fixture) {
 		f.connect3(t, "g", enrolmentKey, nil).release(77)
 		five, _ := f.connect5(t, "g", enrolmentKey, nil)
 		five.write(&packets5.Pubrel{PacketID: 77, Properties: &packets5.Properties{}})
-		if comp := read5[*packets5.Pubcomp](five); comp.PacketID != 77 || comp.ReasonCode != 0x92 {
+		if comp := read5[*packets5.Pubcomp](five); comp.PacketID != 77 || comp.ReasonCode != 0x92 ||
+			comp.Properties.ReasonString != "" || len(comp.Properties.User) > 0 {
 			t.Errorf("%s", comp)
 		}
 	}},
-	{"§4.3.3 a PUBREC that refuses ends the exchange", func(t *testing.T, f *fixture) {
+	{"MQTT5-4.3.3-9 MQTT5-3.5.2-1 a PUBREC that refuses ends the exchange", func(t *testing.T, f *fixture) {
 		c, _ := f.connect5(t, "g", enrolmentKey, nil)
 		for range 2 {
 			c.publish("nowhere", 2, 3, "1", nil)
@@ -307,7 +313,7 @@ var mqttClauses = []struct {
 			t.Errorf("%s", rec)
 		}
 	}},
-	{"MQTT-4.6.0-2 4.6.0-3 acknowledgements are in order, refusals among them", func(t *testing.T, f *fixture) {
+	{"MQTT5-4.6.0-2 MQTT5-3.4.2-1 acknowledgements are in order, refusals among them", func(t *testing.T, f *fixture) {
 		f.log.Hold(true)
 		c, _ := f.connect5(t, "g", enrolmentKey, nil)
 		for i := range uint16(30) {
@@ -330,13 +336,14 @@ var mqttClauses = []struct {
 			c.expectPuback(100-i, code)
 		}
 	}},
-	{"MQTT-4.12.0-1 an authentication method is refused", func(t *testing.T, f *fixture) {
+	{"MQTT5-4.12.0-1 MQTT5-3.2.2-6 MQTT5-4.13.2-1 an authentication method is refused", func(t *testing.T, f *fixture) {
 		c := &client5{f.dial(t)}
-		if ack := c.connect("g", enrolmentKey, func(p *packets5.Connect) { p.Properties.AuthMethod = "SCRAM" }); ack.ReasonCode != 0x8C {
+		if ack := c.connect("g", enrolmentKey, func(p *packets5.Connect) { p.Properties.AuthMethod = "SCRAM" }); ack.ReasonCode != 0x8C || ack.SessionPresent {
 			t.Errorf("%s", ack)
 		}
+		c.expectEnd()
 	}},
-	{"MQTT-4.13.1-1 4.8.0-1 what is malformed ends the connection, and is counted and kept", func(t *testing.T, f *fixture) {
+	{"MQTT-4.8.0-1 MQTT5-4.13.1-1 MQTT5-4.13.2-1 MQTT5-3.14.2-2 MQTT5-3.14.4-1 MQTT5-3.14.4-2 what is malformed ends the connection, and is counted and kept", func(t *testing.T, f *fixture) {
 		for said, code := range map[string]byte{"\x36\x05\x00\x01a\x00\x01": 0x81, "\x90\x02\x00\x01": 0x82, "\x30\x04\x00\x01+\x00": 0x90} {
 			five, _ := f.connect5(t, "g", enrolmentKey, nil)
 			five.send(said)
@@ -350,7 +357,7 @@ var mqttClauses = []struct {
 			t.Errorf("%+v", books)
 		}
 	}},
-	{"MQTT-3.2.2-15 a packet that is too large: 5 is told; of 3.1.1 it is kept and acknowledged", func(t *testing.T, f *fixture) {
+	{"MQTT5-3.2.2-15 a packet that is too large: 5 is told; of 3.1.1 it is kept and acknowledged", func(t *testing.T, f *fixture) {
 		large := strings.Repeat("x", schema.MaxFrame+5000)
 		five, ack := f.connect5(t, "g", enrolmentKey, nil)
 		if most := value(ack.Properties.MaximumPacketSize); most <= schema.MaxFrame {
@@ -373,83 +380,6 @@ var mqttClauses = []struct {
 			t.Errorf("%+v", last.Reject)
 		}
 	}},
-	{"MQTT-3.1.2-8 3.1.3-9 a will waits for its delay, and is not published when the client comes back", func(t *testing.T, f *fixture) {
-		delay, expiry := uint32(1), uint32(60)
-		will := func(p *packets5.Connect) {
-			p.CleanStart, p.Properties.SessionExpiryInterval = false, &expiry
-			p.WillFlag, p.WillTopic, p.WillMessage = true, "readings/g/status", []byte("offline")
-			p.WillProperties = &packets5.Properties{WillDelayInterval: &delay}
-		}
-		states := func() (n int) {
-			for _, r := range f.readings(t) {
-				if r == "g status offline" {
-					n++
-				}
-			}
-			return n
-		}
-		c, _ := f.connect5(t, "g", enrolmentKey, will)
-		_ = c.Close()
-		c, _ = f.connect5(t, "g", enrolmentKey, will)
-		<-time.After(1200 * time.Millisecond) // what is tested is that nothing comes
-		if states() > 0 {
-			t.Error("the will of a client that is back was published")
-		}
-		_ = c.Close()
-		begin := time.Now()
-		f.eventually(t, "the will is published", func() bool { return states() == 1 })
-		if took := time.Since(begin); took < 900*time.Millisecond {
-			t.Errorf("after %v", took)
-		}
-	}},
-	{"MQTT-3.14.4-3 5:3.1.2-10 with the reason 0x04 the will is published", func(t *testing.T, f *fixture) {
-		c, _ := f.connect5(t, "g", enrolmentKey, func(p *packets5.Connect) {
-			p.WillFlag, p.WillTopic, p.WillMessage, p.WillProperties = true, "readings/g/status", []byte("offline"), &packets5.Properties{}
-		})
-		c.write(&packets5.Disconnect{ReasonCode: 4, Properties: &packets5.Properties{}})
-		c.expectEnd()
-		f.eventually(t, "the will is published", func() bool { return slices.Contains(f.readings(t), "g status offline") })
-	}},
-	{"a user name alone is a key, as ThingsBoard's devices show it", func(t *testing.T, f *fixture) {
-		c := f.connect3(t, "", "", func(p *packets3.ConnectPacket) { p.Username, p.PasswordFlag, p.Password = "gk_own", false, nil })
-		c.publish("v1/devices/me/telemetry", 1, 1, `{"a": 1}`)
-		c.expectPubacks(1)
-		if got := f.readings(t); !slices.Equal(got, []string{"own a 1"}) {
-			t.Errorf("got %q", got)
-		}
-	}},
-	{"a gateway of ThingsBoard speaks for its devices, with a relay's key", func(t *testing.T, f *fixture) {
-		relay := f.connect3(t, "", "", func(p *packets3.ConnectPacket) { p.Username, p.PasswordFlag, p.Password = "gk_relay", false, nil })
-		relay.publish("v1/gateway/telemetry", 1, 1, `{"a": [{"x": 1}], "gone": [{"x": 2}], "b": [{"x": 3}]}`)
-		relay.expectPubacks(1)
-		own, _ := f.connect5(t, "own", "gk_own", nil)
-		own.publish("v1/gateway/telemetry", 1, 1, `{"a": [{"x": 4}]}`, nil)
-		own.expectPuback(1, 0x87)
-		if got := f.readings(t); !slices.Equal(got, []string{"a x 1", "b x 3"}) {
-			t.Errorf("got %q", got)
-		}
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		if got := string(f.rejects[0].Raw); got != `{"gone": [{"x": 2}]}` || !f.rejects[0].Part {
-			t.Errorf("kept is %s", got)
-		}
-	}},
-	{"a relay speaks for many, the enrolment key without a name for new ones", func(t *testing.T, f *fixture) {
-		relay := f.connect3(t, "relay", "gk_relay", nil)
-		relay.publish("readings/own/a", 1, 1, "1")
-		relay.publish("readings/gone/a", 1, 2, "2")
-		relay.expectPubacks(1, 2)
-		nameless := f.connect3(t, "", enrolmentKey, nil)
-		nameless.publish("readings/new/a", 1, 1, "3")
-		nameless.publish("readings/own/a", 1, 2, "4")
-		nameless.expectPubacks(1, 2)
-		if got := f.readings(t); !slices.Equal(got, []string{"own a 1", "new a 3"}) {
-			t.Errorf("got %q", got)
-		}
-		if n := f.books(t).FramesRejected; n != 2 {
-			t.Errorf("%d were refused", n)
-		}
-	}},
 }
 
 // value returns what a property says, 0 when it is not there.
@@ -461,7 +391,10 @@ func value[T any](p *T) (v T) {
 }
 
 func TestMQTTClauses(t *testing.T) {
-	for _, c := range mqttClauses {
+	all := slices.Concat(mqttClauses, mqttSessions, mqttAnswers, mqttSenders)
+	names := []string{tooLate}
+	for _, c := range all {
+		names = append(names, c.clauses)
 		t.Run(c.clauses, func(t *testing.T) {
 			t.Parallel()
 			f := start(t, func(_ *fixture, o *Options) { o.Limits.Linger = 10 * time.Millisecond })
@@ -470,4 +403,8 @@ func TestMQTTClauses(t *testing.T) {
 			f.books(t)
 		})
 	}
+	clausetest.Check(t, "../..", "behaviour", names)
 }
+
+// TestMQTTClausesAreCited: a clause that the code cites is one of the standards'.
+func TestMQTTClausesAreCited(t *testing.T) { clausetest.CheckCited(t, "../..") }

@@ -452,26 +452,6 @@ func TestMQTT3IsNotAcknowledgedBeforeTheRejectIsKept(t *testing.T) {
 	c.expectEnd()
 }
 
-func TestMQTTWillsAndState(t *testing.T) {
-	f := start(t, nil)
-	will := func(p *packets3.ConnectPacket) {
-		p.WillFlag, p.WillTopic, p.WillMessage = true, "readings/g/status", []byte("offline")
-	}
-	c := f.connect3(t, "g", enrolmentKey, will)
-	c.ping()
-	_ = c.Close() // without a DISCONNECT
-	f.eventually(t, "the will is stored", func() bool { return len(f.readings(t)) == 3 })
-	c = f.connect3(t, "g", enrolmentKey, will)
-	c.write(packets3.NewControlPacket(packets3.Disconnect)) // [MQTT-3.14.4-3]
-	c.expectEnd()
-	f.eventually(t, "the state is stored", func() bool { return len(f.readings(t)) == 5 })
-	want := []string{"g mqtt.connected true", "g mqtt.connected false", "g status offline", "g mqtt.connected true", "g mqtt.connected false"}
-	if got := f.readings(t); !slices.Equal(got, want) {
-		t.Errorf("got %q", got)
-	}
-	f.books(t)
-}
-
 func TestMQTTDropsWhoseKeyIsRevoked(t *testing.T) {
 	f := start(t, nil)
 	three := f.connect3(t, "own", "gk_own", nil)

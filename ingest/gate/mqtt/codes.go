@@ -8,10 +8,15 @@ import (
 	"berth/schema"
 )
 
-// connackOf returns how a CONNECT is refused for an error.
+// connackOf returns how a CONNECT is refused for an error: with a code that CONNACK may have [MQTT5-3.2.2-8].
 func connackOf(err error) (packet.Code, string) {
 	if e, ok := errors.AsType[*packet.Error](err); ok {
-		return e.Code, e.Text
+		switch e.Code {
+		case packet.KeepAliveTimeout, packet.TakenOver: // these are of DISCONNECT alone
+			return packet.Unspecified, e.Text
+		default:
+			return e.Code, e.Text
+		}
 	}
 	codes := map[schema.Code]packet.Code{
 		schema.Unauthorized: packet.BadUserOrPassword, schema.Forbidden: packet.NotAuthorized, schema.Pending: packet.NotAuthorized, schema.Invalid: packet.BadUserOrPassword,
@@ -35,7 +40,7 @@ func disconnectOf(err error) (packet.Code, string) {
 	return codeOr(codes, err), schema.Show(err)
 }
 
-// pubackOf returns how a message is refused: of the codes that PUBACK and PUBREC may have; MQTT 5 tables 3-4, 3-5.
+// pubackOf returns how a message is refused: of the codes that PUBACK and PUBREC may have [MQTT5-3.4.2-1] [MQTT5-3.5.2-1].
 func pubackOf(code schema.Code) packet.Code {
 	switch code {
 	case schema.Unauthorized, schema.Forbidden, schema.Pending:
@@ -60,6 +65,6 @@ func codeOr(codes map[schema.Code]packet.Code, err error) packet.Code {
 
 // What ends a connection without the client being at fault.
 var (
-	errTakenOver = &packet.Error{Code: packet.TakenOver, Text: "another connection of this client took over"} // [MQTT-3.1.4-3]
-	errSilent    = &packet.Error{Code: packet.KeepAliveTimeout, Text: "nothing more came for too long"}       // [MQTT-3.1.2-22]
+	errTakenOver = &packet.Error{Code: packet.TakenOver, Text: "another connection of this client took over"} // [MQTT5-3.1.4-3]
+	errSilent    = &packet.Error{Code: packet.KeepAliveTimeout, Text: "nothing more came for too long"}       // [MQTT5-3.1.2-22]
 )

@@ -30,8 +30,11 @@ func (s *connection) connect(in *intake.Input) error {
 	if s.version = c.Version; s.version != packet.V5 {
 		s.version = packet.V311
 	}
+	if c.MaximumSize > 0 || c.NoReasons {
+		s.options = &options{maximumSize: c.MaximumSize, noReasons: c.NoReasons}
+	}
 	if c.AuthMethod != "" {
-		return &packet.Error{Code: packet.BadAuthentication, Text: "there are no authentication methods here"} // [MQTT-4.12.0-1]
+		return &packet.Error{Code: packet.BadAuthentication, Text: "there are no authentication methods here"} // [MQTT5-4.12.0-1]
 	}
 	assigned, err := checkClientID(c)
 	if err != nil {
@@ -60,6 +63,9 @@ func (s *connection) readConnect(in *intake.Input) (*packet.Connect, error) {
 		case h.Size > 0 && len(data) >= h.Whole():
 			c, err := packet.ReadConnect(data[h.Size:h.Whole()])
 			in.Consume(h.Whole())
+			if err == nil && c.Version == packet.V5 && !h.Shortest() {
+				err = errLength
+			}
 			return c, err
 		}
 		if err := in.Read(maxConnect); err != nil {
@@ -68,18 +74,18 @@ func (s *connection) readConnect(in *intake.Input) (*packet.Connect, error) {
 	}
 }
 
-// checkClientID checks the client identifier, and makes one if there is none [MQTT-3.1.3-6] (MQTT 5 too).
+// checkClientID checks the client identifier, and makes one if there is none [MQTT-3.1.3-6].
 func checkClientID(c *packet.Connect) (assigned string, err error) {
 	switch {
 	case len(c.ClientID) > maxClientID:
-		return "", &packet.Error{Code: packet.InvalidClientID, Text: "a client identifier is longer than 256 bytes"}
+		return "", &packet.Error{Code: packet.InvalidClientID, Text: "a client identifier is longer than 256 bytes"} // [MQTT-3.1.3-9] [MQTT5-3.1.3-8]
 	case c.ClientID != "":
 		return "", nil
 	case c.Version != packet.V5 && !c.Clean:
 		return "", &packet.Error{Code: packet.InvalidClientID, Text: "a session that is kept needs a client identifier"} // [MQTT-3.1.3-8]
 	}
 	c.ClientID = "auto-" + rand.Text()
-	return c.ClientID, nil // [MQTT-3.1.3-7]; MQTT 5 [MQTT-3.2.2-16]
+	return c.ClientID, nil // [MQTT5-3.1.3-7] [MQTT5-3.2.2-16]
 }
 
 // authenticate finds out who shows which key.
@@ -105,9 +111,6 @@ func (s *connection) accept(c *packet.Connect, assigned string) error {
 		a.ExpirySecs = uint32(s.expiry / time.Second)
 	}
 	a.KeepAlive = s.setSilence(c.KeepAlive)
-	if c.MaximumSize > 0 || c.NoReasons {
-		s.options = &options{maximumSize: c.MaximumSize, noReasons: c.NoReasons}
-	}
 	var old *state
 	s.state, old, a.SessionPresent = s.l.sessions.enter(s, s.ID.Gateway+"\x00"+c.ClientID, c.Clean)
 	if !s.state.await(takeOverWait) {
@@ -116,14 +119,21 @@ func (s *connection) accept(c *packet.Connect, assigned string) error {
 	if err := s.Admit(); err != nil {
 		return err
 	}
-	if s.resumed = a.SessionPresent; !s.resumed {
+	if s.resumed = a.SessionPresent; !s.resumed || !s.keeps() {
 		if err := s.replace(old); err != nil {
 			return err
 		}
 	}
-	s.accepted = true
+	answer := packet.AppendConnack(nil, s.version, &a)
+	if !s.takes(len(answer)) {
+		return errAnswer
+	}
+	if err := s.Recheck(); err != nil {
+		return err
+	}
+	s.l.sessions.accept(s)
 	s.will, s.willed = c.Will, c.Will != nil
-	s.Say(func(out []byte) []byte { return packet.AppendConnack(out, s.version, &a) }) // [MQTT-3.2.0-1]
+	s.Say(func(out []byte) []byte { return append(out, answer...) }) // [MQTT-3.2.0-1]
 	return s.greet()
 }
 
@@ -149,9 +159,9 @@ func (s *connection) setSilence(keepAlive uint16) (instead uint16) {
 	if asked == 0 || asked > most {
 		asked = most
 		if s.version == packet.V5 {
-			instead = uint16(max(most/time.Second, 1)) // [MQTT-3.2.2-21], [MQTT-3.1.2-21]
+			instead = uint16(max(most/time.Second, 1)) // [MQTT5-3.2.2-21] [MQTT5-3.1.2-21]
 		}
 	}
-	s.silence = asked * 3 / 2 // [MQTT-3.1.2-24]; MQTT 5 -22
+	s.silence = asked * 3 / 2 // [MQTT-3.1.2-24] [MQTT5-3.1.2-22]
 	return instead
 }

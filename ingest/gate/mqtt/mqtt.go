@@ -27,6 +27,9 @@
 // is due. When the service is stopped, wills are not published: the gateways are there.
 //
 // Retained messages are taken like others: nobody can subscribe to where they would be kept.
+//
+// Clauses are cited as [MQTT-3.1.2-24] of 3.1.1 and [MQTT5-3.1.2-22] of 5; where both have one number, once. docs/mqtt.md says
+// of each by which test it is shown.
 package mqtt
 
 import (
@@ -78,8 +81,13 @@ func (l *Listener) Recognise(first []byte) intake.Match {
 // Refuse says why the connection is not served.
 func (l *Listener) Refuse(c *intake.Conn, why error) {
 	first, _ := c.ReadSmall() // what was recognised; it does not wait
-	code, reason := connackOf(why)
-	_, _ = c.Write(packet.AppendRefusal(nil, formOf(packet.LevelOf(first)), code, reason)) // who is refused need not hear it
+	s := &connection{version: formOf(packet.LevelOf(first)), options: &options{noReasons: true}}
+	if h, err := packet.ParseHeader(first); err == nil && h.Size > 0 && len(first) >= h.Whole() {
+		if said, err := packet.ReadConnect(first[h.Size:h.Whole()]); err == nil { // it is known what the client takes
+			s.options = &options{maximumSize: said.MaximumSize, noReasons: said.NoReasons}
+		}
+	}
+	_, _ = c.Write(s.goodbye(nil, why)) // who is refused need not hear it
 }
 
 // formOf returns the version in whose form a client of this level is answered: one of a later version understands 5.

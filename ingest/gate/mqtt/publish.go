@@ -30,7 +30,7 @@ func (s *connection) message(b *burst, p *packet.Publish, size int) error {
 		return err
 	}
 	if p.QoS > 0 && s.version == packet.V5 && s.unanswered() >= receiveMaximum {
-		return &packet.Error{Code: packet.ReceiveExceeded, Text: "more messages are unanswered than the Receive Maximum"} // [MQTT-3.3.4-9]
+		return &packet.Error{Code: packet.ReceiveExceeded, Text: "more messages are unanswered than the Receive Maximum"} // [MQTT5-3.3.4-7]
 	}
 	e, err := s.open(b)
 	if err != nil {
@@ -100,13 +100,13 @@ func (s *connection) take(b *burst, p *packet.Publish, r topics.Route) error {
 }
 
 // alias puts the topic that an alias stands for into a PUBLISH of MQTT 5, or remembers it. Aliases are of the connection
-// [MQTT-3.3.2-7].
+// [MQTT5-3.3.2-7].
 func (s *connection) alias(p *packet.Publish) error {
 	switch {
 	case p.Alias == 0:
 		return nil
 	case p.Alias > aliasMaximum:
-		return &packet.Error{Code: packet.TopicAliasInvalid, Text: "a topic alias is beyond the maximum"} // [MQTT-3.3.2-9]
+		return &packet.Error{Code: packet.TopicAliasInvalid, Text: "a topic alias is beyond the maximum"} // [MQTT5-3.3.2-9]
 	case p.Topic == "":
 		if s.options != nil {
 			p.Topic = s.options.aliases[p.Alias]
@@ -146,7 +146,7 @@ func (s *connection) release(b *burst, id uint16) error {
 	case !s.resumed: // else the PUBCOMP of a connection before this was lost: "not an error during recovery", table 3-8
 		code = packet.IdentifierNotFound // 3.1.1 has no codes
 	}
-	e.answers = packet.AppendAck(e.answers, s.version, packet.TypePubcomp, id, code, "") // [MQTT-4.3.3-2]; MQTT 5 -11
+	e.answers = packet.AppendAck(e.answers, s.version, packet.TypePubcomp, id, code, "") // [MQTT-4.3.3-2] [MQTT5-4.3.3-11]
 	return nil
 }
 

@@ -56,7 +56,7 @@ func (e *entry) answer(s *connection, p *packet.Publish, code packet.Code, reaso
 	t := packet.TypePuback
 	switch p.QoS {
 	case 0:
-		return // [MQTT-4.3.1-1]
+		return // [MQTT-3.3.4-1]
 	case 2:
 		t = packet.TypePubrec
 	}

@@ -19,6 +19,9 @@ const (
 	maxSkipped = 16 * schema.MaxFrame
 )
 
+// errLength is what is wrong with a remaining length of MQTT 5 that could be shorter.
+var errLength = &packet.Error{Code: packet.Malformed, Text: "a remaining length has more bytes than it needs"}
+
 // consume takes every packet that is whole, and returns how many bytes the rest lacks at least; 0 when the rest was left
 // for the next time, because there was enough.
 func (s *connection) consume(in *intake.Input) (missing int, err error) {
@@ -44,6 +47,9 @@ func (s *connection) consume(in *intake.Input) (missing int, err error) {
 func (s *connection) next(in *intake.Input, b *burst) (missing int, err error) {
 	data := in.Data()
 	h, err := packet.ParseHeader(data)
+	if err == nil && s.version == packet.V5 && h.Size > 0 && !h.Shortest() {
+		err = errLength
+	}
 	if err != nil {
 		s.refuseFrame(data, err)
 		return 0, err
@@ -80,13 +86,13 @@ func (s *connection) packet(b *burst, h packet.Header, body []byte) error {
 		}
 		return s.message(b, &p, len(p.Payload))
 	case packet.TypePubrel:
-		id, err := packet.ReadAck(s.version, body)
+		id, err := packet.ReadAck(s.version, h.Type, body)
 		if err != nil {
 			return err
 		}
 		return s.release(b, id)
 	case packet.TypePuback, packet.TypePubrec, packet.TypePubcomp: // nothing was published to it, by this process
-		_, err := packet.ReadAck(s.version, body)
+		_, err := packet.ReadAck(s.version, h.Type, body)
 		return err
 	case packet.TypeSubscribe:
 		return s.subscribe(b, body)
@@ -120,7 +126,7 @@ func (s *connection) disconnect(body []byte) error {
 		s.expiry = min(seconds(d.ExpirySecs), maxExpiry)
 	}
 	if d.Code == packet.Success {
-		s.will = nil // [MQTT-3.14.4-3]; MQTT 5 [MQTT-3.1.2-10]
+		s.will = nil // [MQTT-3.14.4-3] [MQTT5-3.1.2-10]
 	}
 	return errBye
 }

@@ -54,7 +54,8 @@ func (st *state) session(left time.Time, expiry time.Duration) *batch.Session {
 // restored returns the state of a session that the log knows.
 func restored(b *batch.Session) *state {
 	st := &state{key: b.Key, saved: true}
-	st.expires = time.Unix(0, b.Left).Add(min(seconds(b.Expiry), maxExpiry))
+	st.expiry = min(seconds(b.Expiry), maxExpiry)
+	st.expires = time.Unix(0, b.Left).Add(st.expiry)
 	if len(b.Received) > 0 {
 		st.received = make(map[uint16]bool, len(b.Received))
 		for _, id := range b.Received {
@@ -73,13 +74,14 @@ func (st *state) isSaved() bool {
 	return st.saved
 }
 
-// replace has the log forget an older session of the client, old or one that only the log knows: else that would be there
-// again after a restart, and what the client sends in its new session would be taken for what the old one received.
+// replace has the log forget an older session of the client: old, one that only the log knows, or the one that goes on and is
+// not to be kept any more. Else that would be there again after a restart, and what the client sends in its new session would
+// be taken for what the old one received.
 func (s *connection) replace(old *state) error {
 	if old != nil && !old.await(takeOverWait) {
 		return errBehind
 	}
-	if (old == nil || !old.isSaved()) && !s.In.Committer.KnowsSession(s.state.key) {
+	if (old == nil || !old.isSaved()) && !s.state.isSaved() && !s.In.Committer.KnowsSession(s.state.key) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(s.In.Context(), takeOverWait)
@@ -95,6 +97,6 @@ func (t *sessions) saveLeft(s *connection) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if now := t.all[s.state.key]; s.left && s.state.isSaved() && (now == nil || now == s.state && now.current == nil) {
-		s.In.Committer.TryPutSession(s.state.session(time.Now(), s.expiry))
+		s.In.Committer.TryPutSession(s.state.session(time.Now(), s.state.expiry))
 	}
 }

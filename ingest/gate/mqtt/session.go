@@ -22,10 +22,11 @@ type connection struct {
 	l *Listener
 
 	version  packet.Version
-	accepted bool // a CONNACK said so
+	accepted bool // a CONNACK says so
 	state    *state
 	resumed  bool          // the state was there before the connection
 	left     bool          // the state was left, and belongs to nobody
+	ended    bool          // it was left, or another connection began a session anew
 	gone     chan struct{} // closed when another connection of the client may begin
 	expiry   time.Duration // of the session, after the connection
 	will     *packet.Will  // nil: none, or not any more
@@ -103,8 +104,8 @@ func (s *connection) end(why error) {
 		s.Close()
 	}
 	if s.state != nil {
-		s.left = s.l.sessions.leave(s, s.state, s.expiry)
-		farewell.delayed = farewell.delayed && s.left
+		s.l.sessions.leave(s)
+		s.hasten(&farewell)
 	}
 	close(s.gone)
 	s.Drain(s.In.Limits.Drain, func() bool { return len(s.queue) == 0 && !s.Writing || s.Broken && !s.submitting })
@@ -128,7 +129,7 @@ func (s *connection) end(why error) {
 func (s *connection) goodbye(out []byte, why error) []byte {
 	if !s.accepted {
 		code, reason := connackOf(why)
-		return packet.AppendRefusal(out, s.version, code, reason)
+		return s.fitting(out, func(out []byte, reason string) []byte { return packet.AppendRefusal(out, s.version, code, reason) }, reason)
 	}
 	code, reason := disconnectOf(why)
 	return s.fitting(out, func(out []byte, reason string) []byte { return packet.AppendDisconnect(out, s.version, code, reason) }, reason)

@@ -32,7 +32,9 @@ type state struct {
 	current *connection   // whose connection it is; nil: it has none
 	left    *list.Element // in sessions.left, while it has none
 	expires time.Time     // when it has none
+	expiry  time.Duration // for how long it is kept after a connection; of the last that was accepted
 	will    *time.Timer   // publishes the will of the connection before
+	tell    func()        // does that
 
 	mu            sync.Mutex      // guards what follows
 	received      map[uint16]bool // messages of QoS 2 that are not released; whether they are in the log
@@ -144,7 +146,7 @@ func (t *sessions) begin(known []commit.Kept) {
 }
 
 // enter makes s the connection of the client with this key, and returns its state. One that has a connection already loses
-// it [MQTT-3.1.4-2] (MQTT 5 -3). present says that the state was there before; it is not when clean is set [MQTT-3.1.2-6].
+// it [MQTT-3.1.4-2] [MQTT5-3.1.4-3]. present says that the state was there before; it is not when clean is set [MQTT-3.1.2-6].
 // Then old is the one that it replaces, nil if there is none.
 func (t *sessions) enter(s *connection, key string, clean bool) (st, old *state, present bool) {
 	t.mu.Lock()
@@ -153,13 +155,15 @@ func (t *sessions) enter(s *connection, key string, clean bool) (st, old *state,
 		clean = true // it has ended
 	}
 	var before *connection
+	var tell func()
 	if st != nil {
 		before = st.current
-		st.stopWill() // [MQTT-3.1.2-8]: a new connection comes before it is due
+		tell = st.stopWill() // a new connection comes before it is due [MQTT5-3.1.3-9]
 	}
 	if present = st != nil && !clean; !present {
 		if old = st; old != nil {
 			t.forget(old)
+			t.publish(tell) // but the session ends [MQTT5-3.1.2-8]
 		}
 		st = &state{key: key}
 		t.all[key] = st
@@ -177,12 +181,30 @@ func (t *sessions) enter(s *connection, key string, clean bool) (st, old *state,
 	return st, old, present
 }
 
-// stopWill sees to it that the will of the connection before is not published any more. sessions.mu is held.
-func (st *state) stopWill() {
+// stopWill sees to it that the will of the connection before is not published when it is due, and returns what publishes
+// it; nil: there is none, or it was published. sessions.mu is held.
+func (st *state) stopWill() (tell func()) {
 	if st.will != nil {
 		st.will.Stop()
-		st.will = nil
+		tell = st.tell
 	}
+	st.will, st.tell = nil, nil
+	return tell
+}
+
+// publish publishes a will, nil: there is none. mu is held.
+func (t *sessions) publish(tell func()) {
+	if tell != nil && !t.stopped {
+		t.telling.Go(tell)
+	}
+}
+
+// accept has a connection that is accepted decide for how long its state is kept.
+func (t *sessions) accept(s *connection) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s.accepted = true
+	s.state.expiry = s.expiry
 }
 
 // forget forgets a state. mu is held.
@@ -196,30 +218,34 @@ func (t *sessions) forget(st *state) {
 	}
 }
 
-// leave ends the connection s of a state, which is kept for expiry [MQTT-3.1.2-23]. It returns false when another
-// connection has it.
-func (t *sessions) leave(s *connection, st *state, expiry time.Duration) bool {
+// leave ends the connection s of its state, which is kept for as long as the client wishes [MQTT-3.1.2-4] [MQTT5-3.1.2-23].
+// A connection that was refused leaves it as it was. It does nothing when another connection has the state.
+func (t *sessions) leave(s *connection) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if st.current != s || t.all[st.key] != st {
-		return false
+	st := s.state
+	if s.ended = t.all[st.key] != st; s.ended || st.current != s {
+		return
 	}
-	st.current = nil
-	if expiry <= 0 {
+	s.left, st.current = true, nil
+	if s.accepted {
+		st.expiry = s.expiry
+	}
+	if s.ended = st.expiry <= 0; s.ended {
 		t.forget(st)
-		return true
+		return
 	}
-	st.expires = time.Now().Add(expiry)
+	st.expires = time.Now().Add(st.expiry)
 	st.left = t.left.PushBack(st)
 	for t.left.Len() > maxLeft {
 		if oldest, ok := t.left.Front().Value.(*state); ok {
 			t.forget(oldest)
+			t.publish(oldest.stopWill()) // with the session its delay ends
 			if oldest.isSaved() {
 				s.In.Committer.TryPutSession(&batch.Session{Key: oldest.key})
 			}
 		}
 	}
-	return true
 }
 
 // later publishes a will after a delay, unless the client comes back before.
@@ -229,16 +255,16 @@ func (t *sessions) later(st *state, delay time.Duration, publish func()) {
 	if t.stopped || st.current != nil {
 		return
 	}
+	if t.all[st.key] != st { // it has ended meanwhile
+		t.publish(publish)
+		return
+	}
+	st.tell = publish
 	st.will = time.AfterFunc(delay, func() {
 		t.mu.Lock()
-		due := !t.stopped && st.current == nil
-		if due {
-			t.telling.Add(1)
-		}
-		t.mu.Unlock()
-		if due {
-			defer t.telling.Done()
-			publish()
+		defer t.mu.Unlock()
+		if st.current == nil {
+			t.publish(st.stopWill())
 		}
 	})
 }

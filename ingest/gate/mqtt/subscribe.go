@@ -16,7 +16,7 @@ func (s *connection) subscribe(b *burst, body []byte) error {
 	if err != nil {
 		return err
 	}
-	codes := make([]packet.Code, len(request.Filters)) // [MQTT-3.8.4-5]; MQTT 5 -6
+	codes := make([]packet.Code, len(request.Filters)) // [MQTT-3.8.4-5] [MQTT5-3.8.4-6]
 	for i, f := range request.Filters {
 		if codes[i] = s.grants(f.Name); codes[i] == packet.Success {
 			qos := min(f.QoS, 1) // what is to be delivered is delivered at QoS 1 at most
@@ -25,13 +25,7 @@ func (s *connection) subscribe(b *burst, body []byte) error {
 			}
 		}
 	}
-	e, err := s.open(b)
-	if err != nil {
-		return err
-	}
-	s.changes(e)
-	e.answers = packet.AppendSuback(e.answers, s.version, request.ID, codes) // [MQTT-3.8.4-1], [MQTT-3.8.4-2]
-	return nil
+	return s.answerRequest(b, packet.AppendSuback(nil, s.version, request.ID, codes)) // [MQTT-3.8.4-1] [MQTT-3.8.4-2]
 }
 
 // unsubscribe answers an UNSUBSCRIBE.
@@ -40,18 +34,26 @@ func (s *connection) unsubscribe(b *burst, body []byte) error {
 	if err != nil {
 		return err
 	}
-	codes := make([]packet.Code, len(request.Filters)) // MQTT 5 [MQTT-3.11.3-1]
+	codes := make([]packet.Code, len(request.Filters)) // [MQTT5-3.11.3-1]
 	for i, f := range request.Filters {
 		if !s.state.unsubscribe(f) {
 			codes[i] = packet.NoSubscription
 		}
+	}
+	return s.answerRequest(b, packet.AppendUnsuback(nil, s.version, request.ID, codes)) // [MQTT-3.10.4-4] [MQTT-3.10.4-5]
+}
+
+// answerRequest answers what changed the subscriptions.
+func (s *connection) answerRequest(b *burst, answer []byte) error {
+	if !s.takes(len(answer)) {
+		return errAnswer
 	}
 	e, err := s.open(b)
 	if err != nil {
 		return err
 	}
 	s.changes(e)
-	e.answers = packet.AppendUnsuback(e.answers, s.version, request.ID, codes) // [MQTT-3.10.4-4], [MQTT-3.10.4-5]
+	e.answers = append(e.answers, answer...)
 	return nil
 }
 

@@ -2,7 +2,6 @@ package mqtt
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"berth/ingest/commit"
@@ -61,11 +60,23 @@ func (s *connection) farewell(why error) (f farewell) {
 		return f
 	}
 	if s.delay() > 0 {
-		f.will, f.delayed = s.will, !errors.Is(why, errTakenOver) // [MQTT-3.1.3-9]
+		f.will, f.delayed = s.will, true
 		return f
 	}
 	s.addWill(&f, s.will) // [MQTT-3.1.2-8]
 	return f
+}
+
+// hasten decides on a will that is delayed, now that the connection has left: it is published later; not at all when the
+// client goes on with the session in another connection [MQTT5-3.1.3-9]; and now when it began another session, for with the
+// session its delay ends [MQTT5-3.1.2-8].
+func (s *connection) hasten(f *farewell) {
+	if !f.delayed || s.left {
+		return
+	}
+	if f.delayed = false; s.ended {
+		s.addWill(f, f.will)
+	}
 }
 
 // delay returns how long the will is to wait: as the client says, but not longer than its session lasts; §3.1.3.2.2.

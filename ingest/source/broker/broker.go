@@ -33,7 +33,7 @@ const (
 	writeLimit = 30 * time.Second
 	// goodbyeLimit is how long the end may take.
 	goodbyeLimit = time.Second
-	// refusedCode is a return code of SUBACK: [MQTT-3.9.3-1].
+	// refusedCode is a return code of SUBACK: [MQTT-3.9.3-2].
 	refusedCode = 0x80
 	// qos is the quality asked for: at least once [MQTT-4.3.2-2].
 	qos = 1

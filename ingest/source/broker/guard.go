@@ -18,7 +18,7 @@ const (
 	maxBody = MaxPayload + 2 + 0xffff + 2 + 1
 	// maxOther is the longest packet of another kind.
 	maxOther = 1 << 10
-	// subackBody is the length of a SUBACK of one subscription [MQTT-3.9.3-1]; the client would trust another.
+	// subackBody is the length of a SUBACK of one subscription [MQTT-3.8.4-5]; the client would trust another.
 	subackBody = 3
 	// The kinds of packet that are told apart; table 2.1.
 	publish, suback = 3, 9

@@ -82,6 +82,7 @@ const (
 	TooLarge              Code = 0x95
 	RateTooHigh           Code = 0x96
 	QuotaExceeded         Code = 0x97
+	Administrative        Code = 0x98
 	PayloadFormatInvalid  Code = 0x99
 	SharedNotSupported    Code = 0x9E
 	SubscriptionIDRefused Code = 0xA1
@@ -130,10 +131,13 @@ func ParseHeader(data []byte) (Header, error) {
 	}
 	h.Size, h.Length = 1+n, length
 	if h.Type != TypePublish && h.Flags != flagsOf[h.Type] {
-		return Header{}, malformed("the flags of packet type %d are %#x", h.Type, h.Flags) // [MQTT-2.2.2-2], MQTT 5 [MQTT-2.1.3-1]
+		return Header{}, malformed("the flags of packet type %d are %#x", h.Type, h.Flags) // [MQTT-2.2.2-2] [MQTT5-2.1.3-1]
 	}
 	return h, nil
 }
+
+// Shortest reports whether the remaining length has no more bytes than it needs, as MQTT 5 wants it [MQTT5-1.5.5-1].
+func (h Header) Shortest() bool { return minimal(h.Length, h.Size-1) }
 
 // flagsOf are the flags that a packet must have which is no PUBLISH.
 var flagsOf = [16]byte{TypePubrel: 2, TypeSubscribe: 2, TypeUnsubscribe: 2}
@@ -152,8 +156,7 @@ func varint(data []byte) (value, n int) {
 	return 0, 0
 }
 
-// minimal reports whether a variable byte integer of so many bytes could not have had fewer, as MQTT 5 wants it
-// [MQTT-1.5.5-1].
+// minimal reports whether a variable byte integer of so many bytes could not have had fewer.
 func minimal(value, n int) bool { return n == 1 || value>>(7*(n-1)) != 0 }
 
 // Connect is a CONNECT.

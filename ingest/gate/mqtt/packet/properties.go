@@ -2,6 +2,7 @@ package packet
 
 import (
 	"encoding/binary"
+	"strings"
 )
 
 // maxProperties is how many bytes of properties are taken with one packet: the codec allocates several times of them.
@@ -74,7 +75,7 @@ var (
 // checkProperties checks the properties at the beginning of data and returns how many bytes they take, with their length.
 func checkProperties(data []byte, may allowed) (int, error) {
 	length, n := varint(data)
-	if n <= 0 || !minimal(length, n) || length > len(data)-n {
+	if n <= 0 || !minimal(length, n) || length > len(data)-n { // [MQTT5-1.5.5-1]
 		return 0, malformed("the length of the properties is wrong")
 	}
 	if length > maxProperties {
@@ -83,6 +84,9 @@ func checkProperties(data []byte, may allowed) (int, error) {
 	p := data[n : n+length]
 	for seen := allowed(0); len(p) > 0; {
 		id := p[0]
+		if id == propSubscriptionID && may == ofPublish {
+			return 0, protocolError("a PUBLISH to a server has a subscription identifier") // [MQTT5-3.3.4-6]
+		}
 		if id >= 64 || may&(1<<id) == 0 {
 			return 0, malformed("property %d does not belong there", id) // §2.2.2.2
 		}
@@ -143,7 +147,7 @@ func checkNumber(id byte, p []byte) error {
 	case !zero:
 		return nil
 	case id == propTopicAlias:
-		return &Error{TopicAliasInvalid, "a topic alias is 0"} // [MQTT-3.3.2-8]
+		return &Error{TopicAliasInvalid, "a topic alias is 0"} // [MQTT5-3.3.2-8]
 	case id == propReceiveMaximum, id == propMaximumSize, id == propSubscriptionID:
 		return protocolError("property %d is 0", id) // §3.1.2.11.3, §3.1.2.11.4, §3.8.2.1.2
 	}
@@ -159,5 +163,9 @@ func checkField(id byte, p []byte) (int, error) {
 	if kinds[id] == kindBinary {
 		return size, nil
 	}
-	return size, checkText("a property", string(p[2:size]))
+	text := string(p[2:size])
+	if id == propResponseTopic && strings.ContainsAny(text, "+#") {
+		return 0, protocolError("a response topic has a wildcard") // [MQTT5-3.3.2-14]
+	}
+	return size, checkText("a property", text) // [MQTT5-3.3.2-13] [MQTT5-3.3.2-19] [MQTT5-1.5.7-1]
 }

@@ -62,9 +62,9 @@ func checkFlags(flags byte) error {
 	case flags&1 != 0:
 		return malformed("the reserved flag of a CONNECT is set") // [MQTT-3.1.2-3]
 	case !will && (qos != 0 || retain):
-		return malformed("there is no will, but flags of one") // [MQTT-3.1.2-13], [MQTT-3.1.2-15]; MQTT 5 -11, -13
+		return malformed("there is no will, but flags of one") // [MQTT-3.1.2-13] [MQTT-3.1.2-15] [MQTT5-3.1.2-11] [MQTT5-3.1.2-13]
 	case qos == 3:
-		return malformed("the will has QoS 3") // [MQTT-3.1.2-14]; MQTT 5 -12
+		return malformed("the will has QoS 3") // [MQTT-3.1.2-14] [MQTT5-3.1.2-12]
 	}
 	return nil
 }
@@ -75,7 +75,7 @@ func (c *Connect) check() error {
 		return err // [MQTT-3.1.3-4]
 	}
 	if err := checkText("the user name", c.User); err != nil {
-		return err // [MQTT-3.1.3-11]; MQTT 5 -12
+		return err // [MQTT-3.1.3-11] [MQTT5-3.1.3-12]
 	}
 	if c.Will == nil {
 		return nil
@@ -83,7 +83,7 @@ func (c *Connect) check() error {
 	if c.Will.Topic == "" {
 		return malformed("the will has no topic") // [MQTT-4.7.3-1]
 	}
-	return checkTopic(c.Will.Topic) // [MQTT-3.1.3-10]; MQTT 5 -11
+	return checkTopic(c.Will.Topic) // [MQTT-3.1.3-10] [MQTT5-3.1.3-11]
 }
 
 // publishNames returns how many bytes the topic and the identifier of a PUBLISH take, of which some are known; false: too
@@ -130,7 +130,7 @@ func ReadPublish(v Version, h Header, body []byte, out *Publish) error {
 	out.Payload = body[n:]
 	switch {
 	case out.QoS > 0 && out.ID == 0:
-		return protocolError("a PUBLISH has the packet identifier 0") // [MQTT-2.3.1-1]; MQTT 5 [MQTT-2.2.1-3]
+		return protocolError("a PUBLISH has the packet identifier 0") // [MQTT-2.3.1-1] [MQTT5-2.2.1-3]
 	case out.Topic == "" && out.Alias == 0:
 		return protocolError("a PUBLISH has no topic") // [MQTT-4.7.3-1]; MQTT 5 §3.3.2.1
 	}
@@ -182,18 +182,18 @@ func ReadUnsubscribe(v Version, body []byte) (*Unsubscribe, error) {
 // checkRequest checks what SUBSCRIBE and UNSUBSCRIBE have in common.
 func checkRequest(id uint16, filters int) error {
 	if id == 0 {
-		return protocolError("a packet identifier is 0") // [MQTT-2.3.1-1]; MQTT 5 [MQTT-2.2.1-3]
+		return protocolError("a packet identifier is 0") // [MQTT-2.3.1-1] [MQTT5-2.2.1-3]
 	}
 	if filters == 0 {
-		return protocolError("there is no topic filter") // [MQTT-3.8.3-3], [MQTT-3.10.3-2]; MQTT 5 -2
+		return protocolError("there is no topic filter") // [MQTT-3.8.3-3] [MQTT-3.10.3-2] [MQTT5-3.8.3-2]
 	}
 	return nil
 }
 
 // ReadAck reads the packet identifier of a PUBACK, PUBREC, PUBREL or PUBCOMP from what follows its fixed header.
-func ReadAck(v Version, body []byte) (uint16, error) {
+func ReadAck(v Version, t Type, body []byte) (uint16, error) {
 	if v == V5 {
-		return ack5(body)
+		return ack5(t, body)
 	}
 	return ack3(body)
 }

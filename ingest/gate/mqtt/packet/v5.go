@@ -2,6 +2,8 @@ package packet
 
 import (
 	"bytes"
+	"slices"
+	"strings"
 
 	"github.com/eclipse/paho.golang/packets"
 )
@@ -82,8 +84,8 @@ func subscribe5(body []byte) (*Subscribe, error) {
 		if !ok || len(rest) < 3+len(filter) {
 			return nil, malformed("a topic filter is cut short")
 		}
-		if options := rest[2+len(filter)]; options&0xc0 != 0 || options&3 == 3 || options&0x30 == 0x30 {
-			return nil, malformed("the options %#x of a subscription are wrong", options) // [MQTT-3.8.3-5], §3.8.3.1
+		if err := checkOptions(rest[2+len(filter)], string(filter)); err != nil {
+			return nil, err
 		}
 		rest = rest[3+len(filter):]
 	}
@@ -102,6 +104,19 @@ func subscribe5(body []byte) (*Subscribe, error) {
 	return s, nil
 }
 
+// checkOptions checks the options of a subscription; §3.8.3.1.
+func checkOptions(options byte, filter string) error {
+	switch {
+	case options&0xc0 != 0:
+		return malformed("reserved bits of a subscription's options are set") // [MQTT5-3.8.3-5]
+	case options&3 == 3, options&0x30 == 0x30:
+		return protocolError("the options %#x of a subscription are wrong", options)
+	case options&4 != 0 && strings.HasPrefix(filter, "$share/"):
+		return protocolError("a shared subscription has No Local") // [MQTT5-3.8.3-4]
+	}
+	return nil
+}
+
 func unsubscribe5(body []byte) (*Unsubscribe, error) {
 	if _, err := checkProperties(body[2:], ofUnsubscribe); err != nil {
 		return nil, err
@@ -114,7 +129,7 @@ func unsubscribe5(body []byte) (*Unsubscribe, error) {
 	return &Unsubscribe{ID: p.PacketID, Filters: p.Topics}, nil
 }
 
-func ack5(body []byte) (uint16, error) {
+func ack5(t Type, body []byte) (uint16, error) {
 	if len(body) > 3 {
 		if _, err := checkProperties(body[3:], ofAck); err != nil {
 			return 0, err
@@ -122,8 +137,19 @@ func ack5(body []byte) (uint16, error) {
 	}
 	p := packets.Pubrel{Properties: &packets.Properties{}}
 	b := bytes.NewBuffer(body)
-	err := unpacked(b, p.Unpack(b))
-	return p.PacketID, err
+	if err := unpacked(b, p.Unpack(b)); err != nil {
+		return 0, err
+	}
+	if t == TypePubrel && p.ReasonCode != byte(Success) && p.ReasonCode != byte(IdentifierNotFound) {
+		return 0, protocolError("a PUBREL has the reason code 0x%02X", p.ReasonCode) // [MQTT5-3.6.2-1]
+	}
+	return p.PacketID, nil
+}
+
+// leaving are the reasons that a client may disconnect for; MQTT 5 table 3-10.
+var leaving = []Code{
+	Success, WithWill, Unspecified, Malformed, ProtocolError, ImplementationError, TopicNameInvalid, ReceiveExceeded,
+	TopicAliasInvalid, TooLarge, RateTooHigh, QuotaExceeded, Administrative, PayloadFormatInvalid,
 }
 
 func disconnect5(body []byte) (Disconnect, error) {
@@ -138,6 +164,9 @@ func disconnect5(body []byte) (Disconnect, error) {
 	p := packets.Disconnect{Properties: &packets.Properties{}}
 	b := bytes.NewBuffer(body)
 	err := unpacked(b, p.Unpack(b))
+	if err == nil && !slices.Contains(leaving, Code(p.ReasonCode)) {
+		err = protocolError("a DISCONNECT has the reason code 0x%02X", p.ReasonCode) // [MQTT5-3.14.2-1]
+	}
 	expiry := p.Properties.SessionExpiryInterval
 	return Disconnect{Code: Code(p.ReasonCode), HasExpiry: expiry != nil, ExpirySecs: value(expiry, 0)}, err
 }
