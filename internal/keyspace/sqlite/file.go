@@ -44,6 +44,7 @@ func openRead(path string) (*sql.DB, error) {
 		return nil, err
 	}
 	db.SetMaxOpenConns(readConnections)
+	db.SetMaxIdleConns(readConnections) // one that is opened anew reads the schema and prepares its statements again
 	db.SetConnMaxIdleTime(idleTime)
 	return db, nil
 }
