@@ -45,7 +45,7 @@ type reportData struct {
 func (d *reportData) Made() bool { return d.view != nil }
 
 // Body returns the report as a part of the page.
-func (d *reportData) Body() (template.HTML, error) { return d.view.Body() }
+func (d *reportData) Body() template.HTML { return template.HTML(d.view.Body()) } // it has escaped its texts
 
 // MadeFrom returns where the period of the report begins that is seen, as the API takes it.
 func (d *reportData) MadeFrom() string { return d.view.Report.From.Format(time.RFC3339Nano) }

@@ -1,7 +1,6 @@
 package reportview
 
 import (
-	"html/template"
 	"strconv"
 	"strings"
 )
@@ -28,15 +27,15 @@ func anchor(a float64) string {
 	}
 }
 
-// SVG writes a drawing as an image with a name that is read out.
-func (d *Drawing) SVG(name string) template.HTML {
+// svg writes a drawing as an image with a name that is read out.
+func (d *Drawing) svg(name string) markup {
 	var b strings.Builder
 	b.WriteString(`<svg class="report-chart" role="img" viewBox="0 0 ` + short(d.Width) + " " + short(d.Height) + `" xmlns="http://www.w3.org/2000/svg" width="` +
-		short(d.Width) + `" height="` + short(d.Height) + `" aria-label="` + template.HTMLEscapeString(name) + `">`)
+		short(d.Width) + `" height="` + short(d.Height) + `" aria-label="` + string(text(name)) + `">`)
 	for _, s := range d.Shapes {
 		if s.Role == Label {
 			b.WriteString(`<text class="label" x="` + short(s.Points[0].X) + `" y="` + short(s.Points[0].Y) + `" text-anchor="` + anchor(s.Anchor) + `" ` + looks[Label] + `>` +
-				template.HTMLEscapeString(s.Text) + `</text>`)
+				string(text(s.Text)) + `</text>`)
 			continue
 		}
 		b.WriteString(`<path class="` + string(s.Role) + `" ` + looks[s.Role] + ` d="`)
@@ -50,7 +49,7 @@ func (d *Drawing) SVG(name string) template.HTML {
 		b.WriteString(`"/>`)
 	}
 	b.WriteString("</svg>")
-	return template.HTML(b.String())
+	return markup(b.String())
 }
 
 // short writes a coordinate.
