@@ -140,6 +140,8 @@ func (e *Engine) addRollups(ctx context.Context, q *SeriesRequest, r *recent, ch
 		}
 	}
 	added := map[int64]bool{}
+	var decoder rollup.Decoder
+	var of []*chart // of each sensor of the rollup before; nil: it is not asked for
 	err := e.store.Rollups(ctx, q.Gateway, span, from, to, func(row keyspace.Rollup) error {
 		if open[row.Start] {
 			return nil
@@ -148,14 +150,20 @@ func (e *Engine) addRollups(ctx context.Context, q *SeriesRequest, r *recent, ch
 			open[row.Start] = true
 			return nil
 		}
-		stats, err := rollup.Decode(row.Data)
+		stats, same, err := decoder.Decode(row.Data)
 		if err != nil {
 			e.damages.note(e, rollupText(q.Gateway, row.Start), err)
 			open[row.Start] = true
 			return nil
 		}
-		for i := range stats {
-			if c := charts[stats[i].Sensor]; c != nil {
+		if !same {
+			of = of[:0]
+			for i := range stats {
+				of = append(of, charts[stats[i].Sensor])
+			}
+		}
+		for i, c := range of {
+			if c != nil {
 				c.addStat(row.Start, &stats[i])
 			}
 		}

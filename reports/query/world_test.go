@@ -25,7 +25,7 @@ type world struct {
 	ctx    context.Context //nolint:containedctx // of the test
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{World: querytest.New(t), ctx: context.Background()}
 	settings := record.DefaultSettings()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"sync"
 
 	"berth/internal/keyspace"
 	"berth/schema"
@@ -97,7 +98,8 @@ func (r *reader) Rollups(
 	if id == 0 {
 		return err
 	}
-	p := &rollupPage{key: keyspace.RollupKey{Gateway: gateway, Span: span}}
+	p := getRollupPage(keyspace.RollupKey{Gateway: gateway, Span: span})
+	defer p.put()
 	for from < to {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -126,7 +128,33 @@ type rollupPage struct {
 	ends    []int // of what is stored of each rollup in stored
 	stored  []byte
 	data    []byte // of all rollups; they point into it
-	raw     sql.RawBytes
+
+	row  [5]int64 // that is being read
+	raw  sql.RawBytes
+	into []any // the row's places: its numbers and raw
+}
+
+// rollupPages are kept between calls: their buffers are what Data of yielded rollups lies in.
+var rollupPages sync.Pool
+
+func getRollupPage(key keyspace.RollupKey) *rollupPage {
+	p, ok := rollupPages.Get().(*rollupPage)
+	if !ok {
+		p = &rollupPage{}
+		for i := range p.row {
+			p.into = append(p.into, &p.row[i])
+		}
+		p.into = append(p.into, &p.raw)
+	}
+	p.key = key
+	return p
+}
+
+// put keeps the page for another call, unless some large rollup has made it large.
+func (p *rollupPage) put() {
+	if cap(p.data)+cap(p.stored) <= 8*pageBytes {
+		rollupPages.Put(p)
+	}
 }
 
 // read fills the page; it reports whether there may be more rollups after it.
@@ -161,10 +189,10 @@ func (p *rollupPage) readStored(ctx context.Context, f *readFile, gateway, from,
 	}
 	defer func() { _ = rows.Close() }() // only read; Err has what went wrong
 	for len(p.stored) < pageBytes && rows.Next() {
-		var k [5]int64
-		if err := rows.Scan(&k[0], &k[1], &k[2], &k[3], &k[4], &p.raw); err != nil {
+		if err := rows.Scan(p.into...); err != nil {
 			return err
 		}
+		k := &p.row
 		r := keyspace.Rollup{RollupKey: p.key, Computed: position(k[1], k[2]), Stale: position(k[3], k[4])}
 		r.Start = k[0]
 		p.rollups = append(p.rollups, r)
