@@ -49,22 +49,17 @@ func (r *Reports) fleetSeries(w http.ResponseWriter, req *http.Request) error {
 	if err != nil {
 		return err
 	}
-	h := w.Header()
-	h.Set("Content-Type", "application/json; charset=utf-8")
-	h.Set("Cache-Control", "no-store")
+	beginJSON(w.Header())
 	stream := httpserver.NewStream(w, req)
 	defer stream.Close()
 	out := bufio.NewWriterSize(stream, 64<<10)
-	separator, complete := `{"gateways":[`+"\n", answer.Complete
+	separator, complete, text := `{"gateways":[`+"\n", answer.Complete, []byte(nil)
 	err = answer.Walk(stream.Context(), func(one *api.SeriesAnswer) error { //nolint:contextcheck // the stream's context is the request's
 		if !one.Complete.Complete && complete.Complete {
 			complete = one.Complete
 		}
-		text, err := json.Marshal(one)
-		if err != nil {
-			return err
-		}
-		if _, err := io.WriteString(out, separator); err != nil {
+		var err error
+		if text, err = appendSeriesAnswer(append(text[:0], separator...), one); err != nil {
 			return err
 		}
 		separator = ",\n"

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -118,19 +119,23 @@ func (b *bench) answerAsIngest() {
 	}
 	for subject, chunk := range map[string][]byte{
 		headapi.Parts:    part,
+		headapi.Fleet:    part,
 		headapi.Latest:   catalog.EncodeEntry(nil, entry),
 		headapi.Gateways: catalog.EncodeEntry(nil, entry),
 		headapi.Since:    part,
 	} {
 		b.answer(subject, func(request []byte, reply func([]byte) error) error {
-			var q struct{ Gateway, After string }
+			var q struct {
+				Gateway, After string
+				Gateways       []string
+			}
 			if err := json.Unmarshal(request, &q); err != nil {
 				return err
 			}
 			if err := reply([]byte(`{"complete":true,"position":"2/1"}`)); err != nil {
 				return err
 			}
-			if subject == headapi.Since && q.After != "1/0" || subject != headapi.Gateways && q.Gateway != gateway {
+			if subject == headapi.Since && q.After != "1/0" || subject != headapi.Gateways && q.Gateway != gateway && !slices.Contains(q.Gateways, gateway) {
 				return nil
 			}
 			return reply(chunk)

@@ -85,10 +85,22 @@ func (r *Reports) onlySigned(next httpserver.Handler) httpserver.Handler {
 	}
 }
 
+// beginJSON says that an answer is JSON.
+func beginJSON(h http.Header) {
+	h.Set("Content-Type", "application/json; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+}
+
+// writeText answers with JSON that is written already.
+func writeText(w http.ResponseWriter, text []byte) error {
+	beginJSON(w.Header())
+	_, err := w.Write(text)
+	return err
+}
+
 // writeJSON answers with v.
 func writeJSON(w http.ResponseWriter, v any) error {
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-store")
+	beginJSON(w.Header())
 	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false)
 	return encoder.Encode(v)
@@ -191,7 +203,11 @@ func (r *Reports) series(w http.ResponseWriter, req *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, answer)
+	text, err := appendSeriesAnswer(nil, answer)
+	if err != nil {
+		return err
+	}
+	return writeText(w, append(text, '\n'))
 }
 
 // books asks the head for the running totals: nobody else has them.

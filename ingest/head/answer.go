@@ -23,6 +23,7 @@ type Answer = func(ctx context.Context, request []byte, reply func(chunk []byte)
 func (h *Head) Answers() map[string]Answer {
 	return map[string]Answer{
 		headapi.Parts:    answer(h, h.answerParts),
+		headapi.Fleet:    answer(h, h.answerFleet),
 		headapi.Latest:   answer(h, h.answerLatest),
 		headapi.Since:    answer(h, h.answerSince),
 		headapi.Gateways: answer(h, h.answerGateways),
@@ -94,12 +95,28 @@ func replyHeader(header *headapi.Header, reply func([]byte) error) error {
 }
 
 func (h *Head) answerParts(q *headapi.PartsRequest, until uint64, reply func([]byte) error) error {
+	return h.replyParts([]string{q.Gateway}, q.From, q.To, until, reply)
+}
+
+func (h *Head) answerFleet(q *headapi.FleetRequest, until uint64, reply func([]byte) error) error {
+	if len(q.Gateways) > headapi.MostFleet {
+		return schema.Errorf(schema.Invalid, "%d gateways are more than %d", len(q.Gateways), headapi.MostFleet)
+	}
+	return h.replyParts(q.Gateways, q.From, q.To, until, reply)
+}
+
+// replyParts gives the parts of some gateways that touch [from, to), as they are at one moment.
+func (h *Head) replyParts(gateways []string, from, to int64, until uint64, reply func([]byte) error) error {
 	var views []view
 	h.mu.Lock()
 	header := h.header(until)
-	if g := h.gateways[q.Gateway]; g != nil {
+	for _, name := range gateways {
+		g := h.gateways[name]
+		if g == nil {
+			continue
+		}
 		for _, p := range g.parts {
-			if p.day < q.To && q.From < p.day+schema.DaySpan {
+			if p.day < to && from < p.day+schema.DaySpan {
 				views = append(views, p.view())
 			}
 		}

@@ -137,3 +137,40 @@ func TestGatewaysAreAnsweredInPortions(t *testing.T) {
 		t.Errorf("the answer is %v, error %v, want %v", got, err, want)
 	}
 }
+
+// TestPartsOfAFleet: the parts of several gateways come at once, and are those that each of them has.
+func TestPartsOfAFleet(t *testing.T) {
+	h := New(Options{}, 1, 1)
+	h.Follow(2, &batch.Header{Kind: batch.Data}, truckRows(batch.NewInterner(16), 3, 4, aDay))
+	ask := func(subject string, request any) (parts []string) {
+		t.Helper()
+		q, err := json.Marshal(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = h.Answers()[subject](t.Context(), q, func(chunk []byte) error {
+			parts = append(parts, string(chunk))
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return parts[1:] // without the header
+	}
+	to := aDay + schema.DaySpan
+	one, two := ask(headapi.Parts, headapi.PartsRequest{Gateway: "truck_0", From: aDay, To: to}), ask(headapi.Parts, headapi.PartsRequest{Gateway: "truck_2", From: aDay, To: to})
+	got := ask(headapi.Fleet, headapi.FleetRequest{Gateways: []string{"truck_0", "truck_2", "truck_9"}, From: aDay, To: to})
+	if len(one) == 0 || len(two) == 0 || !slices.Equal(got, slices.Concat(one, two)) {
+		t.Errorf("%d parts, want %d and %d", len(got), len(one), len(two))
+	}
+	if got := ask(headapi.Fleet, headapi.FleetRequest{Gateways: []string{"truck_0"}, From: to, To: to + 1}); len(got) != 0 {
+		t.Errorf("%d parts of a day that there is nothing of", len(got))
+	}
+	many, err := json.Marshal(headapi.FleetRequest{Gateways: make([]string, headapi.MostFleet+1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Answers()[headapi.Fleet](t.Context(), many, func([]byte) error { return nil }); !schema.Is(err, schema.Invalid) {
+		t.Errorf("too many gateways are answered %v", err)
+	}
+}

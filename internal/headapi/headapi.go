@@ -7,6 +7,7 @@
 //
 //	subject        request          chunks after the Header
 //	head.parts     PartsRequest     one encoded block (schema/block) per part that touches [From, To)
+//	head.fleet     FleetRequest     the same of several gateways at once; each block says whose it is
 //	head.latest    LatestRequest    the gateway's entry (schema/catalog EncodeEntry); none when the head has nothing of it
 //	head.since     SinceRequest     encoded blocks of the readings after the position that are still in the head
 //	head.gateways  GatewaysRequest  an entry per gateway that is newer than its row in the keyspace, in order of names
@@ -32,6 +33,7 @@ import (
 // The subjects of the questions.
 const (
 	Parts    = "head.parts"
+	Fleet    = "head.fleet"
 	Latest   = "head.latest"
 	Since    = "head.since"
 	Gateways = "head.gateways"
@@ -77,6 +79,17 @@ type PartsRequest struct {
 	From    int64  `json:"from"`
 	To      int64  `json:"to"`
 }
+
+// FleetRequest asks for the readings of some gateways, MostFleet at most, in [From, To), in nanoseconds. The blocks may hold
+// others too.
+type FleetRequest struct {
+	Gateways []string `json:"gateways"`
+	From     int64    `json:"from"`
+	To       int64    `json:"to"`
+}
+
+// MostFleet bounds the gateways of a FleetRequest.
+const MostFleet = 1000
 
 // LatestRequest asks for what the head knows of a gateway.
 type LatestRequest struct {

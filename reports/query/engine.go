@@ -121,6 +121,40 @@ func (e *Engine) recent(ctx context.Context, gateway string, from, to int64) (*r
 		return r.add(data, from, to)
 	})
 	r.complete, r.followed = complete, header.Followed
+	if err := e.addStored(ctx, r, gateway, from, to); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// recents is recent for several gateways, whose names are sorted; the head is asked once for all.
+func (e *Engine) recents(ctx context.Context, gateways []string, from, to int64) ([]*recent, error) {
+	all := make([]*recent, len(gateways))
+	for i := range all {
+		all[i] = &recent{damage: damage{engine: e}}
+	}
+	request := headapi.FleetRequest{Gateways: gateways, From: from, To: to}
+	header, complete := e.ask(ctx, headapi.Fleet, request, func(data []byte) error {
+		reader, err := block.Open(slices.Clone(data))
+		if err != nil {
+			return err
+		}
+		if at, asked := slices.BinarySearch(gateways, reader.Gateway()); asked {
+			all[at].take(reader, from, to)
+		}
+		return nil
+	})
+	for i, r := range all {
+		r.complete, r.followed = complete, header.Followed
+		if err := e.addStored(ctx, r, gateways[i], from, to); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// addStored adds what a gateway's row has, after the head was asked.
+func (e *Engine) addStored(ctx context.Context, r *recent, gateway string, from, to int64) error {
 	row, err := e.store.Gateway(ctx, gateway)
 	switch {
 	case schema.Is(err, schema.NotFound):
@@ -128,17 +162,17 @@ func (e *Engine) recent(ctx context.Context, gateway string, from, to int64) (*r
 			break
 		}
 		if known, head := e.known(ctx, gateway); !known {
-			return nil, unknown(gateway, &head)
+			return unknown(gateway, &head)
 		}
 	case err != nil:
 		if err := r.damage.take(err); err != nil {
-			return nil, err
+			return err
 		}
 	default:
 		r.addRow(&row, from, to)
 	}
 	slices.SortFunc(r.readers, func(a, b *block.Reader) int { return cmp.Compare(a.First(), b.First()) })
-	return r, nil
+	return nil
 }
 
 // add opens a block and keeps it when it touches [from, to).
@@ -147,10 +181,15 @@ func (r *recent) add(data []byte, from, to int64) error {
 	if err != nil {
 		return err
 	}
+	r.take(reader, from, to)
+	return nil
+}
+
+// take keeps a block when it touches [from, to).
+func (r *recent) take(reader *block.Reader, from, to int64) {
 	if reader.First() < to && reader.Last() >= from {
 		r.readers = append(r.readers, reader)
 	}
-	return nil
 }
 
 // addRow adds the tail of a gateway's row, and says up to when the keyspace is complete if the head is not. What of the

@@ -97,44 +97,64 @@ func (e *Engine) FleetSeries(ctx context.Context, q FleetRequest, s SeriesReques
 	return &FleetSeries{Next: next, Complete: complete, engine: e, names: names, series: s}, nil
 }
 
-// Walk yields the answer of each gateway, in order of their names. Some gateways are asked about at once, so that as many
-// answers at most are in memory.
+// atOnce is of how many gateways the head is asked at once.
+const atOnce = 16
+
+// Walk yields the answer of each gateway, in order of their names. They are asked about some at once, and some of such groups
+// at the same time, so that as many answers at most are in memory.
 func (f *FleetSeries) Walk(ctx context.Context, yield func(*api.SeriesAnswer) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	type outcome struct {
-		answer *api.SeriesAnswer
-		err    error
-	}
-	workers := 2 * runtime.GOMAXPROCS(0) // half of them wait for the head
-	outcomes := make(chan chan outcome, workers)
+	outcomes := make(chan chan group, max(runtime.GOMAXPROCS(0)-1, 1)) // and one that is waited for
 	wg.Go(func() {
 		defer close(outcomes)
-		for _, name := range f.names {
-			one := make(chan outcome, 1)
+		for names := range slices.Chunk(f.names, atOnce) {
+			one := make(chan group, 1)
 			select {
 			case outcomes <- one:
 			case <-ctx.Done():
 				return
 			}
-			wg.Go(func() {
-				q := f.series
-				q.Gateway = name
-				answer, err := f.engine.Series(ctx, q)
-				one <- outcome{answer, err}
-			})
+			wg.Go(func() { one <- f.group(ctx, names) })
 		}
 	})
 	for one := range outcomes {
-		o := <-one
-		if o.err == nil {
-			o.err = yield(o.answer)
+		g := <-one
+		for _, answer := range g.answers {
+			if err := yield(answer); err != nil {
+				return err
+			}
 		}
-		if o.err != nil {
-			return o.err
+		if g.err != nil {
+			return g.err
 		}
 	}
 	return ctx.Err()
+}
+
+// group is the answers of some gateways, up to the first that there is none of.
+type group struct {
+	answers []*api.SeriesAnswer
+	err     error
+}
+
+// group answers about some gateways.
+func (f *FleetSeries) group(ctx context.Context, names []string) (g group) {
+	p := f.series.plan()
+	all, err := f.engine.recents(ctx, names, p.from, p.to)
+	if err != nil {
+		return group{err: err}
+	}
+	for i, r := range all {
+		q := f.series
+		q.Gateway = names[i]
+		answer, err := f.engine.series(ctx, &q, &p, r)
+		if err != nil {
+			return group{g.answers, err}
+		}
+		g.answers = append(g.answers, answer)
+	}
+	return g
 }

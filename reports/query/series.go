@@ -59,36 +59,57 @@ func (e *Engine) Series(ctx context.Context, q SeriesRequest) (*api.SeriesAnswer
 	if err := q.validate(); err != nil {
 		return nil, err
 	}
-	span := q.To.Sub(q.From)
-	least := time.Millisecond
-	if span > rollupSpan {
-		least = time.Hour
-	}
-	step := int64(StepFor(span, q.Points, least))
-	from := schema.Start(q.From.UnixNano(), step)
-	to := schema.Start(q.To.UnixNano()-1, step) + step
-
-	r, err := e.recent(ctx, q.Gateway, from, to)
+	p := q.plan()
+	r, err := e.recent(ctx, q.Gateway, p.from, p.to)
 	if err != nil {
 		return nil, err
 	}
+	return e.series(ctx, &q, &p, r)
+}
+
+// plan is how a question is answered: in buckets of a width, from rollups or from readings.
+type plan struct {
+	from, to int64 // of all buckets
+	step     int64
+	rolled   bool
+	span     keyspace.Span // of the rollups
+	source   string        // what the answer calls it
+}
+
+func (q *SeriesRequest) plan() plan {
+	length := q.To.Sub(q.From)
+	p := plan{rolled: length > rollupSpan, source: "readings"}
+	least := time.Millisecond
+	if p.rolled {
+		least = time.Hour
+	}
+	p.step = int64(StepFor(length, q.Points, least))
+	p.from = schema.Start(q.From.UnixNano(), p.step)
+	p.to = schema.Start(q.To.UnixNano()-1, p.step) + p.step
+	switch {
+	case p.rolled && p.step >= int64(day):
+		p.span, p.source = keyspace.Day, "days"
+	case p.rolled:
+		p.span, p.source = keyspace.Hour, "hours"
+	}
+	return p
+}
+
+// series answers a question by the plan, given what is not in blocks.
+func (e *Engine) series(ctx context.Context, q *SeriesRequest, p *plan, r *recent) (*api.SeriesAnswer, error) {
 	answer := &api.SeriesAnswer{
-		Gateway: q.Gateway, From: q.From, To: q.To, Source: "readings",
-		Step: time.Duration(step).Seconds(),
+		Gateway: q.Gateway, From: q.From, To: q.To, Source: p.source,
+		Step: time.Duration(p.step).Seconds(),
 	}
 	charts := make(map[string]*chart, len(q.Sensors))
 	for _, sensor := range q.Sensors {
-		charts[sensor] = newChart(sensor, from, to, step, q.Points, span <= rollupSpan)
+		charts[sensor] = newChart(sensor, p.from, p.to, p.step, q.Points, !p.rolled)
 	}
-	if span <= rollupSpan {
-		err = e.addReadings(ctx, &q, r, charts, q.From.UnixNano(), q.To.UnixNano())
+	var err error
+	if p.rolled {
+		err = e.addRollups(ctx, q, r, charts, p.span, p.from, p.to)
 	} else {
-		rolled, name := keyspace.Hour, "hours"
-		if step >= int64(day) {
-			rolled, name = keyspace.Day, "days"
-		}
-		answer.Source = name
-		err = e.addRollups(ctx, &q, r, charts, rolled, from, to)
+		err = e.addReadings(ctx, q, r, charts, q.From.UnixNano(), q.To.UnixNano())
 	}
 	if err != nil {
 		return nil, err

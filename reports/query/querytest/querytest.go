@@ -90,7 +90,7 @@ type Head struct {
 	Entries []*catalog.Entry
 }
 
-// Ask answers head.parts, head.latest and head.gateways.
+// Ask answers head.parts, head.fleet, head.latest and head.gateways.
 func (h *Head) Ask(_ context.Context, subject string, request []byte, chunk func([]byte) error) error {
 	if h.Away {
 		return schema.Errorf(schema.Unavailable, "nobody answers")
@@ -104,8 +104,23 @@ func (h *Head) Ask(_ context.Context, subject string, request []byte, chunk func
 	}
 	var chunks [][]byte
 	switch subject {
-	case headapi.Parts:
-		chunks = h.Parts
+	case headapi.Parts, headapi.Fleet:
+		var q struct {
+			Gateway  string
+			Gateways []string
+		}
+		if err := json.Unmarshal(request, &q); err != nil {
+			return err
+		}
+		for _, part := range h.Parts {
+			reader, err := block.Open(slices.Clone(part))
+			if err != nil {
+				return err
+			}
+			if name := reader.Gateway(); name == q.Gateway || slices.Contains(q.Gateways, name) {
+				chunks = append(chunks, part)
+			}
+		}
 	case headapi.Latest, headapi.Gateways:
 		var q struct{ Gateway, After string }
 		if err := json.Unmarshal(request, &q); err != nil {

@@ -1,0 +1,61 @@
+package query
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"berth/internal/api"
+	"berth/schema"
+	"berth/schema/block"
+)
+
+// TestAFleetIsAnsweredAsEachOfIt: of more gateways than are asked about at once, some with readings that only the head has yet,
+// each answer is the one that a question about that gateway alone has; and so it is when the head is behind, or away.
+func TestAFleetIsAnsweredAsEachOfIt(t *testing.T) {
+	const gateways, sensor = 2*atOnce + 3, "readings.sensor03"
+	w := fleetWorld(t, gateways, 3)
+	for g := range gateways {
+		if g%3 == 0 {
+			continue
+		}
+		for i := range 3 { // a part a day: what is stored of it, and what is not
+			at := now.UnixNano() - int64(i)*schema.DaySpan
+			b := block.NewBuilder(fmt.Sprintf("truck_%04d", g))
+			b.Add(sensor, at, schema.FloatValue(1000+float64(g*10+i)), Position(2))
+			data, err := block.Encode(nil, b.Content())
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.Head.Parts = append(w.Head.Parts, data)
+		}
+	}
+	for _, days := range []int{1, 3} {
+		for _, state := range []string{"whole", "behind", "away"} {
+			w.Head.Away, w.Head.Header.Complete = state == "away", state == "whole"
+			q := SeriesRequest{Sensors: []string{sensor}, From: now.AddDate(0, 0, -days), To: now, Points: 50}
+			var asked []string
+			f, err := w.engine.FleetSeries(w.ctx, FleetRequest{Sensors: q.Sensors}, q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = f.Walk(w.ctx, func(a *api.SeriesAnswer) error {
+				asked = append(asked, a.Gateway)
+				q.Gateway = a.Gateway
+				alone, err := w.engine.Series(w.ctx, q)
+				if d := cmp.Diff(alone, a); err != nil || d != "" {
+					t.Errorf("%d days of %s, the head %s: %v\n%s", days, a.Gateway, state, err, d)
+				}
+				if a.Complete.Complete != (state == "whole") {
+					t.Errorf("with the head %s the answer about %s says that it is complete: %v", state, a.Gateway, a.Complete.Complete)
+				}
+				return nil
+			})
+			if err != nil || len(asked) != gateways || !slices.IsSorted(asked) {
+				t.Errorf("%v: of %d gateways, %v", err, len(asked), asked)
+			}
+		}
+	}
+}

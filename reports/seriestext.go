@@ -1,0 +1,94 @@
+package reports
+
+import (
+	"encoding/json"
+	"math"
+	"strconv"
+	"time"
+
+	"berth/internal/api"
+)
+
+// appendSeriesAnswer appends an answer as encoding/json writes it, byte for byte, and without its work for each number: a
+// wall of charts has hundreds of thousands.
+func appendSeriesAnswer(dst []byte, a *api.SeriesAnswer) ([]byte, error) {
+	begin, err := json.Marshal(struct {
+		Gateway string    `json:"gateway"`
+		From    time.Time `json:"from"`
+		To      time.Time `json:"to"`
+		Source  string    `json:"source"`
+		Step    float64   `json:"step_seconds"`
+	}{a.Gateway, a.From, a.To, a.Source, a.Step})
+	if err != nil {
+		return dst, err
+	}
+	dst = append(append(dst, begin[:len(begin)-1]...), `,"series":`...)
+	if a.Series == nil {
+		dst = append(dst, "null"...)
+	} else {
+		dst = append(dst, '[')
+		for i := range a.Series {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			if dst, err = appendSeries(dst, &a.Series[i]); err != nil {
+				return dst, err
+			}
+		}
+		dst = append(dst, ']')
+	}
+	end, err := json.Marshal(a.Complete)
+	return append(append(dst, ','), end[1:]...), err
+}
+
+// appendSeries appends a series.
+func appendSeries(dst []byte, s *api.Series) ([]byte, error) {
+	begin, err := json.Marshal(struct {
+		Sensor string `json:"sensor"`
+		Kind   string `json:"kind"`
+		Raw    bool   `json:"raw"`
+	}{s.Sensor, s.Kind, s.Raw})
+	if err != nil {
+		return dst, err
+	}
+	dst = append(dst, begin[:len(begin)-1]...)
+	dst = appendList(dst, "time_ms", s.Time, func(dst []byte, n int64) []byte { return strconv.AppendInt(dst, n, 10) })
+	dst = appendList(dst, "min", s.Min, appendNumber)
+	dst = appendList(dst, "max", s.Max, appendNumber)
+	dst = appendList(dst, "mean", s.Mean, appendNumber)
+	dst = appendList(dst, "count", s.Count, func(dst []byte, n uint64) []byte { return strconv.AppendUint(dst, n, 10) })
+	end, err := json.Marshal(struct {
+		Text []*string `json:"text,omitempty"`
+		Gap  float64   `json:"gap_seconds"`
+	}{s.Text, s.Gap})
+	if err != nil {
+		return dst, err
+	}
+	return append(append(dst, ','), end[1:]...), nil
+}
+
+// appendList appends a field that is a list.
+func appendList[T any](dst []byte, name string, list []T, one func([]byte, T) []byte) []byte {
+	dst = append(append(append(dst, `,"`...), name...), `":`...)
+	if list == nil {
+		return append(dst, "null"...)
+	}
+	dst = append(dst, '[')
+	for i, v := range list {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = one(dst, v)
+	}
+	return append(dst, ']')
+}
+
+// appendNumber appends a number as an api.Number writes itself.
+func appendNumber(dst []byte, n api.Number) []byte {
+	f := float64(n)
+	if size := math.Abs(f); size == 0 || size >= 1e-6 && size < 1e21 { // as encoding/json decides; NaN is neither
+		return strconv.AppendFloat(dst, f, 'f', -1, 64)
+	}
+	text, _ := n.MarshalJSON() // a number has a text, if need be in quotes
+	return append(dst, text...)
+}
