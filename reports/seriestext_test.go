@@ -30,7 +30,7 @@ func TestSeriesAreWrittenAsJSONWritesThem(t *testing.T) {
 			Source: "hours", Step: rapid.Float64Range(0, 1e9).Draw(t, "step"), Complete: api.Complete{Complete: rapid.Bool().Draw(t, "complete")},
 		}
 		if !a.Complete.Complete {
-			a.Complete.Reason, a.UpTo = "why <not>", &a.From
+			a.Reason, a.UpTo = "why <not>", &a.From
 		}
 		for range rapid.IntRange(0, 3).Draw(t, "series") {
 			a.Series = append(a.Series, api.Series{
