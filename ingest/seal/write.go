@@ -3,6 +3,7 @@ package seal
 import (
 	"context"
 	"fmt"
+	"runtime"
 
 	"berth/ingest/head"
 	"berth/internal/keyspace"
@@ -62,6 +63,7 @@ func (s *Sealer) fill(ctx context.Context, w *write) error {
 		}
 	}
 	for ; w.encoded < len(w.parts); w.encoded++ {
+		yield()
 		p := w.parts[w.encoded]
 		block, marks, ok, err := s.encoder.Block(p)
 		switch {
@@ -76,6 +78,7 @@ func (s *Sealer) fill(ctx context.Context, w *write) error {
 		}
 	}
 	for ; w.encoded < len(w.parts)+len(w.rows); w.encoded++ {
+		yield()
 		row := w.rows[w.encoded-len(w.parts)]
 		tail, refused := s.encoder.Tail(row)
 		for _, r := range refused {
@@ -87,6 +90,11 @@ func (s *Sealer) fill(ctx context.Context, w *write) error {
 	}
 	return nil
 }
+
+// yield lets goroutines run that are ready, before more is encoded. The scheduler by itself would take the processor from
+// the sealer after 10 ms only, and the way of a frame to its acknowledgement has five steps, each of which would wait that
+// long for it while both processors seal, collect garbage or decode.
+func yield() { runtime.Gosched() }
 
 // load reads a gateway's row into the head.
 func (s *Sealer) load(ctx context.Context, name string) error {

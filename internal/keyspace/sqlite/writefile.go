@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"runtime"
 
 	ddl "berth/schema/sql"
 
@@ -234,6 +235,7 @@ func (f *writeFile) shrink() bool {
 
 // do executes one of the file's statements.
 func (f *writeFile) do(ctx context.Context, text string, args ...any) (sql.Result, error) {
+	runtime.Gosched() // who waits for an acknowledgement goes first; see yield in ingest/seal
 	return f.statements[text].ExecContext(ctx, args...)
 }
 
