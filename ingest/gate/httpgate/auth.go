@@ -27,12 +27,17 @@ func credentialsOf(r *http.Request, query url.Values) (name, key string) {
 	return query.Get("u"), query.Get("p")
 }
 
-// authenticate returns who sends a request, and the sender whose rate it counts for.
-func (l *Listener) authenticate(r *http.Request, query url.Values) (*intake.Keys, intake.Identity, *limit.Sender, error) {
-	name, key := credentialsOf(r, query)
+// shownBy returns the gateway's name and the key that a request shows.
+func shownBy(r *http.Request, query url.Values) (name, key string) {
+	name, key = credentialsOf(r, query)
 	if gateway := query.Get("gateway"); gateway != "" {
 		name = gateway
 	}
+	return name, key
+}
+
+// authenticate returns who sends a request, and the sender whose rate it counts for.
+func (l *Listener) authenticate(r *http.Request, name, key string) (*intake.Keys, intake.Identity, *limit.Sender, error) {
 	c, ok := r.Context().Value(connKey{}).(*intake.Conn)
 	if !ok {
 		return nil, intake.Identity{}, nil, schema.Errorf(schema.Internal, "the request has no connection")

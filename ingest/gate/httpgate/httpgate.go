@@ -18,6 +18,8 @@
 // whether they are wrong or beyond a limit: sending those again is in vain. 429 (too many connections, or too fast) and
 // 503 carry Retry-After: the same may be taken later.
 //
+// Plain requests of lines that are pipelined are taken together, see pipelined.go; all else is net/http's.
+//
 // Line protocol is taken in pieces as it comes, so a large body is never in memory whole. A request that carries an
 // Origin is refused: no web page has business here.
 package httpgate
@@ -50,20 +52,25 @@ type Listener struct {
 	accept   acceptor
 	served   sync.WaitGroup
 	requests sync.RWMutex // held for reading by each request that is handled, so that Stop can wait for them
+
+	pipelines sync.WaitGroup
+	mu        sync.Mutex // guards what follows
+	taken     map[*pipelined]struct{}
+	stopping  bool
 }
 
 var _ intake.Listener = (*Listener)(nil)
 
 // New returns the listener.
 func New(in *intake.Intake) intake.Listener {
-	l := &Listener{in: in, accept: acceptor{conns: make(chan net.Conn), closed: make(chan struct{})}}
+	l := &Listener{in: in, accept: acceptor{conns: make(chan net.Conn), closed: make(chan struct{})}, taken: make(map[*pipelined]struct{})}
 	l.server = &http.Server{
 		Handler:           http.HandlerFunc(l.handle),
 		ReadHeaderTimeout: in.Limits.FirstFrame,
 		IdleTimeout:       min(in.Limits.Idle, idleLimit),
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug), // strangers' mistakes are no news
-		ConnContext:       func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
+		ConnContext:       connContext,
 	}
 	l.served.Go(func() { _ = l.server.Serve(&l.accept) }) // it ends when it is stopped
 	return l
@@ -71,6 +78,14 @@ func New(in *intake.Intake) intake.Listener {
 
 // connKey is where the context of a request has its connection.
 type connKey struct{}
+
+// connContext puts a connection into the context of its requests.
+func connContext(ctx context.Context, c net.Conn) context.Context {
+	if r, ok := c.(*rest); ok {
+		c = r.Conn
+	}
+	return context.WithValue(ctx, connKey{}, c)
+}
 
 // Name is the protocol's name.
 func (l *Listener) Name() string { return "http" }
@@ -83,6 +98,11 @@ func (l *Listener) Recognise(first []byte) intake.Match {
 // Serve hands the connection to the HTTP server.
 func (l *Listener) Serve(c *intake.Conn) {
 	c.Serves()
+	l.hand(c)
+}
+
+// hand hands a connection to the HTTP server.
+func (l *Listener) hand(c net.Conn) {
 	select {
 	case l.accept.conns <- c:
 	case <-l.accept.closed:
@@ -97,11 +117,13 @@ func (l *Listener) Refuse(c *intake.Conn, why error) {
 
 // Stop answers the requests in hand and closes the connections.
 func (l *Listener) Stop(ctx context.Context) {
+	l.stopPipelines()
 	if err := l.server.Shutdown(ctx); err != nil {
 		_ = l.server.Close() // they had their time
 	}
 	_ = l.accept.Close() // it always succeeds
 	l.served.Wait()
+	l.pipelines.Wait()
 	l.requests.Lock() // the server does not wait for those whose connections it closed
 	defer l.requests.Unlock()
 }

@@ -19,6 +19,7 @@ type kept struct {
 
 	mu      sync.Mutex // guards what follows
 	id      intake.Identity
+	again   bool // the request before showed the same
 	dropped bool
 }
 
@@ -28,11 +29,22 @@ var _ intake.Session = (*kept)(nil)
 func shows(c *intake.Conn, id intake.Identity) {
 	if k, ok := c.Session().(*kept); ok {
 		k.mu.Lock()
-		k.id = id
+		k.again, k.id = k.id == id, id
 		k.mu.Unlock()
 		return
 	}
 	c.Enter(&kept{c: c, id: id})
+}
+
+// again reports whether the last two requests on a connection showed the same, and its key is still good.
+func again(c *intake.Conn) bool {
+	k, ok := c.Session().(*kept)
+	if !ok {
+		return false
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.again && !k.dropped
 }
 
 // Identity returns who showed which key last.

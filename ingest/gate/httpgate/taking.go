@@ -22,6 +22,8 @@ type taking struct {
 	keys      *intake.Keys
 	id        intake.Identity
 	sender    *limit.Sender
+	name, key string // that it shows
+	plain     bool   // it may be one of many that are pipelined
 	format    string
 	precision time.Duration
 	address   string

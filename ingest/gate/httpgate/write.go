@@ -22,7 +22,9 @@ func (l *Listener) write(w http.ResponseWriter, r *http.Request, at route) {
 		return
 	}
 	t := taking{l: l, format: at.format, address: r.RemoteAddr, length: int(max(r.ContentLength, 0))}
-	if t.keys, t.id, t.sender, err = l.authenticate(r, query); err != nil {
+	t.name, t.key = shownBy(r, query)
+	t.plain = isPlain(r, at)
+	if t.keys, t.id, t.sender, err = l.authenticate(r, t.name, t.key); err != nil {
 		l.fail(w, at.style, err)
 		return
 	}
@@ -109,6 +111,9 @@ func (l *Listener) conclude(ctx context.Context, w http.ResponseWriter, s style,
 		return
 	}
 	if t.counts.Rejected == 0 && t.code == "" {
+		if l.takeOver(ctx, w, t) {
+			return
+		}
 		l.answer(w, http.StatusNoContent, nil)
 		return
 	}

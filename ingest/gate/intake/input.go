@@ -20,6 +20,18 @@ type Input struct {
 // Input returns the input of a connection, of which nothing was read yet. Release gives back what it uses.
 func (in *Intake) Input(c *Conn) Input { return Input{in: in, conn: c} }
 
+// Begin puts in what somebody else has read of the connection, before anything is read.
+func (i *Input) Begin(p []byte) (err error) {
+	if len(p) == 0 {
+		return nil
+	}
+	if i.buf, err = i.in.TakeBuffer(i.in.Context(), max(len(p), SmallBuffer)); err != nil {
+		return err
+	}
+	i.r, i.w = 0, copy(i.buf, p)
+	return nil
+}
+
 // Data returns what was read and not yet consumed.
 func (i *Input) Data() []byte { return i.buf[i.r:i.w] }
 
