@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -52,18 +51,19 @@ func TestEverySnippetSendsAReading(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := strings.Join([]string{in.Bin, programs, os.Getenv("PATH")}, string(os.PathListSeparator))
-	t.Setenv("PATH", path)
-	paste := func(id, text string) {
+	shell := func(text string) ([]byte, error) {
+		cmd := exec.CommandContext(ctx, "bash", "-c", `PATH=$0:$1:$PATH; export BERTH_DATA=$2; eval "$3"`, in.Bin, programs, in.Data, text)
+		cmd.Dir = dir
+		return cmd.CombinedOutput()
+	}
+	paste := func(t *testing.T, id, text string) {
 		if p, ok := snippetPrograms[id]; ok {
-			if _, err := exec.LookPath(p.name); err != nil {
+			if _, err := shell("command -v " + p.name); err != nil {
 				t.Skipf("%s is not installed: it comes from %s", p.name, p.from)
 			}
 		}
 		before := accepted()
-		cmd := exec.CommandContext(ctx, "bash", "-c", text)
-		cmd.Dir, cmd.Env = dir, append(os.Environ(), "BERTH_DATA="+in.Data)
-		out, err := cmd.CombinedOutput()
+		out, err := shell(text)
 		if err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
@@ -75,15 +75,15 @@ func TestEverySnippetSendsAReading(t *testing.T) {
 			t.Errorf("%d readings were stored, want %d; it said %s", got, want, out)
 		}
 	}
-	page := connectPage(t, ctx, in)
+	page := connectPage(ctx, t, in)
 	for _, s := range page("nc") {
-		t.Run(s[0], func(*testing.T) { paste(s[0], s[1]) })
+		t.Run(s[0], func(t *testing.T) { paste(t, s[0], s[1]) })
 	}
 	if _, err := in.CLI(ctx, "set", "provider1", "--require-tls"); err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range page("openssl") {
-		t.Run("tls/"+s[0], func(*testing.T) { paste(s[0], s[1]) })
+		t.Run("tls/"+s[0], func(t *testing.T) { paste(t, s[0], s[1]) })
 	}
 }
 
@@ -91,7 +91,7 @@ var snippetShown = regexp.MustCompile(`(?s)<code id="snippet-([a-z_]+)">(.*?)</c
 
 // connectPage signs in and returns what loads the page with the snippets, until one of them is there, and returns them all:
 // id and text.
-func connectPage(t *testing.T, ctx context.Context, in *install.Install) func(until string) [][2]string {
+func connectPage(ctx context.Context, t *testing.T, in *install.Install) func(until string) [][2]string {
 	t.Helper()
 	link, err := in.CLI(ctx, "link")
 	if err != nil {
