@@ -41,6 +41,7 @@ type bench struct {
 	house   *bus.Conn // the provisioner's connection to the provider's account
 	ingest  *bus.Conn
 	begin   time.Time
+	more    []string // gateways that the head has, in order, beside the one
 	stop    []func()
 }
 
@@ -138,7 +139,19 @@ func (b *bench) answerAsIngest() {
 			if subject == headapi.Since && q.After != "1/0" || subject != headapi.Gateways && q.Gateway != gateway && !slices.Contains(q.Gateways, gateway) {
 				return nil
 			}
-			return reply(chunk)
+			if subject != headapi.Gateways || q.After < gateway {
+				if err := reply(chunk); err != nil {
+					return err
+				}
+			}
+			for _, name := range b.more {
+				if subject == headapi.Gateways && q.After < name {
+					if err := reply(catalog.EncodeEntry(nil, &catalog.Entry{Gateway: name})); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
 		})
 	}
 	b.answer(headapi.Books, func(_ []byte, reply func([]byte) error) error {

@@ -145,21 +145,6 @@ func choiceOf(values url.Values) query.Choice {
 	return query.Choice{Groups: values["group"], Tags: values["tag"]}
 }
 
-func (r *Reports) gateways(w http.ResponseWriter, req *http.Request) error {
-	limit, err := number(req, "limit")
-	if err != nil {
-		return err
-	}
-	values := req.URL.Query()
-	page, err := r.engine.Gateways(req.Context(), query.GatewaysRequest{
-		After: values.Get("after"), Limit: limit, Search: values.Get("q"), Choice: choiceOf(values),
-	})
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, page)
-}
-
 func (r *Reports) gateway(w http.ResponseWriter, req *http.Request) error {
 	answer, err := r.engine.Gateway(req.Context(), req.PathValue("gateway"))
 	if err != nil {

@@ -26,6 +26,7 @@ type gatewaysData struct {
 	Gateways   []gatewayRow
 	NextPath   string // of the next page; empty: this was the last
 	ExportPath string // of an export of all
+	ListPath   string // of the list as CSV
 	Away       string // why the list could not be had; empty: it is here
 	Notice     notice
 	Connect    *connect // set when there is no gateway yet
@@ -65,6 +66,7 @@ func (w *Web) gatewaysPage(rw http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
 	d := gatewaysData{Query: q.Get("q"), Group: q.Get("group"), Tag: q.Get("tag"), After: q.Get("after"), ExportPath: apiURL(p.Name, nil, "export").RequestURI()}
 	d.Nav = "gateways"
+	d.ListPath = d.listURL(p.Name)
 	ask := url.Values{"limit": {strconv.Itoa(gatewaysPerPage)}}
 	for _, k := range []string{"q", "after", "group", "tag"} {
 		if v := q.Get(k); v != "" {
@@ -106,6 +108,13 @@ func (d *gatewaysData) filter() url.Values {
 		}
 	}
 	return q
+}
+
+// listURL returns the address of all gateways that the filter lets through, as CSV.
+func (d *gatewaysData) listURL(provider string) string {
+	q := d.filter()
+	q.Set("format", "csv")
+	return apiURL(provider, q, "gateways").RequestURI()
 }
 
 // Filtered reports whether the list is of some gateways alone.

@@ -49,7 +49,7 @@ func Operations() []Operation {
 	all := []Operation{
 		{Method: get, Path: "/latest", Summary: "Newest readings of all gateways", Query: []string{"sensor", "after", "limit"}, Answer: FleetLatest{}},
 		{Method: get, Path: "/series", Summary: "Series of all gateways", Query: []string{"sensor", "from", "to", "points", "after", "limit"}, Answer: FleetSeries{}},
-		{Method: get, Path: "/gateways", Summary: "Gateways, in order of their names", Query: []string{"after", "limit", "q", "group", "tag"}, Answer: Gateways{}},
+		{Method: get, Path: "/gateways", Summary: "Gateways, in order of their names, a page of them as json or all as csv", Query: []string{"after", "limit", "q", "group", "tag", "format"}, Answer: Gateways{}},
 		{Method: get, Path: "/gateways/:gateway", Summary: "A gateway", Answer: Gateway{}},
 		{Method: get, Path: "/gateways/:gateway/sensors", Summary: "Sensors of a gateway", Answer: Sensors{}},
 		{Method: get, Path: "/gateways/:gateway/latest", Summary: "Newest readings of a gateway", Answer: Latest{}},

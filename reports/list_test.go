@@ -1,0 +1,45 @@
+package reports
+
+import (
+	"encoding/csv"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"berth/internal/api"
+)
+
+// TestTheListAsCSV has more gateways than a page holds.
+func TestTheListAsCSV(t *testing.T) {
+	b := newBench(t)
+	b.more = []string{"later", "much later", "ä"}
+	if status, text := b.tell("/groupings", api.Groupings{Gateways: []api.Grouping{{Gateway: gateway, Groups: []string{"=north", "a"}, Tags: map[string]string{"site": "Kai 3"}}}}); status != http.StatusOK {
+		t.Fatalf("said: %d %s", status, text)
+	}
+	answer := b.ask(root + "/gateways?format=csv&limit=2")
+	rows, err := csv.NewReader(strings.NewReader(b.text(answer))).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if answer.Header.Get("Berth-Complete") != "true" || !strings.HasSuffix(answer.Header.Get("Content-Disposition"), `-gateways.csv"`) {
+		t.Errorf("headers %v", answer.Header)
+	}
+	var names []string
+	for _, row := range rows {
+		names = append(names, row[0])
+	}
+	if got := strings.Join(names, ","); got != "gateway,"+gateway+",later,much later,ä" {
+		t.Fatalf("listed are %s", got)
+	}
+	at := b.begin.UTC().Format(time.RFC3339Nano)
+	if got, want := strings.Join(rows[1][1:], "|"), "offline|"+at+"|"+at+"|0|2|'=north;a|site=Kai 3||0"; got != want {
+		t.Errorf("its row is %s, want %s", got, want)
+	}
+	if got := strings.Join(rows[2][1:], "|"); got != "never|||0|0||||0" {
+		t.Errorf("the row of one that was never seen is %s", got)
+	}
+	if answer := b.ask(root + "/gateways?format=pdf"); answer.StatusCode != http.StatusBadRequest {
+		t.Errorf("a format that is none: %s", b.text(answer))
+	}
+}
