@@ -19,7 +19,7 @@ PYTHON      ?= /usr/bin/python3
 FUZZTIME    ?= 10s
 READINGS    ?= 15000000
 STEPS       ?= 1,10,100
-CONNS       ?= 2000
+CONNS       ?= 1800
 GOLANGCI    := v2.15.0
 TELEGRAF    := v1.37.2
 # The programs need no C compiler; only the race detector does.
@@ -111,7 +111,7 @@ bench-engines: build ## the figures end to end: embedded, on a Cassandra node (J
 	$(GO) run ./promises/bench -engines
 
 .PHONY: bench-memory
-bench-memory: build ## resident memory of ingest for an idle and a busy connection, by protocol: make bench-memory CONNS=2000
+bench-memory: build ## resident memory of ingest for an idle and a busy connection, by protocol: make bench-memory CONNS=1800
 	$(GO) run ./promises/bench -memory=$(CONNS)
 
 .PHONY: bench-protocols

@@ -76,8 +76,16 @@ func pumpCoAP(c *net.UDPConn, request []byte, n, window int) error {
 			}
 			for _, m := range in[:max(k, 0)] {
 				data := m.Buffers[0][:m.N]
-				if m.N < 8 || data[0]&0x30 != 0x20 || data[1] != 2<<5|4 {
+				if m.N == 4 && data[1] == 0 {
+					continue // acknowledged; the answer comes by itself
+				}
+				if m.N < 8 || data[1] != 2<<5|4 {
 					return fmt.Errorf("answered %x", data)
+				}
+				if data[0]&0x30 == 0 { // by itself
+					if _, err := c.Write([]byte{0x60, 0, data[2], data[3]}); err != nil {
+						return err
+					}
 				}
 				delete(waits, binary.BigEndian.Uint32(data[4:]))
 			}

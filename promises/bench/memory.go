@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"berth/internal/gateways"
@@ -16,6 +17,14 @@ import (
 // memory prints what connections cost ingest by protocol, in resident memory: each protocol has a provider of its own, and
 // so a process that nothing was sent to before.
 func (o *options) memory(ctx context.Context, conns int) error {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return err
+	}
+	if limit.Cur < uint64(conns*crowds()+500) {
+		return fmt.Errorf("%d times %d connections want %d open files, and %d are allowed: raise it by ulimit -n, or give fewer by CONNS",
+			crowds(), conns, conns*crowds()+500, limit.Cur)
+	}
 	dir, err := os.MkdirTemp("", "berth-bench")
 	if err != nil {
 		return fmt.Errorf("make a folder: %w", err)
@@ -79,6 +88,16 @@ func (o *options) memory(ctx context.Context, conns int) error {
 		fmt.Printf("%-10s idle %5.1f KB   busy %5.1f KB, at %.0f messages/s\n", r.name, idle, busy, float64(acked)/took.Seconds())
 	}
 	return nil
+}
+
+// crowds returns how many crowds there are: one for each protocol, and by TLS where that is.
+func crowds() (n int) {
+	for _, name := range crowd.Protocols() {
+		if n++; !crowd.Datagrams(name) {
+			n++
+		}
+	}
+	return n
 }
 
 // settled is how long the processes are left alone before their memory is read: a process of Go that does nothing collects
