@@ -21,7 +21,7 @@ const (
 	// sendersLimit bounds how long a page waits for the provisioner: a change is live by then, or will be.
 	sendersLimit = 10 * time.Second
 	// sendersBody bounds a request of the API, in bytes.
-	sendersBody = 16 << 10
+	sendersBody = 128 << 10
 )
 
 // keysData is the page of who may send to a provider.
@@ -30,6 +30,9 @@ type keysData struct {
 	Query      string
 	RequireTLS bool
 	Approve    bool
+	Networks   string // without a key, one a line
+	Hidden     bool   // no network can be allowed here
+	ClientCA   []authorityRow
 	Clear      time.Time // when the enrolment key was first shown in clear; zero: never
 	ClearLast  time.Time
 	Waiting    []keyRow
@@ -64,6 +67,13 @@ type keyRow struct {
 	Own     bool // it has a key or a certificate that can be replaced
 	Revoked bool
 	HadKey  bool // before it was revoked
+}
+
+// authorityRow is an authority of the provider's own.
+type authorityRow struct {
+	Name  string
+	Until time.Time
+	Ends  bool // that is soon, or was
 }
 
 // certSoon is how long before its end a certificate is drawn attention to.
@@ -149,6 +159,15 @@ func changeOf(r *http.Request, provider string) (q *houseapi.SendersRequest, don
 		set(houseapi.SenderSettings{Approve: &yes})
 	case "let_in":
 		set(houseapi.SenderSettings{Approve: &no})
+	case "networks":
+		networks := strings.Fields(r.PostFormValue("networks"))
+		set(houseapi.SenderSettings{Networks: &networks})
+	case "client_ca":
+		pem := strings.TrimSpace(r.PostFormValue("client_ca"))
+		set(houseapi.SenderSettings{ClientCA: &pem})
+	case "no_client_ca":
+		none := ""
+		set(houseapi.SenderSettings{ClientCA: &none})
 	default:
 		return nil, "", schema.Errorf(schema.Invalid, "the form cannot be read").WithNext("load the page again")
 	}
@@ -167,6 +186,10 @@ func (w *Web) showKeys(rw http.ResponseWriter, r *http.Request, status int, d *k
 // take takes what the provisioner says.
 func (d *keysData) take(s *houseapi.Senders, now time.Time) {
 	d.RequireTLS, d.Approve, d.Clear, d.ClearLast = s.RequireTLS, s.Approve, moment(s.Enrolment.Clear), moment(s.Enrolment.LastSo)
+	d.Networks, d.Hidden = strings.Join(s.Networks, "\n"), s.Hidden
+	for _, a := range s.ClientCA {
+		d.ClientCA = append(d.ClientCA, authorityRow{a.Name, a.Until, a.Until.Sub(now) < certSoon})
+	}
 	for i := range s.Gateways {
 		g := &s.Gateways[i]
 		switch {

@@ -3,6 +3,7 @@ package web
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,6 +18,7 @@ func TestKeysAreChangedOnTheirPage(t *testing.T) {
 	got := b.get(path)
 	for _, want := range []string{
 		"boiler", "seen in clear", "new &lt;one&gt;", "10.0.0.7", "Let in with a new key", "The enrolment key was shown on a plain connection", "Require TLS",
+		"10.1.0.0/16", "north&#39;s own",
 	} {
 		if !strings.Contains(got.body, want) {
 			t.Errorf("the page lacks %q", want)
@@ -48,6 +50,23 @@ func TestKeysAreChangedOnTheirPage(t *testing.T) {
 	b.act(path, "require_tls")
 	if q := h.senders.Load(); q.Act != "set" || q.Settings == nil || !*q.Settings.RequireTLS || q.Settings.Approve != nil {
 		t.Errorf("asked was %+v", q.Settings)
+	}
+	b.act(path, "networks", "networks", "10.1.0.0/16\r\n fd00:1::/64\r\n")
+	if q := h.senders.Load(); q.Settings == nil || !slices.Equal(*q.Settings.Networks, []string{"10.1.0.0/16", "fd00:1::/64"}) || q.Settings.ClientCA != nil {
+		t.Errorf("asked was %+v", q.Settings)
+	}
+	b.act(path, "networks", "networks", "")
+	if q := h.senders.Load(); q.Settings.Networks == nil || len(*q.Settings.Networks) > 0 {
+		t.Errorf("asked was %+v", q.Settings)
+	}
+	if got := b.act(path, "networks", "networks", "mars"); got.status != http.StatusBadRequest || !strings.Contains(got.body, "is no network") {
+		t.Errorf("what is no network is answered with status %d", got.status)
+	}
+	for act, pem := range map[string]string{"client_ca": "PEM", "no_client_ca": ""} {
+		b.act(path, act, "client_ca", " PEM\n")
+		if q := h.senders.Load(); q.Settings == nil || q.Settings.ClientCA == nil || *q.Settings.ClientCA != pem || q.Settings.Networks != nil {
+			t.Errorf("asked was %+v", q.Settings)
+		}
 	}
 	if got := b.act(path, "refuse", "gateway", "nobody"); got.status != http.StatusBadRequest || !strings.Contains(got.body, "it does not wait") {
 		t.Errorf("what cannot be is answered with status %d", got.status)

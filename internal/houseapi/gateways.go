@@ -89,12 +89,24 @@ type SendersRequest struct {
 type SenderSettings struct {
 	RequireTLS *bool `json:"require_tls,omitempty"`
 	Approve    *bool `json:"approve_gateways,omitempty"`
+
+	Networks *[]string `json:"allow_networks,omitempty"` // whose senders need no key for bare line protocol
+	ClientCA *string   `json:"client_ca,omitempty"`      // PEM: the provider's own authorities of gateways' certificates; empty: none
+}
+
+// Authority is an authority of the provider's own, whose certificates name gateways.
+type Authority struct {
+	Name  string    `json:"name"`
+	Until time.Time `json:"until"`
 }
 
 // Senders are who may send to a provider.
 type Senders struct {
 	RequireTLS bool        `json:"require_tls"`
 	Approve    bool        `json:"approve_gateways"`
+	Networks   []string    `json:"allow_networks"`
+	Hidden     bool        `json:"addresses_hidden,omitempty"` // senders' addresses may be an engine's: no network can be allowed
+	ClientCA   []Authority `json:"client_ca"`
 	Enrolment  Enrolment   `json:"enrolment"`
 	Gateways   []Gateway   `json:"gateways"`
 	Changed    *GatewayKey `json:"changed,omitempty"` // the gateway that was changed; a new key is shown this once

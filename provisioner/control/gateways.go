@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -58,12 +59,23 @@ func (s *Server) senders(ctx context.Context, provider string) (houseapi.Senders
 	}
 	out := houseapi.Senders{
 		RequireTLS: p.Settings.RequireTLS, Approve: p.Settings.Approve, Gateways: []Gateway{},
+		Networks: append([]string{}, p.Settings.Networks...), Hidden: s.o.HidesSenders, ClientCA: authorities(p.Settings.ClientCA),
 		Enrolment: Enrolment{Used: been(shown.Used), Clear: been(shown.Clear), LastSo: been(shown.Last)},
 	}
 	for i := range all {
 		out.Gateways = append(out.Gateways, gateway(p.Name, &all[i]))
 	}
 	return out, nil
+}
+
+// authorities returns what is to be known of authorities, as PEM. What cannot be read was refused when it was set.
+func authorities(text string) []houseapi.Authority {
+	out := []houseapi.Authority{}
+	all, _ := record.Authorities(text)
+	for _, c := range all {
+		out = append(out, houseapi.Authority{Name: cmp.Or(c.Subject.CommonName, c.Subject.String()), Until: c.NotAfter})
+	}
+	return out
 }
 
 // AnswerSenders answers web's question who may send to a provider, after the change that it asks for.
@@ -75,7 +87,8 @@ func (s *Server) AnswerSenders(ctx context.Context, request []byte, reply func([
 	var changed *GatewayKey
 	switch {
 	case q.Act == "set" && q.Settings != nil:
-		if _, err := s.changeSettings(ctx, q.Provider, &SettingsChange{RequireTLS: q.Settings.RequireTLS, Approve: q.Settings.Approve}); err != nil {
+		set := SettingsChange{RequireTLS: q.Settings.RequireTLS, Approve: q.Settings.Approve, Networks: q.Settings.Networks, ClientCA: q.Settings.ClientCA}
+		if _, err := s.changeSettings(ctx, q.Provider, &set); err != nil {
 			return err
 		}
 	case q.Act != "" && q.Gateway != nil:

@@ -147,6 +147,38 @@ async function until(so) {
   }
 }
 
+test("the admin allows a network without a key, and an authority of the provider's own", async () => {
+  const { context, page } = await fresh();
+  await signIn(page, (await berth.run("link", "provider1")).match(/http:\S+/)[0]);
+  await page.goto(`${berth.origin}/providers/provider1/keys`);
+  const press = async (name, then) => {
+    await page.getByRole("button", { name }).click();
+    await page.getByText(then).waitFor();
+  };
+  const networks = page.getByLabel("Networks, one a line");
+  await networks.fill("10.0.0.0/8\n127.0.0.1/8");
+  await press("Allow these networks", "is an address within a network");
+  assert.match(await send(provider.port, "load,gateway=bare weight=4\n"), /^ERR invalid /);
+  await networks.fill("10.0.0.0/8\n127.0.0.0/8");
+  await press("Allow these networks", "is as said from now on");
+  assert.equal(await send(provider.port, "load,gateway=bare weight=4\n"), "");
+  await page.getByLabel("Certificates of authorities").fill("no PEM");
+  await press("Trust these", "there is no certificate in it");
+  await page.getByLabel("Certificates of authorities").fill(await berth.run("ca")); // any authority will do
+  await press("Trust these", "open the port from now on");
+  assert.equal(await page.locator("#authorities li").count(), 1);
+  assert.equal(await networks.inputValue(), "10.0.0.0/8\n127.0.0.0/8");
+  assert.deepEqual(await barriers(page), []);
+  await shot(page, "8-authorities");
+  await press("Trust none", "is trusted any more");
+  assert.equal(await page.locator("#authorities").count(), 0);
+  await networks.fill("");
+  await press("Allow these networks", "is as said from now on");
+  assert.match(await send(provider.port, "load,gateway=bare weight=4\n"), /^ERR invalid /);
+  assert.deepEqual(page.wrong.filter((w) => !/400/.test(w)), []); // two refusals
+  await context.close();
+});
+
 test("pages hold in both languages, light and dark, wide and narrow", async () => {
   const now = Date.now();
   const lines = [];
