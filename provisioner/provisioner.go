@@ -145,6 +145,7 @@ type Provisioner struct {
 	healer    *healer
 	disk      *disk.Watch
 	survey    *survey.Surveyor
+	usage     *bus.Bucket
 	metrics   *metrics.Set
 }
 
@@ -228,6 +229,9 @@ func (p *Provisioner) start(ctx context.Context) error {
 	}
 	p.startLoop(ctx)
 	if err := p.startMetrics(ctx); err != nil {
+		return err
+	}
+	if err := p.startMeter(ctx); err != nil {
 		return err
 	}
 	return p.startControl(ctx)
@@ -379,7 +383,7 @@ func (p *Provisioner) startControl(ctx context.Context) error {
 		return err
 	}
 	api := control.NewServer(control.Options{
-		Status: p.status, House: p.house, World: p.world, Loop: p.loop, Runtime: p.runtime, Site: p.site, Doctor: p.examine, Logger: p.o.Logger,
+		Status: p.status, House: p.house, World: p.world, Loop: p.loop, Runtime: p.runtime, Site: p.site, Doctor: p.examine, Usage: p.usage, Logger: p.o.Logger,
 		HidesSenders: p.inside != runtime.Inside{},
 	})
 	stop, err := p.conn.Answer(houseapi.SendersSubject, api.AnswerSenders)

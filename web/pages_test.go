@@ -38,6 +38,7 @@ var everyPage = map[string]func() page{
 	"reference": func() page { return &referenceData{} },
 	"audit":     func() page { return &auditData{} },
 	"tokens":    func() page { return &tokensData{} },
+	"usage":     func() page { return &usageData{} },
 	"shares":    func() page { return &sharesData{} },
 	"shared":    func() page { return &sharedData{} },
 	"schedules": func() page { return &schedulesData{} },

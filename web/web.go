@@ -89,6 +89,7 @@ type Web struct {
 	attempts  *pacer // to sign in
 	asked     *pacer // of the API
 	audit     *audit.Log
+	usage     *bus.Bucket // what providers used
 	up        *upstream
 	schedule  *schedule.Scheduler
 	pages     *pages
@@ -161,7 +162,7 @@ func (w *Web) start(ctx context.Context) error {
 	w.conn = conn
 	w.stack.Push("bus", 2*time.Second, func(context.Context) error { conn.Close(); return nil })
 	buckets := map[string]*bus.Bucket{}
-	for _, name := range []string{"providers", "services", "sessions"} {
+	for _, name := range []string{"providers", "services", "sessions", "usage"} {
 		if buckets[name], err = conn.Bucket(ctx, bus.BucketOptions{Name: name}); err != nil {
 			return fmt.Errorf("open the house's records: %w", err)
 		}
@@ -169,7 +170,7 @@ func (w *Web) start(ctx context.Context) error {
 	if w.book, err = people.Open(ctx, conn, func() time.Time { return w.now() }); err != nil {
 		return err
 	}
-	w.audit = audit.New(conn)
+	w.audit, w.usage = audit.New(conn), buckets["usage"]
 	w.store = &sessionStore{bucket: buckets["sessions"], now: func() time.Time { return w.now() }}
 	w.sessions = newSessions(w.store)
 	w.background(ctx, "directory", func(ctx context.Context) { w.dir.watch(ctx, buckets["providers"], buckets["services"]) })

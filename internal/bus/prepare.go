@@ -43,6 +43,7 @@ var (
 		{Name: "schedules"},
 		{Name: "runs"},
 		{Name: "runfiles"},
+		{Name: "usage"},
 		{Name: "leases", TTL: serviceLife, Memory: true},
 	}
 )

@@ -111,7 +111,7 @@ func (a *app) root() *cobra.Command {
 	})
 	root.AddCommand(
 		a.serve(), a.add(), a.list(), a.show(), a.remove(), a.start(), a.stop(), a.restart(), a.update(), a.exec(), a.gc(), a.logs(), a.plan(), a.set(), a.link(),
-		a.token(), a.gateway(), a.topic(), a.source(), a.ca(), a.rejects(), a.aside(), a.audit(), a.export(), a.doctor(), a.natsConfig(), a.health(), a.version(),
+		a.token(), a.gateway(), a.topic(), a.source(), a.ca(), a.rejects(), a.aside(), a.audit(), a.usage(), a.export(), a.doctor(), a.natsConfig(), a.health(), a.version(),
 	)
 	return root
 }

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"berth/internal/bus"
 	"berth/internal/httpserver"
 	"berth/internal/people"
 	"berth/provisioner/doctor"
@@ -35,6 +36,7 @@ type Options struct {
 	Runtime runtime.Runtime
 	Site    plan.Site
 	Doctor  func(ctx context.Context) []doctor.Check
+	Usage   *bus.Bucket
 	Logger  *slog.Logger
 
 	HidesSenders bool // the runtime may hide from which address somebody sends
@@ -53,6 +55,7 @@ func NewServer(o Options) *Server {
 		"GET /v1/status":                                    s.status,
 		"GET /v1/plan":                                      s.plan,
 		"GET /v1/doctor":                                    s.doctor,
+		"GET /v1/usage":                                     s.used,
 		"GET /v1/logs":                                      s.logs,
 		"POST /v1/links":                                    s.link,
 		"GET /v1/orphans":                                   s.orphans,

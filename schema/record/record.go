@@ -13,6 +13,7 @@
 //	schedules (house)       <provider>.<schedule>      Schedule
 //	runs (house)            <provider>.<schedule>.<begin of the period, Unix seconds>.<number>  ScheduleRun
 //	runfiles (house)        <run>.<file>.<piece>       a piece of a file that a run made
+//	usage (house)           <provider>.<when it was made, Unix seconds>.<day>  Usage
 //	leases (house)          schedules                  which web makes scheduled reports, expires unless renewed
 //	pipeline (provider)     pipeline                   Pipeline: all that its instances may know
 //	pipeline (provider)     port.certificate           PortCertificate

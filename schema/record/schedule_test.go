@@ -64,7 +64,7 @@ func TestScheduleValidate(t *testing.T) {
 	}
 }
 
-// goldenShapes are a schedule, a run and a share with all that they can say.
+// goldenShapes are a schedule, a run, a share and a day of usage with all that they can say.
 func goldenShapes() map[string]any {
 	at := func(day, hour int) time.Time { return time.Date(2026, 3, day, hour, 0, 0, 0, time.UTC) }
 	to := []Recipient{{Address: "a@example.com", Language: "en"}, {Address: "b@example.com", Language: "zh"}}
@@ -72,6 +72,11 @@ func goldenShapes() map[string]any {
 		"schedule.v1.json": &Schedule{
 			Version: 1, ID: "daily1", Provider: "provider1", Of: at(1, 0), Name: "每日 Daily", Every: Weekly, Hour: 6, Gateways: []string{"gw1"}, Groups: []string{"north"},
 			Formats: []string{"pdf", "csv"}, Recipients: to, SkipEmpty: true, Paused: true, Created: at(2, 0), Since: at(3, 0),
+		},
+		"usage.v1.json": &Usage{
+			Version: 1, Provider: "provider1", Of: at(1, 0), Day: "2026-03-09", From: at(8, 23), At: at(9, 23),
+			Begin: Used{Readings: 1, Rejected: 2, Frames: 3, Refused: 4, Bytes: 5}, End: Used{Readings: 6, Rejected: 7, Frames: 8, Refused: 9, Bytes: 10},
+			Gateways: 11, Storage: 12, Most: 13, Instance: "i", Sent: 14,
 		},
 		"share.v1.json": &Share{
 			Version: 1, ID: "s1", Provider: "provider1", Of: at(1, 0), Name: "March", Gateways: []string{"gw1"}, From: at(1, 0), To: at(9, 0),
