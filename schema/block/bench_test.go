@@ -12,6 +12,7 @@ import (
 func benchContents() map[string]*Content {
 	contents := map[string]*Content{
 		"truck":         truckContent(120),
+		"truck-480":     truckContent(480), // a full part
 		"truck-60":      truckContent(60),
 		"room-1-jitter": roomContent(1, time.Second),
 		"room-5-jitter": roomContent(5, time.Second),

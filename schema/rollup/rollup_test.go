@@ -216,10 +216,13 @@ func TestAnyStatistics(t *testing.T) {
 		var want []Stat
 		for i := range rapid.IntRange(0, 4).Draw(t, "n") {
 			s := Stat{
-				Sensor: "s" + strconv.Itoa(i), Count: rapid.Uint64().Draw(t, "count"), First: value.Draw(t, "first"), Last: value.Draw(t, "last"),
-				FirstTime: rapid.Int64Range(-1e9, 1e9).Draw(t, "from"),
+				Sensor: "s" + strconv.Itoa(i), Count: rapid.OneOf(rapid.Uint64(), rapid.Uint64Range(1, 2)).Draw(t, "count"), First: value.Draw(t, "first"), Last: value.Draw(t, "last"),
+				FirstTime: rapid.OneOf(rapid.Int64Range(-1e9, 1e9), rapid.Int64Range(5, 8)).Draw(t, "from"), // often that of the sensor before
 			}
 			s.LastTime = s.FirstTime + rapid.Int64Range(0, 3).Draw(t, "length")
+			if i > 0 && rapid.Bool().Draw(t, "like the one before") {
+				s.Count, s.LastTime = want[i-1].Count, max(s.FirstTime, want[i-1].LastTime)
+			}
 			s.Numbers = rapid.SampledFrom([]uint64{0, s.Count / 2, s.Count}).Draw(t, "numbers")
 			if s.Numbers > 0 {
 				s.Min, s.Max, s.Sum = number.Draw(t, "least"), number.Draw(t, "most"), number.Draw(t, "sum")
@@ -310,4 +313,30 @@ func BenchmarkCompute(b *testing.B) {
 		Compute(series)
 	}
 	b.ReportMetric(float64(b.N)*360/b.Elapsed().Seconds()/1e6, "Mreadings/s")
+}
+
+// BenchmarkCode writes and reads a rollup of four sensors, and reads what version 1 made of it.
+func BenchmarkCode(b *testing.B) {
+	stats := goldenStats()
+	data := Encode(nil, stats)
+	old, err := os.ReadFile(filepath.Join("testdata", "v1.golden"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("write", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			data = Encode(data[:0], stats)
+		}
+	})
+	for name, data := range map[string][]byte{"read": data, "read version 1": old} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := Decode(data); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

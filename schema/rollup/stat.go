@@ -40,35 +40,31 @@ func integersOf(s *Stat) (n integers, ok bool) {
 	if !number || !numbers || s.Last.Kind() != kind || s.Numbers != s.Count {
 		return n, false
 	}
-	all := [...]float64{first, last, s.Min, s.Max}
+	all := [...]float64{s.Min, s.Max, first, last}
+	most := 0
 	if kind == schema.Float {
-		for _, f := range all {
-			_, scale, ok := wire.Decimal(f)
-			if !ok {
-				return n, false
-			}
-			n.scale = max(n.scale, scale)
-		}
+		most = wire.MaxScale
 	}
-	for i, to := range [...]*int64{&n.first, &n.last, &n.least, &n.most} {
-		if *to, ok = wire.Scaled(all[i], n.scale); !ok {
+	to := [...]*int64{&n.least, &n.most, &n.first, &n.last}
+	for i := 0; i < len(all); {
+		if *to[i], ok = wire.Scaled(all[i], n.scale); ok {
+			i++
+			continue
+		}
+		if n.scale == most {
 			return n, false
 		}
+		n.scale, i = n.scale+1, 0 // those before have to be of this scale too
 	}
 	n.count = int64(s.Count)
 	n.sum, n.sumIsOne = wire.Scaled(s.Sum, n.scale)
-	return n, n.within() && n.values(kind, s)
+	return n, n.within()
 }
 
 // within reports whether the integers are in the order that they are written by.
 func (n *integers) within() bool {
 	return -wire.MaxDecimal <= n.least && n.most <= wire.MaxDecimal &&
 		n.least <= n.first && n.first <= n.most && n.least <= n.last && n.last <= n.most
-}
-
-// values reports whether first and last are what reading the integers gives.
-func (n *integers) values(kind schema.Kind, s *Stat) bool {
-	return s.First == valueOf(kind, n.first, n.scale) && s.Last == valueOf(kind, n.last, n.scale)
 }
 
 // valueOf returns the value of a kind that n / 10^scale is.

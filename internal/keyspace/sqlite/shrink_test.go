@@ -61,4 +61,9 @@ func TestTailsGiveTheirDiskBack(t *testing.T) {
 	if g, err := w.Gateway(t.Context(), "truck_7"); err != nil || g.Position.Sequence != 300 {
 		t.Errorf("an older row without tail replaced a newer: %v, %v", g.Position, err)
 	}
+	write(400, []byte{1})
+	write(350, nil)
+	if g, err := w.Gateway(t.Context(), "truck_7"); err != nil || g.Position.Sequence != 400 || len(g.Tail) != 1 {
+		t.Errorf("an older row without tail replaced a newer with one: %v, %d bytes of tail, %v", g.Position, len(g.Tail), err)
+	}
 }
