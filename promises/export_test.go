@@ -242,7 +242,6 @@ func (w *warehouse) count(file string) {
 // cut kills reports while an export is under way, goes on with it, and compares what came out with a whole one.
 func (w *warehouse) cut() {
 	w.t.Helper()
-	part := filepath.Join(w.dir, "cut.csv.part")
 	for try := range 5 {
 		pid, err := w.in.InstancePID(w.t.Context(), "alpha", "reports")
 		if err != nil {
@@ -253,11 +252,7 @@ func (w *warehouse) cut() {
 			_, err := w.in.CLI(w.t.Context(), w.command("cut.csv")...)
 			ended <- err
 		}()
-		soon(w.t, "the export has begun to write", func() bool {
-			at, err := os.Stat(part)
-			_, whole := os.Stat(filepath.Join(w.dir, "cut.csv"))
-			return err == nil && at.Size() > 100<<10 || whole == nil
-		})
+		w.begun("cut.csv")
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 			w.t.Fatal(err)
 		}
@@ -272,7 +267,7 @@ func (w *warehouse) cut() {
 		if !strings.Contains(err.Error(), "--resume") {
 			w.t.Fatalf("a cut export does not say how to go on: %v", err)
 		}
-		at, statErr := os.Stat(part)
+		at, statErr := os.Stat(filepath.Join(w.dir, "cut.csv.part"))
 		if statErr != nil {
 			w.t.Fatal(statErr)
 		}
@@ -296,6 +291,26 @@ func (w *warehouse) cut() {
 		return
 	}
 	w.t.Error("the export was quicker than its cut each time")
+}
+
+// begun waits until an export has begun to write a file, or is done with it.
+func (w *warehouse) begun(file string) {
+	w.t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	limit := time.After(time.Minute)
+	for {
+		select {
+		case <-tick.C:
+		case <-limit:
+			w.t.Fatal("the export has not begun to write within a minute")
+		}
+		at, err := os.Stat(filepath.Join(w.dir, file+".part"))
+		_, whole := os.Stat(filepath.Join(w.dir, file))
+		if err == nil && at.Size() > 64<<10 || whole == nil {
+			return
+		}
+	}
 }
 
 // back waits until reports is another process, and answers.

@@ -62,7 +62,7 @@ func TestGatewaysAreGroupedAndTagged(t *testing.T) {
 		t.Errorf("the gateway is %+v", g)
 	}
 	for query, want := range map[string]int{
-		"group=north": 1, "group=a": 0, "group=a&group=north": 1, "tag=site": 1, "tag=site%3DKai+3": 1, "tag=site%3DKai+4": 0, "group=north&tag=old": 0, "q=BOILER&group=north": 1,
+		"group=&tag=": 1, "group=north": 1, "group=a": 0, "group=a&group=north": 1, "tag=site": 1, "tag=site%3DKai+3": 1, "tag=site%3DKai+4": 0, "group=north&tag=old": 0, "q=BOILER&group=north": 1,
 	} {
 		if got := of[api.Gateways](b, root+"/gateways?"+query); len(got.Gateways) != want {
 			t.Errorf("%s has %d gateways, want %d", query, len(got.Gateways), want)

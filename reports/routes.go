@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -140,9 +141,12 @@ func (r *Reports) span(req *http.Request) (from, to time.Time, err error) {
 	return from, to, nil
 }
 
-// choiceOf reads which groups and tags are asked for.
+// choiceOf reads which groups and tags are asked for; an empty one, as a form sends it, is none.
 func choiceOf(values url.Values) query.Choice {
-	return query.Choice{Groups: values["group"], Tags: values["tag"]}
+	named := func(of string) []string {
+		return slices.DeleteFunc(slices.Clone(values[of]), func(name string) bool { return name == "" })
+	}
+	return query.Choice{Groups: named("group"), Tags: named("tag")}
 }
 
 func (r *Reports) gateway(w http.ResponseWriter, req *http.Request) error {

@@ -69,11 +69,7 @@ func formGroups(r *http.Request) (api.Groupings, error) {
 	if r.PostFormValue("act") == api.Remove {
 		all.Change = api.Remove
 	}
-	for line := range strings.Lines(r.PostFormValue("gateways")) {
-		name := strings.TrimSpace(line)
-		if name == "" {
-			continue
-		}
+	for _, name := range linesOf(r.PostFormValue("gateways")) {
 		one, err := api.ParseGrouping(name, r.PostFormValue("group"), r.PostFormValue("tag"))
 		if err != nil {
 			return all, err

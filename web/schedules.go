@@ -400,16 +400,7 @@ func scheduleOf(r *http.Request) *record.Schedule {
 			s.Recipients = append(s.Recipients, record.Recipient{Address: word, Language: r.PostFormValue("language")})
 		}
 	}
-	for line := range strings.Lines(r.PostFormValue("gateways")) {
-		if name := strings.TrimSpace(line); name != "" {
-			s.Gateways = append(s.Gateways, name)
-		}
-	}
-	for line := range strings.Lines(r.PostFormValue("groups")) {
-		if name := strings.TrimSpace(line); name != "" {
-			s.Groups = append(s.Groups, name)
-		}
-	}
+	s.Gateways, s.Groups = linesOf(r.PostFormValue("gateways")), linesOf(r.PostFormValue("groups"))
 	return s
 }
 

@@ -66,6 +66,16 @@ func bodyOf[T any](r *http.Request, about string, parse func(io.Reader) (T, erro
 	}
 }
 
+// linesOf returns the names that a form has, one a line.
+func linesOf(text string) (names []string) {
+	for line := range strings.Lines(text) {
+		if name := strings.TrimSpace(line); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 func tooLong(err error) error {
 	return schema.Errorf(schema.TooLarge, "what is said is too long for one request").WithNext("split it: what is said about others stays").WithCause(err)
 }

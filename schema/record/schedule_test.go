@@ -56,6 +56,8 @@ func TestScheduleValidate(t *testing.T) {
 		"no name": func(s *Schedule) { s.Name = "" }, "no period": func(s *Schedule) { s.Every = "hourly" }, "no hour": func(s *Schedule) { s.Hour = 24 },
 		"no format": func(s *Schedule) { s.Formats = nil }, "a format": func(s *Schedule) { s.Formats = []string{"exe"} },
 		"nobody": func(s *Schedule) { s.Recipients = nil }, "too many": func(s *Schedule) { s.Recipients = make([]Recipient, 51) },
+		"gateways and groups": func(s *Schedule) { s.Gateways, s.Groups = []string{"a"}, []string{"b"} },
+		"a group":             func(s *Schedule) { s.Groups = []string{"a;b"} },
 	} {
 		s := good
 		if change(&s); !schema.Is(s.Validate(), schema.Invalid) {
