@@ -13,7 +13,7 @@ CLIENTS     := ingest/gate/testdata/npm
 CASSANDRA_41 := 4.1.10
 ENGINE_FAULTS ?= 21
 # The full length of each promise's test; a test's own flags say what they count.
-LENGTHS     ?= -kills=200 -cuts=200 -takeovers=40 -histories=5000 -slow=1m -server-kills=12 -feeds=30 -audits=20 -neighbour=30s -drip=30s
+LENGTHS     ?= -kills=200 -cuts=200 -takeovers=40 -histories=5000 -slow=1m -server-kills=12 -feeds=30 -audits=20 -neighbour=30s -drip=30s -export-every=15m
 BENCHTIME   ?= 1s
 PYTHON      ?= /usr/bin/python3
 FUZZTIME    ?= 10s
