@@ -2,6 +2,7 @@ package ingest_test
 
 import (
 	"bufio"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -19,10 +20,11 @@ import (
 	"berth/internal/bus"
 )
 
-// exact is a gateway that sends readings without a time by MQTT 3.1.1 at QoS 2, each under a sensor of its own, and keeps to
-// [MQTT-4.3.3-1] and [MQTT-4.4.0-1] whatever happens to its connection.
+// exact is a gateway that sends readings without a time by MQTT 3.1.1 or 5 at QoS 2, each under a sensor of its own, and keeps
+// to [MQTT-4.3.3-1] and [MQTT-4.4.0-1] whatever happens to its connection.
 type exact struct {
 	h     *house
+	five  bool
 	conn  net.Conn
 	in    *bufio.Reader
 	sent  int            // messages that were given an identifier
@@ -49,21 +51,11 @@ func (c *exact) connect(address string) error {
 	}
 	c.h.check(conn.SetDeadline(time.Now().Add(20 * time.Second)))
 	c.conn, c.in = conn, bufio.NewReader(conn)
-	p := packet3[*packets3.ConnectPacket](packets3.Connect)
-	p.ProtocolName, p.ProtocolVersion, p.ClientIdentifier, p.Keepalive = "MQTT", 4, "exact", 60
-	p.UsernameFlag, p.Username, p.PasswordFlag, p.Password = true, "crane-1", true, []byte(enrolmentKey)
-	if err := c.write(p); err != nil {
-		return err
-	}
-	got, err := packets3.ReadPacket(c.in)
+	present, err := c.introduce()
 	if err != nil {
 		return err
 	}
-	ack, ok := got.(*packets3.ConnackPacket)
-	if !ok || ack.ReturnCode != 0 {
-		return fmt.Errorf("answered %s", got)
-	}
-	if c.begun && !ack.SessionPresent {
+	if c.begun && !present {
 		c.h.t.Fatal("the session is said to be gone")
 	}
 	for id := range uint16(8) {
@@ -76,9 +68,54 @@ func (c *exact) connect(address string) error {
 	return err
 }
 
+// introduce says who it is, and returns whether its session is there.
+func (c *exact) introduce() (present bool, err error) {
+	if c.five {
+		minute := uint32(60)
+		err := c.write5(&packets5.Connect{
+			ProtocolName: "MQTT", ProtocolVersion: 5, ClientID: "exact", KeepAlive: 60, Properties: &packets5.Properties{SessionExpiryInterval: &minute},
+			UsernameFlag: true, Username: "crane-1", PasswordFlag: true, Password: []byte(enrolmentKey),
+		})
+		if err != nil {
+			return false, err
+		}
+		got, err := packets5.ReadPacket(c.in)
+		if err != nil {
+			return false, err
+		}
+		if ack, ok := got.Content.(*packets5.Connack); ok && ack.ReasonCode == 0 {
+			return ack.SessionPresent, nil
+		}
+		return false, fmt.Errorf("answered %s", got)
+	}
+	p := packet3[*packets3.ConnectPacket](packets3.Connect)
+	p.ProtocolName, p.ProtocolVersion, p.ClientIdentifier, p.Keepalive = "MQTT", 4, "exact", 60
+	p.UsernameFlag, p.Username, p.PasswordFlag, p.Password = true, "crane-1", true, []byte(enrolmentKey)
+	if err := c.write(p); err != nil {
+		return false, err
+	}
+	got, err := packets3.ReadPacket(c.in)
+	if err != nil {
+		return false, err
+	}
+	if ack, ok := got.(*packets3.ConnackPacket); ok && ack.ReturnCode == 0 {
+		return ack.SessionPresent, nil
+	}
+	return false, fmt.Errorf("answered %s", got)
+}
+
+func (c *exact) write5(p io.WriterTo) error {
+	_, err := p.WriteTo(c.conn)
+	return err
+}
+
 func (c *exact) publish(id uint16, again bool) error {
+	topic := fmt.Sprintf("readings/crane-1/s%d", c.ids[id])
+	if c.five {
+		return c.write5(&packets5.Publish{Topic: topic, QoS: 2, PacketID: id, Payload: []byte("1"), Duplicate: again, Properties: &packets5.Properties{}})
+	}
 	p := packet3[*packets3.PublishPacket](packets3.Publish)
-	p.TopicName, p.Qos, p.MessageID, p.Payload, p.Dup = fmt.Sprintf("readings/crane-1/s%d", c.ids[id]), 2, id, []byte("1"), again
+	p.TopicName, p.Qos, p.MessageID, p.Payload, p.Dup = topic, 2, id, []byte("1"), again
 	return c.write(p)
 }
 
@@ -100,44 +137,63 @@ func (c *exact) next() error {
 	return nil
 }
 
+// answer reads an answer: a PUBREC, else a PUBCOMP, that succeeds. In 5 it has four bytes then, too.
+func (c *exact) answer() (id uint16, received bool, err error) {
+	var p [4]byte
+	if _, err := io.ReadFull(c.in, p[:]); err != nil {
+		return 0, false, err
+	}
+	c.begun = true
+	if p[0]>>4 != packets3.Pubrec && p[0]>>4 != packets3.Pubcomp || p[1] != 2 {
+		return 0, false, fmt.Errorf("answered %x", p)
+	}
+	return binary.BigEndian.Uint16(p[2:]), p[0]>>4 == packets3.Pubrec, nil
+}
+
 // read reads an answer and goes on.
 func (c *exact) read() error {
-	got, err := packets3.ReadPacket(c.in)
+	id, received, err := c.answer()
 	if err != nil {
 		return err
 	}
-	c.begun = true
-	switch p := got.(type) {
-	case *packets3.PubrecPacket:
-		if _, open := c.ids[p.MessageID]; !open {
-			return nil
-		}
-		c.rec[p.MessageID] = true
-		return c.release(p.MessageID)
-	case *packets3.PubcompPacket:
-		delete(c.rec, p.MessageID)
-		delete(c.ids, p.MessageID)
+	if !received {
+		delete(c.rec, id)
+		delete(c.ids, id)
 		return nil
 	}
-	return fmt.Errorf("answered %s", got)
+	if _, open := c.ids[id]; !open {
+		return nil
+	}
+	c.rec[id] = true
+	return c.release(id)
 }
 
-func newExact(h *house) *exact { return &exact{h: h, ids: map[uint16]int{}, rec: map[uint16]bool{}} }
+func newExact(h *house, five bool) *exact {
+	return &exact{h: h, five: five, ids: map[uint16]int{}, rec: map[uint16]bool{}}
+}
 
 // TestQoS2SurvivesAKillBetweenPubrecAndPubrel: the identifier is known after the restart, whether what it came with is in
 // the keyspace meanwhile or not.
 func TestQoS2SurvivesAKillBetweenPubrecAndPubrel(t *testing.T) {
+	for name, five := range versions {
+		t.Run(name, func(t *testing.T) { testKillBetweenPubrecAndPubrel(t, five) })
+	}
+}
+
+// versions are those of MQTT; whether each is 5.
+var versions = map[string]bool{"3.1.1": false, "5": true}
+
+func testKillBetweenPubrecAndPubrel(t *testing.T, five bool) {
 	w := newCrashWorld(t)
-	c := newExact(w.house)
+	c := newExact(w.house, five)
 	check := w.house.check
 	p := w.begin(nil)
 	check(c.connect(p.address))
 	check(c.next())
-	got, err := packets3.ReadPacket(c.in)
-	if _, ok := got.(*packets3.PubrecPacket); err != nil || !ok {
-		t.Fatalf("answered %v, %v", got, err)
+	if _, received, err := c.answer(); err != nil || !received {
+		t.Fatalf("there is no PUBREC: %v", err)
 	}
-	c.begun = true // and the PUBREC is taken for lost
+	// The PUBREC is taken for lost.
 	for _, end := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM, syscall.SIGKILL} {
 		if end == syscall.SIGTERM { // what was written last is not the session: the log is trimmed up to it alone
 			before := w.house.logEnd()
@@ -152,9 +208,8 @@ func TestQoS2SurvivesAKillBetweenPubrecAndPubrel(t *testing.T) {
 		_ = c.conn.Close()
 		p = w.begin(nil)
 		check(c.connect(p.address)) // and publishes again
-		got, err := packets3.ReadPacket(c.in)
-		if rec, ok := got.(*packets3.PubrecPacket); err != nil || !ok || rec.MessageID != 1 {
-			t.Fatalf("answered %v, %v", got, err)
+		if id, received, err := c.answer(); err != nil || !received || id != 1 {
+			t.Fatalf("answered for %d, received %v, %v", id, received, err)
 		}
 		if n := w.house.readings(true); n != 1 {
 			t.Fatalf("%d readings, want 1", n)
@@ -181,12 +236,18 @@ func TestQoS2SurvivesAKillBetweenPubrecAndPubrel(t *testing.T) {
 // TestQoS2IsStoredOnceWhateverHappens cuts connections, kills and restarts at random; every message is stored once in the
 // end, though each gets a time only where it arrives.
 func TestQoS2IsStoredOnceWhateverHappens(t *testing.T) {
-	rounds, messages := 8, 400
+	for name, five := range versions {
+		t.Run(name, func(t *testing.T) { testStoredOnceWhateverHappens(t, five) })
+	}
+}
+
+func testStoredOnceWhateverHappens(t *testing.T, five bool) {
+	rounds, messages := 4, 200
 	if testing.Short() {
 		rounds, messages = 2, 60
 	}
 	w := newCrashWorld(t)
-	c := newExact(w.house)
+	c := newExact(w.house, five)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
