@@ -114,6 +114,49 @@
     };
   }
 
+  // The keyboard's cursor: a chart is a slider along its points, and a screen reader speaks the value of each.
+  function speak(c) {
+    const data = c.u.data, last = data[0].length - 1;
+    const i = Math.max(0, Math.min(c.pointed ?? last, last));
+    const mean = data[3][i];
+    const words = [at(data[0][i] * 1000), mean == null ? "–" : (c.raw ? number : average).format(mean)];
+    if (!c.raw && data[1][i] != null) words.push(`${text("band")} ${number.format(data[2][i])} – ${number.format(data[1][i])}`);
+    for (const [name, v] of [["role", "slider"], ["tabindex", "0"], ["aria-valuemin", 0], ["aria-valuemax", last], ["aria-valuenow", i], ["aria-valuetext", words.join(", ")]]) {
+      c.plot.setAttribute(name, v);
+    }
+  }
+
+  const strides = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -20, PageUp: 20, Home: -Infinity, End: Infinity };
+  function walk(c, event) {
+    const stride = strides[event.key];
+    if (!stride || !c.u || event.ctrlKey || event.altKey || event.metaKey) return;
+    event.preventDefault();
+    const data = c.u.data, last = data[0].length - 1, way = Math.sign(stride);
+    let i = Math.max(0, Math.min((c.pointed ?? last) + stride, last));
+    while (data[3][i] == null && data[3][i + way] !== undefined) i += way; // a gap is no point
+    c.pointed = i;
+    c.u.setCursor({ left: c.u.valToPos(data[0][i], "x"), top: c.u.valToPos(data[3][i] ?? 0, "y") });
+    speak(c);
+  }
+
+  // The same as a table, the newest first, while somebody looks at it.
+  function tabulate(c) {
+    if (!c.table.open) return;
+    const cell = (name, words) => Object.assign(document.createElement(name), { textContent: words });
+    const print = (v) => (v == null ? "–" : (c.raw ? number : average).format(v));
+    const heads = ["time", ...(c.raw ? ["value"] : ["mean", "min", "max"])];
+    const head = document.createElement("tr");
+    head.append(...heads.map((h) => Object.assign(cell("th", text(h)), { scope: "col" })));
+    const rows = c.time.map((ms, i) => {
+      const row = document.createElement("tr");
+      const time = Object.assign(cell("th", at(ms)), { scope: "row" });
+      row.append(time, cell("td", print(c.mean[i])), ...(c.raw ? [] : [cell("td", print(c.min[i])), cell("td", print(c.max[i]))]));
+      return row;
+    });
+    c.table.querySelector("thead").replaceChildren(head);
+    c.table.querySelector("tbody").replaceChildren(...rows.reverse());
+  }
+
   // What people have noted: a stretch behind the line, with its number in the list below.
   function notes(u) {
     const { left, top, width, height } = u.bbox;
@@ -155,7 +198,8 @@
     const none = c.figure.querySelector(".none");
     none.hidden = !empty || !c.loaded;
     none.textContent = c.kind === "text" ? text("text") : text("none");
-    c.plot.hidden = empty;
+    c.plot.hidden = c.table.hidden = empty;
+    tabulate(c);
     if (empty || c.kind === "text") { c.u?.destroy(); c.u = null; return; }
     const [min, max] = window_();
     const look = `${c.raw} ${c.time.length <= 60}`; // what the options depend on
@@ -168,6 +212,7 @@
       c.u.setData(aligned(c), false);
     }
     c.u.setScale("x", { min, max });
+    speak(c);
     if (!(c.u.cursor.left >= 0)) c.u.setLegend({ idx: c.u.data[0].length - 1 }); // nobody points: show the newest
     c.figure.classList.toggle("raw", c.raw);
     c.figure.querySelector(".last").textContent = c.row?.querySelector(".value").textContent ?? "";
@@ -281,9 +326,13 @@
   }
 
   for (const figure of root.querySelectorAll(".chart")) {
-    const c = { figure, sensor: figure.dataset.sensor, kind: figure.dataset.kind, plot: figure.querySelector(".plot"),
+    const c = { figure, sensor: figure.dataset.sensor, kind: figure.dataset.kind, plot: figure.querySelector(".plot"), table: figure.querySelector("details"),
       row: rows.get(figure.dataset.sensor), time: [], min: [], max: [], mean: [], raw: true, gap: 0, u: null, loaded: false };
     charts.set(c.sensor, c);
+    c.plot.addEventListener("keydown", (event) => walk(c, event));
+    c.plot.addEventListener("blur", () => { c.pointed = undefined; if (c.u) { c.u.setCursor({ left: -10, top: -10 }); speak(c); } });
+    c.plot.addEventListener("dblclick", () => { if (document.referrer.startsWith(location.origin + location.pathname)) history.back(); });
+    c.table.addEventListener("toggle", () => tabulate(c));
   }
   load();
   if (live) {
