@@ -49,7 +49,7 @@ type Options struct {
 	Credentials bus.Credentials
 	Trust       bus.Trust        // of NATS by TLS
 	Keyspaces   string           // URL of the keyspaces
-	PSKSecret   []byte           // that seals gateways' pre-shared keys; nil: there are none
+	Secret      []byte           // that opens what is sealed for this provider's ingest: pre-shared keys, passwords of brokers; nil: nothing is
 	Instance    string           // its name in the registry
 	Spec        string           // hash of what it was started with
 	HeadBudget  int64            // bytes that the head's readings may take; 0: head.DefaultBudget

@@ -27,10 +27,10 @@ func (i *Ingest) openPort(ctx context.Context, g *gate.Gate, port int) error {
 
 // openKey opens a gateway's key that is kept sealed; nil: it cannot be.
 func (i *Ingest) openKey(sealed []byte) []byte {
-	if len(i.o.PSKSecret) == 0 {
+	if len(i.o.Secret) == 0 {
 		return nil
 	}
-	key, err := credentials.Open(i.o.PSKSecret, sealed)
+	key, err := credentials.Open(i.o.Secret, sealed)
 	if err != nil {
 		i.log.Error("a gateway's pre-shared key cannot be opened", "error", err)
 		return nil

@@ -17,7 +17,7 @@ const sourcesStop = 3 * time.Second
 // openSources connects to the provider's own brokers. It is the last that takes anything in: an instance that was before this
 // one has given them up with the port.
 func (i *Ingest) openSources(in *intake.Intake) error {
-	sources := source.New(source.Options{Intake: in, Secret: i.o.Credentials.Secret(), Logger: i.log})
+	sources := source.New(source.Options{Intake: in, Secret: i.o.Secret, Logger: i.log})
 	i.push("sources", sourcesStop, sources.Stop)
 	i.settings.tellSources(sources.Set)
 	i.sources.Store(sources)

@@ -22,7 +22,7 @@ func main() {
 	debug.SetGCPercent(garbage)
 	var flags service.Flags
 	var options ingest.Options
-	var pskSecret string
+	var secret string
 	cmd := &cobra.Command{
 		Use:   "ingest",
 		Short: "Take a provider's readings in",
@@ -35,10 +35,10 @@ func main() {
 			if options.Trust, err = flags.Trust(); err != nil {
 				return err
 			}
-			if pskSecret != "" {
-				if options.PSKSecret, err = os.ReadFile(pskSecret); err != nil {
-					return schema.Errorf(schema.Invalid, "the secret of pre-shared keys cannot be read").
-						WithNext("give --psk-secret the file that the provisioner wrote").WithCause(err)
+			if secret != "" {
+				if options.Secret, err = os.ReadFile(secret); err != nil {
+					return schema.Errorf(schema.Invalid, "the pipeline's secret cannot be read").
+						WithNext("give --pipeline-secret the file that the provisioner wrote").WithCause(err)
 				}
 			}
 			options.Instance, options.Spec = flags.Instance, flags.Spec
@@ -56,6 +56,6 @@ func main() {
 	cmd.Flags().StringVar(&options.Keyspaces, "keyspaces", "", "URL of the keyspaces, such as sqlite:var/keyspaces")
 	cmd.Flags().StringVar(&options.Host, "host", "127.0.0.1", "host whose port gateways send to")
 	cmd.Flags().IntVar(&options.PortBase, "port-base", 6000, "the port is this and the provider's slot; 0: any port")
-	cmd.Flags().StringVar(&pskSecret, "psk-secret", "", "file with the secret that seals gateways' pre-shared keys")
+	cmd.Flags().StringVar(&secret, "pipeline-secret", "", "file with the secret that opens what is sealed for this ingest: pre-shared keys, passwords of brokers")
 	os.Exit(service.Main(cmd))
 }

@@ -215,7 +215,7 @@ func (s *source) sameSession(o *source) bool {
 	return s.record.URL == o.record.URL && s.record.ClientID == o.record.ClientID
 }
 
-// reseal notes that the password was sealed anew, as for other credentials of this instance.
+// reseal notes that the password was sealed anew, as a start of the provisioner does.
 func (s *source) reseal(sealed []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -2,8 +2,6 @@ package bus
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -16,7 +14,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/nats-io/nkeys"
 
 	"berth/schema"
 )
@@ -220,18 +217,4 @@ func (c *Conn) tell(up bool) {
 	for _, h := range hooks {
 		h(up)
 	}
-}
-
-// Secret returns what whoever holds these credentials can seal for their user (internal/credentials), and open as the user:
-// 32 bytes made of its seed, which stay when what it may do is signed anew.
-func (c Credentials) Secret() []byte {
-	seed := []byte(c)
-	if pair, err := nkeys.ParseDecoratedUserNKey(c); err == nil {
-		if own, err := pair.Seed(); err == nil {
-			seed = own
-		}
-	}
-	mac := hmac.New(sha256.New, seed)
-	mac.Write([]byte("sealed for a user of NATS"))
-	return mac.Sum(nil)
 }

@@ -2,6 +2,7 @@ package credentials_test
 
 import (
 	"bytes"
+	"encoding/hex"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -163,5 +164,26 @@ func TestVerify(t *testing.T) {
 				t.Errorf("Verify = %v, want ok %v", err, c.ok)
 			}
 		})
+	}
+}
+
+// TestThePipelinesSecretIsOneProviders: what is sealed for one provider another cannot open.
+func TestThePipelinesSecretIsOneProviders(t *testing.T) {
+	house, other := bytes.Repeat([]byte{1}, credentials.SecretSize), bytes.Repeat([]byte{2}, credentials.SecretSize)
+	sealed, err := credentials.Seal(credentials.PipelineSecret(house, "provider1"), []byte("key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plain, err := credentials.Open(credentials.PipelineSecret(house, "provider1"), sealed); err != nil || string(plain) != "key" {
+		t.Errorf("opened %q, %v", plain, err)
+	}
+	for name, secret := range map[string][]byte{"another provider": credentials.PipelineSecret(house, "provider2"), "another house": credentials.PipelineSecret(other, "provider1"), "the house itself": house} {
+		if plain, err := credentials.Open(secret, sealed); err == nil {
+			t.Errorf("%s opens %q", name, plain)
+		}
+	}
+	// What is stored was sealed by it: it must stay.
+	if got := hex.EncodeToString(credentials.PipelineSecret(house, "provider1")[:8]); got != "d2675823274c1163" {
+		t.Errorf("the secret has become another: %s", got)
 	}
 }

@@ -33,11 +33,12 @@ func Seal(secret, plain []byte) ([]byte, error) {
 	return aead.Seal(sealed, sealed[1:], plain, sealed[:1]), nil
 }
 
-// PSKSecret returns the secret that seals a provider's pre-shared keys, which its ingest must read as they are. It comes of the
+// PipelineSecret returns the secret that seals for a provider's ingest what it must read as it is: pre-shared keys, and passwords of
+// brokers. It stays as long as the house's secret, whatever becomes of the ingest's credentials of NATS. It comes of the
 // house's secret, which tells nothing of it to who has the other.
-func PSKSecret(house []byte, provider string) []byte {
+func PipelineSecret(house []byte, provider string) []byte {
 	mac := hmac.New(sha256.New, house)
-	_, _ = mac.Write([]byte("pre-shared keys of " + provider)) // it never returns an error
+	_, _ = mac.Write([]byte("pre-shared keys of " + provider)) // as it was first named: they are stored; it never returns an error
 	return mac.Sum(nil)
 }
 

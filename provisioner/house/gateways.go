@@ -246,7 +246,7 @@ func (g Gateways) fresh(ctx context.Context, gateway string, f Fresh, old *recor
 		c.Record.Hash = credentials.Hash(c.Key)
 		if f.PSK {
 			var err error
-			if c.Record.Sealed, err = credentials.Seal(credentials.PSKSecret(g.house.secret, g.provider), []byte(c.Key)); err != nil {
+			if c.Record.Sealed, err = credentials.Seal(credentials.PipelineSecret(g.house.secret, g.provider), []byte(c.Key)); err != nil {
 				return KeyChange{}, fmt.Errorf("seal the key of gateway %s: %w", gateway, err)
 			}
 		}

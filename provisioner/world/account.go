@@ -136,11 +136,7 @@ func (w *World) heard(name string, all map[string]bus.Entry) {
 
 // Renew gives the provider's instances that are started from now on other credentials of NATS, and cuts off those that run.
 func (w *World) Renew(name string) error {
-	if err := w.o.Authority.Renew(name); err != nil {
-		return err
-	}
-	w.set(name, func(p *provider) { p.pipeline = "" }) // what is sealed for them is to be sealed anew
-	return nil
+	return w.o.Authority.Renew(name)
 }
 
 // removeLog removes the provider's account with all that it holds, the keys to it, and what its instances wrote.
@@ -208,7 +204,7 @@ func (w *World) writePipeline(ctx context.Context, p *record.Provider) error {
 	if w.o.Inside != (runtime.Inside{}) {
 		told.Settings.Networks = nil // behind an engine's network a sender's address may be the engine's own
 	}
-	if told.Sources, err = w.sealSources(p); err != nil { //nolint:contextcheck // the authority has a limit of its own
+	if told.Sources, err = w.sealSources(p); err != nil {
 		return err
 	}
 	data, err := json.Marshal(told)

@@ -55,7 +55,7 @@ func (w *World) start(ctx context.Context, s plan.Step) error {
 	}
 	spec.Files["BERTH_CREDENTIALS"] = creds
 	if u.Role == record.RoleIngest {
-		spec.Files["BERTH_PSK_SECRET"] = credentials.PSKSecret(w.o.Secret, u.Provider)
+		spec.Files["BERTH_PIPELINE_SECRET"] = credentials.PipelineSecret(w.o.Secret, u.Provider)
 	}
 	maps.Copy(spec.Files, trustFiles(w.o.Trust))
 	if err := w.place(&spec, u); err != nil {

@@ -16,10 +16,7 @@ func (w *World) sealSources(p *record.Provider) ([]record.Source, error) {
 	if len(p.Sources) == 0 {
 		return nil, nil
 	}
-	_, pipeline, _, err := w.o.Authority.Provider(p.Name)
-	if err != nil {
-		return nil, err
-	}
+	secret := credentials.PipelineSecret(w.o.Secret, p.Name)
 	sources := slices.Clone(p.Sources)
 	for i := range sources {
 		if len(sources[i].Sealed) == 0 {
@@ -29,7 +26,7 @@ func (w *World) sealSources(p *record.Provider) ([]record.Source, error) {
 		if err != nil {
 			return nil, err
 		}
-		if sources[i].Sealed, err = credentials.Seal(pipeline.Secret(), []byte(password)); err != nil {
+		if sources[i].Sealed, err = credentials.Seal(secret, []byte(password)); err != nil {
 			return nil, fmt.Errorf("seal the password of the source %s: %w", sources[i].Name, err)
 		}
 	}

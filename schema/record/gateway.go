@@ -17,7 +17,7 @@ type GatewayKey struct {
 	Version  int          `json:"version"`
 	Gateway  string       `json:"gateway"`
 	Hash     string       `json:"hash"`               // SHA-256 of the key, hex; empty: it has none
-	Sealed   []byte       `json:"sealed,omitempty"`   // the key itself, sealed by the provider's secret of pre-shared keys; empty: it cannot be one
+	Sealed   []byte       `json:"sealed,omitempty"`   // the key itself, sealed by the pipeline's secret; empty: it cannot be one
 	Cert     *GatewayCert `json:"cert,omitempty"`     // signed here; nil: it has none
 	Previous *PreviousKey `json:"previous,omitempty"` // the key before, which may still be good
 	Relay    bool         `json:"relay,omitempty"`    // may speak for many gateways
