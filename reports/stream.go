@@ -37,8 +37,8 @@ func (r *Reports) readings(w http.ResponseWriter, req *http.Request) error {
 	}
 	values := req.URL.Query()
 	format := values.Get("format")
-	if format != "" && format != "json" && format != "csv" {
-		return schema.Errorf(schema.Invalid, "the format %q is unknown", format).WithNext("use json or csv")
+	if format != "" && format != "json" && format != "columns" && format != "csv" {
+		return schema.Errorf(schema.Invalid, "the format %q is unknown", format).WithNext("use json, columns or csv")
 	}
 	answer, err := r.engine.Readings(req.Context(), query.ReadingsRequest{
 		Gateway: req.PathValue("gateway"), Sensors: values["sensor"], From: from, To: to,
@@ -55,11 +55,15 @@ func (r *Reports) readings(w http.ResponseWriter, req *http.Request) error {
 	defer stream.Close()
 	ctx := stream.Context()
 	out := bufio.NewWriterSize(stream, 64<<10)
-	if format == "csv" {
+	switch format {
+	case "csv":
 		h.Set("Content-Type", sheet.CSVType)
 		err = r.writeCSV(ctx, out, req.PathValue("gateway"), answer) //nolint:contextcheck // the stream's context is the request's
-	} else {
-		h.Set("Content-Type", "application/json; charset=utf-8")
+	case "columns":
+		beginJSON(h)
+		err = r.writeColumns(ctx, out, req.PathValue("gateway"), answer) //nolint:contextcheck // the stream's context is the request's
+	default:
+		beginJSON(h)
 		err = r.writeReadings(ctx, out, req.PathValue("gateway"), answer) //nolint:contextcheck // the stream's context is the request's
 	}
 	if err != nil {
@@ -122,6 +126,11 @@ func (r *Reports) writeReadings(ctx context.Context, out io.Writer, gateway stri
 	if err != nil {
 		return fmt.Errorf("write readings: %w", err)
 	}
+	return endReadings(out, answer)
+}
+
+// endReadings ends a JSON answer that holds readings: how far it is complete.
+func endReadings(out io.Writer, answer *query.Readings) error {
 	end, err := json.Marshal(struct {
 		Unreadable int `json:"unreadable_blocks"`
 		api.Complete

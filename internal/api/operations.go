@@ -54,7 +54,7 @@ func Operations() []Operation {
 		{Method: get, Path: "/gateways/:gateway/sensors", Summary: "Sensors of a gateway", Answer: Sensors{}},
 		{Method: get, Path: "/gateways/:gateway/latest", Summary: "Newest readings of a gateway", Answer: Latest{}},
 		{Method: get, Path: "/gateways/:gateway/series", Summary: "Series of a gateway, at most two points a pixel", Query: []string{"sensor", "from", "to", "points"}, Answer: SeriesAnswer{}},
-		{Method: get, Path: "/gateways/:gateway/readings", Summary: "Every reading of a gateway in a range, streamed as json or csv", Query: []string{"sensor", "from", "to", "format"}, Type: "*/*"},
+		{Method: get, Path: "/gateways/:gateway/readings", Summary: "Every reading of a gateway in a range, streamed as json, columns or csv", Query: []string{"sensor", "from", "to", "format"}, Type: "*/*"},
 		{Method: get, Path: "/gateways/:gateway/live", Summary: "What comes for a gateway, once a second, as server-sent events", Query: []string{"sensor"}, Type: "text/event-stream"},
 		{Method: get, Path: "/gateways/:gateway/annotations", Summary: "What people have noted on a gateway's charts", Query: []string{"from", "to"}, Answer: Annotations{}},
 		{Method: post, Path: "/gateways/:gateway/annotations", Summary: "Note something on a gateway's charts; who and when it was noted is not asked", Body: Annotation{}, Answer: Annotation{}, Own: true},

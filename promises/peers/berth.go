@@ -154,12 +154,22 @@ func (b *berth) last(ctx context.Context, _ *trucks.Fleet, _ int) (int, error) {
 // day asks for all readings of a truck's day.
 func (b *berth) day(ctx context.Context, f *trucks.Fleet, n int) (int, error) {
 	from, to := day(f, n, b.options.days)
-	values := url.Values{"from": {from.Format(time.RFC3339)}, "to": {to.Format(time.RFC3339)}, "format": {"json"}}
+	values := url.Values{"from": {from.Format(time.RFC3339)}, "to": {to.Format(time.RFC3339)}, "format": {"columns"}}
 	var answer struct {
-		Readings []json.RawMessage `json:"readings"`
+		Columns []struct {
+			Sensors []struct {
+				Values []json.RawMessage `json:"values"`
+			} `json:"sensors"`
+		} `json:"columns"`
 	}
 	err := get(ctx, b.base+"/gateways/"+trucks.Name(n%b.options.trucks)+"/readings?"+values.Encode(), b.token, &answer)
-	return len(answer.Readings), err
+	found := 0
+	for _, c := range answer.Columns {
+		for _, s := range c.Sensors {
+			found += len(s.Values)
+		}
+	}
+	return found, err
 }
 
 // maxima asks for the daily maximum of every truck's velocity.
