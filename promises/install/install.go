@@ -111,7 +111,7 @@ func (i *Install) Start(ctx context.Context) (link string, err error) {
 		lines := bufio.NewScanner(out)
 		for lines.Scan() {
 			_, _ = fmt.Fprintln(i.Log, lines.Text())
-			for _, word := range strings.Fields(lines.Text()) {
+			for word := range strings.FieldsSeq(lines.Text()) {
 				if !strings.HasPrefix(word, "http") || !strings.Contains(word, "link=") {
 					continue
 				}
