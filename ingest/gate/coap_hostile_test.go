@@ -218,3 +218,37 @@ func TestCoAPToManyIsNotAnswered(t *testing.T) {
 	}
 	f.eventually(t, "all are counted", func() bool { return f.books(t).Strangers == uint64(len(all)) })
 }
+
+// TestCoAPBodiesInBlocksAreBounded: a gateway has sixteen at once, and all together the memory that payloads may take. Who is
+// beyond either is told when to come again.
+func TestCoAPBodiesInBlocksAreBounded(t *testing.T) {
+	f := start(t, func(_ *fixture, o *Options) { o.Memory = 128 << 10 })
+	c := f.dialCoAP(t)
+	block := func(gateway, key string, tag, n int) ask {
+		a := to(gateway, key, strings.Repeat("#", 1024))
+		a.more = message.Options{number(message.Block1, n<<4|1<<3|6), {ID: 292, Value: []byte{byte(tag)}}} // Request-Tag
+		return a
+	}
+	waits := func(a ask) {
+		t.Helper()
+		if age, err := c.ask(a, "5.03").Options.GetUint32(message.MaxAge); err != nil || age == 0 {
+			t.Errorf("it is not said when to come again: %d, %v", age, err)
+		}
+	}
+	for tag := range 16 {
+		c.ask(block("own", "gk_own", tag, 0), "2.31")
+	}
+	waits(block("own", "gk_own", 16, 0))
+	c.ask(block("relay", "gk_relay", 0, 0), "2.31") // another is not held up
+	for tag := range 2 {
+		for n := 1; n < 5; n++ { // the fifth takes a larger buffer
+			c.ask(block("own", "gk_own", tag, n), "2.31")
+		}
+	}
+	for n := 1; n < 4; n++ {
+		c.ask(block("relay", "gk_relay", 0, n), "2.31")
+	}
+	waits(block("relay", "gk_relay", 0, 4))
+	f.stop(t)
+	f.books(t)
+}
