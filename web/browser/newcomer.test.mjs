@@ -215,17 +215,21 @@ test("pages hold in both languages, light and dark, wide and narrow", async () =
     { name: "en-dark-360", locale: "en-GB", colorScheme: "dark", viewport: { width: 360, height: 740 } },
   ];
   const found = [];
+  let shared;
   for (const [i, look] of looks.entries()) {
     const { context, page } = await fresh(look);
     await signIn(page, links[i].match(/http:\S+/)[0]);
     const home = `${berth.origin}/providers/provider1`;
+    if (i === 0) shared = await scheduleAndShare(page, home);
     for (const [name, path] of Object.entries({
       gateways: "", connect: "/connect", rejects: "/rejects", books: "/books", keys: "/keys", gateway: "/gateways/boiler-room-7",
       day: "/gateways/boiler-room-7?from=now-24h&to=now&sensor=boiler.temperature", missing: "/gateways/nowhere",
       report: "/reports?period=range&from=now-2h&to=now", "report-how": "/reports/how", sensors: "/sensors",
-      schedules: "/schedules", groups: "/groups", exports: "/exports", people: "/people", tokens: "/tokens", audit: "/audit", account: "/account", reference: "/reference",
+      schedules: "/schedules", shares: "/shares", shared, groups: "/groups", exports: "/exports", people: "/people", tokens: "/tokens", audit: "/audit", account: "/account", reference: "/reference",
     })) {
-      await page.goto((name === "account" || name === "reference" ? berth.origin : home) + path);
+      if (name === "shared") await page.goto(shared);
+      else await page.goto((name === "account" || name === "reference" ? berth.origin : home) + path);
+      if (name === "schedules") await page.locator("details summary").first().click();
       if (name === "gateway" || name === "day") await page.locator(".chart canvas").first().waitFor();
       if (name === "gateway") await page.locator(".chart:not(.raw) canvas").first().waitFor();
       await shot(page, `${name}-${look.name}`);
@@ -268,3 +272,21 @@ test("the language is switched in place, and the range of a chart stays in the a
   assert.deepEqual(page.wrong, []);
   await context.close();
 });
+
+// scheduleAndShare schedules a report, shares one, and returns the link.
+async function scheduleAndShare(page, home) {
+  await page.goto(`${home}/schedules`);
+  const form = page.locator("#new-schedule");
+  await form.locator("[name=name]").fill("Every day");
+  await form.locator("[name=recipients]").fill("somebody@example.com zh");
+  await form.getByRole("button").click();
+  const edit = page.locator("details");
+  await edit.locator("summary").click();
+  await edit.locator("[name=name]").fill("Every morning");
+  await edit.getByRole("button").click();
+  await page.getByRole("heading", { name: "Every morning" }).waitFor();
+  await page.goto(`${home}/reports?period=today`);
+  await page.locator("#share-name").fill("For a customer");
+  await page.getByRole("button", { name: "Make a link" }).click();
+  return page.locator("#share").innerText();
+}
