@@ -30,6 +30,9 @@ func (u *unwell) trouble(said []server.HealthzError, now time.Time) string {
 	text := ""
 	for i := range said {
 		e := &said[i]
+		if e.Type == server.HealthzErrorConn { // it had not a millisecond to look; who is cut off notices by itself
+			continue
+		}
 		if e.Type == server.HealthzErrorStream && strings.HasSuffix(e.Error, "could not be recovered") {
 			since, known := before[e.Error]
 			if !known {

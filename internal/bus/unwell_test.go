@@ -39,6 +39,7 @@ func TestUnwell(t *testing.T) {
 		return server.HealthzError{Type: server.HealthzErrorStream, Error: fmt.Sprintf("JetStream stream '%s' could not be recovered", name)}
 	}
 	broken := server.HealthzError{Type: server.HealthzErrorStream, Error: "JetStream stream 'b' write error: no space left on device"}
+	hurried := server.HealthzError{Type: server.HealthzErrorConn, Error: "failed to be ready for connections after 1ms"}
 	now := time.Now()
 	var u unwell
 	for _, look := range []struct {
@@ -47,6 +48,7 @@ func TestUnwell(t *testing.T) {
 		want  string
 	}{
 		{0, nil, ""},
+		{0, []server.HealthzError{hurried}, ""},
 		{0, []server.HealthzError{missing("a")}, ""},
 		{makingLimit / 2, []server.HealthzError{missing("a"), missing("c")}, ""},
 		{makingLimit / 2, []server.HealthzError{missing("c"), broken}, broken.Error},
