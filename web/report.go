@@ -53,6 +53,21 @@ func (d *reportData) MadeFrom() string { return d.view.Report.From.Format(time.R
 // MadeTo returns where it ends.
 func (d *reportData) MadeTo() string { return d.view.Report.To.Format(time.RFC3339Nano) }
 
+// All reports whether the report is of all gateways.
+func (d *reportData) All() bool {
+	picked := func(c chosen) bool { return c.Chosen }
+	return len(d.Tags) == 0 && !slices.ContainsFunc(d.Gateways, picked) && !slices.ContainsFunc(d.Groups, picked)
+}
+
+// Of are the gateways that the report is of, by groups and tags as they are now: so it is shared, and no other.
+func (d *reportData) Of() []string {
+	names := []string{}
+	for i := range d.view.Report.Gateways {
+		names = append(names, d.view.Report.Gateways[i].Name)
+	}
+	return names
+}
+
 // ShareDays are for how many days it may be shared.
 func (d *reportData) ShareDays() []int { return shareDays }
 

@@ -30,6 +30,10 @@ func TestASharedReport(t *testing.T) {
 			t.Errorf("the report's page lacks %q", want)
 		}
 	}
+	grouped := b.get("/providers/north/reports?period=2026-03&tag=site").body
+	if !strings.Contains(grouped, `name="gateway" value="crane &lt;1&gt;"`) {
+		t.Error("a report of a tag would be shared of all gateways")
+	}
 	if viewer := h.signedIn(record.Viewer, "north").get("/providers/north/reports?period=2026-03").body; strings.Contains(viewer, "/shares") {
 		t.Error("a viewer is offered to share")
 	}
