@@ -55,6 +55,10 @@ func TestHealth(t *testing.T) {
 		t.Errorf("without an address: exit code %d: %s", code, said)
 	}
 	_ = cmd.Process.Signal(syscall.SIGSTOP)
+	var state syscall.WaitStatus
+	if _, err := syscall.Wait4(cmd.Process.Pid, &state, syscall.WUNTRACED, nil); err != nil || !state.Stopped() {
+		t.Fatalf("it does not stop: %v, %v", state, err)
+	}
 	if code, said := ask(told); code != 1 || !strings.Contains(said, "hangs") {
 		t.Errorf("stopped: exit code %d: %s", code, said)
 	}
