@@ -49,7 +49,7 @@ var rots = []rot{
 }
 
 const (
-	rotFrames   = 6
+	rotFrames   = 11 // a full part, and a tail
 	rotPerFrame = 50
 )
 

@@ -143,10 +143,10 @@ func (r *Reports) span(req *http.Request) (from, to time.Time, err error) {
 
 // choiceOf reads which groups and tags are asked for; an empty one, as a form sends it, is none.
 func choiceOf(values url.Values) query.Choice {
-	named := func(of string) []string {
-		return slices.DeleteFunc(slices.Clone(values[of]), func(name string) bool { return name == "" })
+	named := func(names []string) []string {
+		return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == "" })
 	}
-	return query.Choice{Groups: named("group"), Tags: named("tag")}
+	return query.Choice{Groups: named(values["group"]), Tags: named(values["tag"])}
 }
 
 func (r *Reports) gateway(w http.ResponseWriter, req *http.Request) error {
