@@ -75,6 +75,9 @@ type Rollup struct {
 	Data     []byte          // schema/rollup; nil when Computed is zero
 }
 
+// Counts reports whether the rollup was computed from everything stored in its span.
+func (r *Rollup) Counts() bool { return !r.Computed.IsZero() && !r.Computed.Less(r.Stale) }
+
 // Mark says that readings up to a position have been stored in a rollup's span. Stale only ever rises.
 type Mark struct {
 	RollupKey
@@ -114,6 +117,7 @@ type Isolating interface {
 // Errors: NotFound for a keyspace that does not exist or no longer does, Unavailable when the backend cannot be reached
 // or the Reader is closed; a context's own error when it ended; what comes from the yield functions is returned as it is.
 type Reader interface {
+	Fleet
 	// Blocks yields the blocks of a gateway that hold or may hold readings in [from, to): those that do not end before
 	// from and begin before to. In order of First, then From, To and Part. Data is valid until yield returns. What is
 	// damaged does not hide the rest: when all that can be read has been yielded, the error has ErrDamaged in its chain and
@@ -121,9 +125,6 @@ type Reader interface {
 	Blocks(ctx context.Context, gateway string, from, to int64, yield func(Block) error) error
 	// Gateway returns a gateway's row with its tail, or NotFound.
 	Gateway(ctx context.Context, name string) (Gateway, error)
-	// Gateways returns up to limit rows, without tails, whose names are after the given one, in byte order of names.
-	// None are returned for a limit below one.
-	Gateways(ctx context.Context, after string, limit int) ([]Gateway, error)
 	// Rollups yields the rollups of a gateway whose spans start in [from, to), in order of Start, those that are only
 	// marked too. Data is valid until yield returns.
 	Rollups(ctx context.Context, gateway string, span Span, from, to int64, yield func(Rollup) error) error
@@ -133,6 +134,21 @@ type Reader interface {
 	Position(ctx context.Context) (schema.Position, error)
 	// Close releases what the Reader holds. It may be called twice.
 	Close() error
+}
+
+// Fleet is what a Reader answers about several gateways in one go, for which a backend may need less time than for one after the
+// other. Names are given in byte order, none twice.
+type Fleet interface {
+	// Gateways returns up to limit rows, without tails, whose names are after the given one, in byte order of names.
+	// None are returned for a limit below one.
+	Gateways(ctx context.Context, after string, limit int) ([]Gateway, error)
+	// FleetRows returns the rows of those that have one, with their tails, in the order of their names; with ErrDamaged none:
+	// Gateway tells whose can be read.
+	FleetRows(ctx context.Context, names []string) ([]Gateway, error)
+	// FleetRollups yields the rollups of each gateway, of one after the other in the order of their names, whose spans start in
+	// [from, to), in order of Start. The data is that of a rollup that counts, and nil for one that does not; it is valid until
+	// yield returns. With ErrDamaged some may be missing: Rollups tells of which gateway.
+	FleetRollups(ctx context.Context, names []string, span Span, from, to int64, yield func(key RollupKey, data []byte) error) error
 }
 
 // Writer writes a keyspace. One process at a time holds the Writer of a keyspace, and it holds one; its methods may be

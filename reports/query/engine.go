@@ -9,6 +9,8 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync/atomic"
@@ -144,9 +146,23 @@ func (e *Engine) recents(ctx context.Context, gateways []string, from, to int64)
 		}
 		return nil
 	})
+	rows, err := e.store.FleetRows(ctx, gateways)
+	damaged := errors.Is(err, keyspace.ErrDamaged)
+	if err != nil && !damaged {
+		return nil, fmt.Errorf("read the rows of %d gateways: %w", len(gateways), err)
+	}
 	for i, r := range all {
 		r.complete, r.followed = complete, header.Followed
-		if err := e.addStored(ctx, r, gateways[i], from, to); err != nil {
+		switch {
+		case damaged:
+			err = e.addStored(ctx, r, gateways[i], from, to)
+		case len(rows) > 0 && rows[0].Name == gateways[i]:
+			err = e.addRow(ctx, r, &rows[0], nil, from, to)
+			rows = rows[1:]
+		default:
+			err = e.addRow(ctx, r, &keyspace.Gateway{Name: gateways[i]}, errNoRow, from, to)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -156,20 +172,29 @@ func (e *Engine) recents(ctx context.Context, gateways []string, from, to int64)
 // addStored adds what a gateway's row has, after the head was asked.
 func (e *Engine) addStored(ctx context.Context, r *recent, gateway string, from, to int64) error {
 	row, err := e.store.Gateway(ctx, gateway)
+	row.Name = gateway
+	return e.addRow(ctx, r, &row, err, from, to)
+}
+
+// errNoRow says of a gateway that it has no row.
+var errNoRow = schema.Errorf(schema.NotFound, "it has no row")
+
+// addRow adds a gateway's row, or takes the error with which it was asked for.
+func (e *Engine) addRow(ctx context.Context, r *recent, row *keyspace.Gateway, err error, from, to int64) error {
 	switch {
 	case schema.Is(err, schema.NotFound):
 		if len(r.readers) > 0 {
 			break
 		}
-		if known, head := e.known(ctx, gateway); !known {
-			return unknown(gateway, &head)
+		if known, head := e.known(ctx, row.Name); !known {
+			return unknown(row.Name, &head)
 		}
 	case err != nil:
 		if err := r.damage.take(err); err != nil {
 			return err
 		}
 	default:
-		r.addRow(&row, from, to)
+		r.addRow(row, from, to)
 	}
 	slices.SortFunc(r.readers, func(a, b *block.Reader) int { return cmp.Compare(a.First(), b.First()) })
 	return nil

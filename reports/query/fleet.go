@@ -2,11 +2,14 @@ package query
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"runtime"
 	"slices"
 	"sync"
 
 	"berth/internal/api"
+	"berth/internal/keyspace"
 	"berth/schema"
 )
 
@@ -147,14 +150,51 @@ func (f *FleetSeries) group(ctx context.Context, names []string) (g group) {
 	if err != nil {
 		return group{err: err}
 	}
+	under := make([]*answering, len(all))
 	for i, r := range all {
 		q := f.series
 		q.Gateway = names[i]
-		answer, err := f.engine.series(ctx, &q, &p, r)
+		under[i] = f.engine.begin(&q, &p, r)
+	}
+	if p.rolled {
+		err = f.engine.addFleetRollups(ctx, names, under)
+	}
+	if err != nil {
+		return group{err: err}
+	}
+	for _, a := range under {
+		answer, err := a.finish(ctx)
 		if err != nil {
 			return group{g.answers, err}
 		}
 		g.answers = append(g.answers, answer)
 	}
 	return g
+}
+
+// addFleetRollups is addRollups of one answer or more of the same plan. When some rollup is damaged, the answers begin anew, each on
+// its own: so each has all that can be read.
+func (e *Engine) addFleetRollups(ctx context.Context, names []string, under []*answering) error {
+	p, next := under[0].p, 0
+	var d rollups
+	err := e.store.FleetRollups(ctx, names, p.span, p.from, p.to, func(key keyspace.RollupKey, data []byte) error {
+		for names[next] != key.Gateway {
+			next++
+		}
+		d.add(under[next], key.Start, data)
+		return nil
+	})
+	if !errors.Is(err, keyspace.ErrDamaged) {
+		if err != nil {
+			return fmt.Errorf("read the rollups of %d gateways: %w", len(names), err)
+		}
+		return nil
+	}
+	for i, a := range under {
+		under[i] = e.begin(a.q, a.p, a.r)
+		if err := under[i].addRollups(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }

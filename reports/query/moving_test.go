@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"berth/internal/api"
 	"berth/internal/headapi"
 	"berth/internal/keyspace"
 	"berth/reports/query/querytest"
@@ -79,6 +80,19 @@ func (m *mover) Rollups(
 	return m.Reader.Rollups(ctx, gateway, span, from, to, yield)
 }
 
+// FleetRows and FleetRollups are the keyspace's.
+func (m *mover) FleetRows(ctx context.Context, names []string) ([]keyspace.Gateway, error) {
+	m.move()
+	return m.Reader.FleetRows(ctx, names)
+}
+
+func (m *mover) FleetRollups(
+	ctx context.Context, names []string, span keyspace.Span, from, to int64, yield func(keyspace.RollupKey, []byte) error,
+) error {
+	m.move()
+	return m.Reader.FleetRollups(ctx, names, span, from, to, yield)
+}
+
 // TestNothingFallsBetweenHeadAndKeyspace moves a reading on at every moment of every question.
 func TestNothingFallsBetweenHeadAndKeyspace(t *testing.T) {
 	questions := map[string]func(ctx context.Context, e *Engine) (found int, err error){
@@ -93,6 +107,15 @@ func TestNothingFallsBetweenHeadAndKeyspace(t *testing.T) {
 		"series of an hour": func(ctx context.Context, e *Engine) (found int, err error) { return counted(ctx, e, time.Hour) },
 		"series of a month": func(ctx context.Context, e *Engine) (found int, err error) {
 			return counted(ctx, e, 30*24*time.Hour)
+		},
+		"a fleet's month": func(ctx context.Context, e *Engine) (found int, err error) {
+			q := SeriesRequest{From: now.AddDate(0, -1, 0), To: now}
+			f, err := e.FleetSeries(ctx, FleetRequest{Sensors: []string{"a"}}, q)
+			if err != nil {
+				return 0, err
+			}
+			err = f.Walk(ctx, func(a *api.SeriesAnswer) error { found += countOf(a); return nil })
+			return found, err
 		},
 		"latest": func(ctx context.Context, e *Engine) (found int, err error) {
 			l, err := e.Latest(ctx, testGateway)
@@ -128,10 +151,15 @@ func counted(ctx context.Context, e *Engine, span time.Duration) (found int, err
 	if err != nil {
 		return 0, err
 	}
-	for _, n := range answer.Series[0].Count {
-		found += int(n)
+	return countOf(answer), nil
+}
+
+// countOf returns how many readings an answer about one sensor counts.
+func countOf(a *api.SeriesAnswer) (n int) {
+	for _, count := range a.Series[0].Count {
+		n += int(count)
 	}
-	return found, nil
+	return n
 }
 
 func newMover(t *testing.T, steps [2]int) *mover {

@@ -239,7 +239,7 @@ func (r *recount) day(ctx context.Context, day int64) error {
 		same := after[key].Computed == row.Computed && after[key].Stale == row.Stale && bytes.Equal(after[key].Data, row.Data)
 		switch {
 		case key.Start < r.from || r.damagedDay:
-		case !same || row.Computed.IsZero() || row.Computed.Less(row.Stale) || r.open(key):
+		case !same || !row.Counts() || r.open(key):
 			r.Moving++
 		default:
 			r.Rollups++

@@ -64,7 +64,13 @@ func (e *Engine) Series(ctx context.Context, q SeriesRequest) (*api.SeriesAnswer
 	if err != nil {
 		return nil, err
 	}
-	return e.series(ctx, &q, &p, r)
+	a := e.begin(&q, &p, r)
+	if p.rolled {
+		if err := a.addRollups(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return a.finish(ctx)
 }
 
 // plan is how a question is answered: in buckets of a width, from rollups or from readings.
@@ -95,28 +101,53 @@ func (q *SeriesRequest) plan() plan {
 	return p
 }
 
-// series answers a question by the plan, given what is not in blocks.
-func (e *Engine) series(ctx context.Context, q *SeriesRequest, p *plan, r *recent) (*api.SeriesAnswer, error) {
+// answering is an answer under way.
+type answering struct {
+	*Engine
+	q      *SeriesRequest
+	p      *plan
+	r      *recent // what is not in blocks
+	charts map[string]*chart
+
+	open, added map[int64]bool // spans that are computed from the readings, and those whose rollup was added
+}
+
+// begin begins an answer by the plan.
+func (e *Engine) begin(q *SeriesRequest, p *plan, r *recent) *answering {
+	a := &answering{Engine: e, q: q, p: p, r: r, charts: make(map[string]*chart, len(q.Sensors))}
+	for _, sensor := range q.Sensors {
+		a.charts[sensor] = newChart(sensor, p.from, p.to, p.step, q.Points, !p.rolled)
+	}
+	if !p.rolled {
+		return a
+	}
+	length := p.span.Length()
+	a.open, a.added = map[int64]bool{}, map[int64]bool{}
+	for _, reader := range r.readers {
+		for start := schema.Start(max(reader.First(), p.from), length); start <= min(reader.Last(), p.to-1); start += length {
+			a.open[start] = true
+		}
+	}
+	return a
+}
+
+// finish adds the readings that are wanted besides rollups, and returns the answer.
+func (a *answering) finish(ctx context.Context) (*api.SeriesAnswer, error) {
+	parts := []stretch{{a.q.From.UnixNano(), a.q.To.UnixNano()}}
+	if a.p.rolled {
+		parts = runs(a.open, a.p.span.Length())
+	}
+	for _, s := range parts {
+		if err := a.addReadings(ctx, a.q, a.r, a.charts, s.from, s.to); err != nil {
+			return nil, err
+		}
+	}
 	answer := &api.SeriesAnswer{
-		Gateway: q.Gateway, From: q.From, To: q.To, Source: p.source,
-		Step: time.Duration(p.step).Seconds(),
+		Gateway: a.q.Gateway, From: a.q.From, To: a.q.To, Source: a.p.source, Complete: a.r.answered(),
+		Step: time.Duration(a.p.step).Seconds(),
 	}
-	charts := make(map[string]*chart, len(q.Sensors))
-	for _, sensor := range q.Sensors {
-		charts[sensor] = newChart(sensor, p.from, p.to, p.step, q.Points, !p.rolled)
-	}
-	var err error
-	if p.rolled {
-		err = e.addRollups(ctx, q, r, charts, p.span, p.from, p.to)
-	} else {
-		err = e.addReadings(ctx, q, r, charts, q.From.UnixNano(), q.To.UnixNano())
-	}
-	if err != nil {
-		return nil, err
-	}
-	answer.Complete = r.answered()
-	for _, sensor := range q.Sensors {
-		answer.Series = append(answer.Series, charts[sensor].series())
+	for _, sensor := range a.q.Sensors {
+		answer.Series = append(answer.Series, a.charts[sensor].series())
 	}
 	return answer, nil
 }
@@ -150,61 +181,63 @@ func addDirectory(charts map[string]*chart, b *block.Reader) bool {
 	return true
 }
 
-// addRollups adds the rollups of [from, to) that count, and reads the readings of every span that has none or that the
-// head or a tail touches, or whose rollup cannot be read.
-func (e *Engine) addRollups(ctx context.Context, q *SeriesRequest, r *recent, charts map[string]*chart, span keyspace.Span, from, to int64) error {
-	length := span.Length()
-	open := map[int64]bool{} // spans that are computed from the readings
-	for _, reader := range r.readers {
-		for start := schema.Start(max(reader.First(), from), length); start <= min(reader.Last(), to-1); start += length {
-			open[start] = true
+// addRollups adds the rollups that count, and opens every span that has none or that the head or a tail touches, or whose rollup
+// cannot be read.
+func (a *answering) addRollups(ctx context.Context) error {
+	p := a.p
+	var d rollups
+	err := a.store.Rollups(ctx, a.q.Gateway, p.span, p.from, p.to, func(row keyspace.Rollup) error {
+		if !row.Counts() {
+			row.Data = nil
 		}
-	}
-	added := map[int64]bool{}
-	var decoder rollup.Decoder
-	var of []*chart // of each sensor of the rollup before; nil: it is not asked for
-	err := e.store.Rollups(ctx, q.Gateway, span, from, to, func(row keyspace.Rollup) error {
-		if open[row.Start] {
-			return nil
-		}
-		if row.Computed.IsZero() || row.Computed.Less(row.Stale) {
-			open[row.Start] = true
-			return nil
-		}
-		stats, same, err := decoder.Decode(row.Data)
-		if err != nil {
-			e.damages.note(e, rollupText(q.Gateway, row.Start), err)
-			open[row.Start] = true
-			return nil
-		}
-		if !same {
-			of = of[:0]
-			for i := range stats {
-				of = append(of, charts[stats[i].Sensor])
-			}
-		}
-		for i, c := range of {
-			if c != nil {
-				c.addStat(row.Start, &stats[i])
-			}
-		}
-		added[row.Start] = true
+		d.add(a, row.Start, row.Data)
 		return nil
 	})
 	if errors.Is(err, keyspace.ErrDamaged) {
-		e.damages.note(e, schema.Show(err), err)
-		for start := schema.Start(from, length); start < to; start += length {
-			open[start] = !added[start]
+		a.damages.note(a.Engine, schema.Show(err), err)
+		for start := schema.Start(p.from, p.span.Length()); start < p.to; start += p.span.Length() {
+			a.open[start] = !a.added[start]
 		}
 	} else if err != nil {
-		return fmt.Errorf("read the rollups of gateway %s: %w", q.Gateway, err)
-	}
-	for _, s := range runs(open, length) {
-		if err := e.addReadings(ctx, q, r, charts, s.from, s.to); err != nil {
-			return err
-		}
+		return fmt.Errorf("read the rollups of gateway %s: %w", a.q.Gateway, err)
 	}
 	return nil
+}
+
+// rollups adds rollups to answers.
+type rollups struct {
+	decoder rollup.Decoder
+	last    *answering // that was added to
+	of      []*chart   // its, of each sensor of the rollup before; nil: it is not asked for
+}
+
+// add adds a rollup to an answer, or opens its span when it has no data or cannot be read.
+func (d *rollups) add(a *answering, start int64, data []byte) {
+	if a.open[start] {
+		return
+	}
+	if data == nil {
+		a.open[start] = true
+		return
+	}
+	stats, same, err := d.decoder.Decode(data)
+	if err != nil {
+		a.damages.note(a.Engine, rollupText(a.q.Gateway, start), err)
+		a.open[start] = true
+		return
+	}
+	if !same || d.last != a {
+		d.last, d.of = a, d.of[:0]
+		for i := range stats {
+			d.of = append(d.of, a.charts[stats[i].Sensor])
+		}
+	}
+	for i, c := range d.of {
+		if c != nil {
+			c.addStat(start, &stats[i])
+		}
+	}
+	a.added[start] = true
 }
 
 // rollupText names a rollup that cannot be read. Nothing is missing in an answer: its readings are read instead.

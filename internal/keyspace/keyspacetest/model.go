@@ -126,6 +126,7 @@ func testModel(t tb, s *space) {
 		for _, name := range names {
 			compareGateway(rt, m, from, name)
 		}
+		compareFleet(rt, from, names, keyspace.Hour, math.MinInt64, math.MaxInt64)
 		compareLists(rt, m, w, names)
 	})
 }

@@ -62,6 +62,7 @@ var cases = []struct {
 	{"positions", testPosition},
 	{"rollups and marks", testRollups},
 	{"ranges of rollups", testRollupRanges},
+	{"a fleet at once", testFleet},
 	{"unrolled", testUnrolled},
 	{"expire", testExpire},
 	{"readers beside the writer", testConcurrent},

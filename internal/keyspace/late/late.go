@@ -122,6 +122,26 @@ func (h *held[T]) Rollups(
 	return k.Rollups(ctx, gateway, span, from, to, yield)
 }
 
+// FleetRows is the keyspace's.
+func (h *held[T]) FleetRows(ctx context.Context, names []string) ([]keyspace.Gateway, error) {
+	k, err := h.get()
+	if err != nil {
+		return nil, err
+	}
+	return k.FleetRows(ctx, names)
+}
+
+// FleetRollups is the keyspace's.
+func (h *held[T]) FleetRollups(
+	ctx context.Context, names []string, span keyspace.Span, from, to int64, yield func(keyspace.RollupKey, []byte) error,
+) error {
+	k, err := h.get()
+	if err != nil {
+		return err
+	}
+	return k.FleetRollups(ctx, names, span, from, to, yield)
+}
+
 // Position is the keyspace's.
 func (h *held[T]) Position(ctx context.Context) (schema.Position, error) {
 	k, err := h.get()

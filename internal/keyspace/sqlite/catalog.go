@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"strconv"
 	"sync"
 
 	"berth/internal/keyspace"
@@ -17,14 +18,15 @@ SELECT g.sequence, g.ordinal, g.entry, g.tail FROM names n JOIN gateways g ON g.
 	selectGateways = `
 SELECT n.name, g.sequence, g.ordinal, g.entry FROM names n CROSS JOIN gateways g ON g.id = n.id
 WHERE n.name > ? ORDER BY n.name LIMIT ?`
-
-	selectRollups = `
-SELECT start, computed_sequence, computed_ordinal, stale_sequence, stale_ordinal, data FROM rollups
-WHERE gateway = ? AND span = ? AND start >= ? AND start < ? ORDER BY start LIMIT ?`
 )
 
 // listRows is how many rows of gateways or rollups one read transaction takes at most.
 const listRows = 256
+
+// selectRollups has its limit in its text: SQLite prepares a statement anew whenever a limit is bound.
+var selectRollups = `
+SELECT start, computed_sequence, computed_ordinal, stale_sequence, stale_ordinal, data FROM rollups
+WHERE gateway = ? AND span = ? AND start >= ? AND start < ? ORDER BY start LIMIT ` + strconv.Itoa(listRows)
 
 // Gateway returns a gateway's row with its tail.
 func (r *reader) Gateway(ctx context.Context, name string) (keyspace.Gateway, error) {
@@ -162,11 +164,19 @@ func (p *rollupPage) read(ctx context.Context, f *readFile, gateway, from, to in
 	if err := p.readStored(ctx, f, gateway, from, to); err != nil {
 		return false, err
 	}
+	if err := p.makeWhole(ctx, f); err != nil {
+		return false, err
+	}
+	return len(p.rollups) == listRows || len(p.stored) >= pageBytes, nil
+}
+
+// makeWhole makes the rollups' data of what is stored of them.
+func (p *rollupPage) makeWhole(ctx context.Context, f *readFile) (err error) {
 	p.data = p.data[:0]
 	begin := 0
 	for i, end := range p.ends {
 		if p.data, err = f.whole(ctx, p.data, p.stored[begin:end]); err != nil {
-			return false, err
+			return err
 		}
 		p.ends[i], begin = len(p.data), end
 	}
@@ -177,13 +187,13 @@ func (p *rollupPage) read(ctx context.Context, f *readFile, gateway, from, to in
 		}
 		begin = end
 	}
-	return len(p.rollups) == listRows || len(p.stored) >= pageBytes, nil
+	return nil
 }
 
 // readStored reads rows as they are stored.
 func (p *rollupPage) readStored(ctx context.Context, f *readFile, gateway, from, to int64) error {
 	p.rollups, p.ends, p.stored = p.rollups[:0], p.ends[:0], p.stored[:0]
-	rows, err := f.query(ctx, selectRollups, gateway, int64(p.key.Span), from, to, listRows)
+	rows, err := f.query(ctx, selectRollups, gateway, int64(p.key.Span), from, to)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"strconv"
 	"sync"
 	"time"
 
@@ -14,14 +15,14 @@ import (
 const selectGatewayID = `SELECT id FROM names WHERE name = ?`
 
 // selectBlocks reads the blocks of a gateway and day in order of their keys, from after a key. The key's tree leads,
-// and gives the order; CROSS JOIN keeps it so.
-const selectBlocks = `
+// and gives the order; CROSS JOIN keeps it so. The limit is in the text: SQLite prepares a statement anew whenever one is bound.
+var selectBlocks = `
 SELECT b.first, b.last, b.from_sequence, b.from_ordinal, b.to_sequence, b.to_ordinal, b.part, d.data
 FROM blocks b CROSS JOIN data d ON d.id = b.id
 WHERE b.day = ? AND b.gateway = ? AND b.first < ? AND b.last >= ?
   AND (b.first, b.from_sequence, b.from_ordinal, b.to_sequence, b.to_ordinal, b.part) > (?, ?, ?, ?, ?, ?)
 ORDER BY b.first, b.from_sequence, b.from_ordinal, b.to_sequence, b.to_ordinal, b.part
-LIMIT ?`
+LIMIT ` + strconv.Itoa(pageRows)
 
 // selectKey reads the key of the block that selectBlocks reads first, and not its data.
 const selectKey = `
@@ -109,7 +110,7 @@ func position(sequence, ordinal int64) schema.Position {
 	return schema.Position{Sequence: uint64(sequence), Ordinal: uint32(ordinal)}
 }
 
-// arguments returns those of selectKey, and of selectBlocks without its limit.
+// arguments returns those of selectKey and selectBlocks.
 func (q *query) arguments(gateway int64) []any {
 	firstBelow, lastFrom := q.bounds()
 	a := &q.after
@@ -123,7 +124,7 @@ func (q *query) arguments(gateway int64) []any {
 // there are no more. After an error the page holds what was read before it.
 func (p *page) read(ctx context.Context, f *readFile, gateway int64, q *query) error {
 	p.blocks, p.ends, p.data = p.blocks[:0], p.ends[:0], p.data[:0]
-	rows, err := f.query(ctx, selectBlocks, append(q.arguments(gateway), pageRows)...)
+	rows, err := f.query(ctx, selectBlocks, q.arguments(gateway)...)
 	if err != nil {
 		return fileError("read", f.path, err)
 	}
