@@ -82,15 +82,16 @@ func (s *rottenStore) rot(g keyspace.Gateway) keyspace.Gateway {
 }
 
 func (s *rottenStore) Rollups(ctx context.Context, gateway string, span keyspace.Span, from, to int64, yield func(keyspace.Rollup) error) error {
-	if s.rolls {
-		return errPage
-	}
-	return s.Writer.Rollups(ctx, gateway, span, from, to, func(r keyspace.Rollup) error {
+	err := s.Writer.Rollups(ctx, gateway, span, from, to, func(r keyspace.Rollup) error {
 		if s.rollup != nil && s.rollup(r.Start) {
 			r.Data = flipped(r.Data)
 		}
 		return yield(r)
 	})
+	if err == nil && s.rolls {
+		err = errPage
+	}
+	return err
 }
 
 func (s *rottenStore) FleetRows(ctx context.Context, names []string) ([]keyspace.Gateway, error) {
