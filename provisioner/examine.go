@@ -20,17 +20,23 @@ import (
 
 // examine checks what only the daemon can: NATS, the keyspaces, ports, instances, and the address that people open.
 func (p *Provisioner) examine(ctx context.Context) []doctor.Check {
+	checks, _ := p.examined(ctx)
+	return checks
+}
+
+// examined returns the checks, and the survey that they were made of: nil when the installation cannot be seen.
+func (p *Provisioner) examined(ctx context.Context) ([]doctor.Check, *survey.Survey) {
 	checks := append([]doctor.Check{p.examineNATS(ctx), p.examineKeyspaces(ctx), p.examineReserve()}, p.examineServers(ctx)...)
 	before, now, err := p.look(ctx)
 	if err != nil {
-		return append(checks, doctor.Bad(doctor.Fail, "instances", "look at the daemon's own log", "they cannot be looked at: %s", schema.Show(err)))
+		return append(checks, doctor.Bad(doctor.Fail, "instances", "look at the daemon's own log", "they cannot be looked at: %s", schema.Show(err))), nil
 	}
 	checks = append(append(checks, now.Checks(before)...), p.examineStored(now.World))
 	checks = append(checks, p.examineSenders(ctx)...)
 	if p.o.Web == "" {
-		return append(checks, doctor.Good("browser address", "no web is run"))
+		return append(checks, doctor.Good("browser address", "no web is run")), now
 	}
-	return append(checks, doctor.Browser(ctx, p.webURL()))
+	return append(checks, doctor.Browser(ctx, p.webURL())), now
 }
 
 // lookAgain is how far the two surveys of a doctor are apart: what rises is seen by their difference.

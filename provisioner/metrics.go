@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"berth/internal/api"
+	"berth/internal/houseapi"
 	"berth/internal/httpserver"
 	"berth/internal/metrics"
 	"berth/internal/metrics/expose"
@@ -62,15 +63,9 @@ func (p *Provisioner) collect(ctx context.Context) []metrics.Answer {
 	var known metrics.Sink
 	known.Put(metrics.Up, 1)
 	known.Put(metrics.NATSHealthy, one(p.server.Healthy() == nil))
-	holding := []string{"nats", "keyspaces"}
-	if p.remote != nil {
-		holding = holding[1:] // its disk is not seen from here
-	}
-	for _, holds := range holding {
-		if space, err := disk.Of(filepath.Join(p.o.Data, holds)); err == nil {
-			known.Put(metrics.DiskFree, float64(space.Free), holds)
-			known.Put(metrics.DiskSize, float64(space.Size), holds)
-		}
+	for _, d := range p.disks() {
+		known.Put(metrics.DiskFree, float64(d.Free), d.Holds)
+		known.Put(metrics.DiskSize, float64(d.Size), d.Holds)
 	}
 	known.Put(metrics.DiskLow, one(p.disk.Look().Low))
 	known.Put(metrics.ClockSynced, one(doctor.Synchronized()))
@@ -83,6 +78,21 @@ func (p *Provisioner) collect(ctx context.Context) []metrics.Answer {
 		answers = append(answers, v.Answers()...)
 	}
 	return append(answers, metrics.Answer{Role: roleProvisioner, Samples: known.Samples()})
+}
+
+// disks returns how full the disks are that hold data, as far as they can be seen from here.
+func (p *Provisioner) disks() []houseapi.SurveyDisk {
+	holding := []string{"nats", "keyspaces"}
+	if p.remote != nil {
+		holding = holding[1:] // its disk is not seen from here
+	}
+	found := []houseapi.SurveyDisk{}
+	for _, holds := range holding {
+		if space, err := disk.Of(filepath.Join(p.o.Data, holds)); err == nil {
+			found = append(found, houseapi.SurveyDisk{Holds: holds, Free: space.Free, Size: space.Size})
+		}
+	}
+	return found
 }
 
 func one(yes bool) float64 {

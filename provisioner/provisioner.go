@@ -390,6 +390,10 @@ func (p *Provisioner) startControl(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
+	if err := p.startOverview(ctx); err != nil {
+		stop()
+		return errors.Join(err, listener.Close())
+	}
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	server := &http.Server{
 		Handler:           api,

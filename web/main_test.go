@@ -37,6 +37,8 @@ type house struct {
 	secret  []byte
 	reports map[string]*fakeReports                 // by provider
 	senders atomic.Pointer[houseapi.SendersRequest] // the last question who may send
+	survey  atomic.Pointer[houseapi.Survey]         // how the installation is; nil: the provisioner is away
+	asked   atomic.Int64                            // how often that was asked
 	ahead   atomic.Int64                            // nanoseconds that the front door's clock is ahead
 }
 
@@ -65,6 +67,8 @@ func newHouse(t *testing.T, change ...func(o *Options)) *house {
 		h.announce(name, "one", h.reports[name].address())
 	}
 	h.answerSenders()
+	h.survey.Store(&houseapi.Survey{At: time.Now(), Passed: 20, Checks: []houseapi.SurveyCheck{}, Disks: []houseapi.SurveyDisk{}, Providers: []houseapi.SurveyProvider{}})
+	h.answerSurvey()
 	h.put("runs", "north.7.1767225600.0", record.ScheduleRun{
 		Version: 1, Provider: "north", Schedule: "7", From: time.Unix(1767225600, 0), To: time.Unix(1767312000, 0), State: record.RunDone,
 		Files: []record.RunFile{{Name: "报告.pdf", Type: "application/pdf", Language: "zh", Size: 4, Pieces: 1}},
@@ -122,6 +126,24 @@ func (h *house) answerSenders() {
 			return schema.Errorf(schema.NotFound, "it does not wait")
 		}
 		data, err := json.Marshal(answer)
+		if err != nil {
+			return err
+		}
+		return reply(data)
+	})
+	check(h.t, err)
+	h.t.Cleanup(stop)
+}
+
+// answerSurvey answers as the provisioner does how the installation is.
+func (h *house) answerSurvey() {
+	stop, err := h.conn.Answer(houseapi.SurveySubject, func(_ context.Context, _ []byte, reply func([]byte) error) error {
+		h.asked.Add(1)
+		s := h.survey.Load()
+		if s == nil {
+			return schema.Errorf(schema.Unavailable, "nobody is there to answer")
+		}
+		data, err := json.Marshal(s)
 		if err != nil {
 			return err
 		}

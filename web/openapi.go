@@ -23,7 +23,15 @@ const openAPIPath = "/api/v1/openapi.json"
 type object map[string]any
 
 // accessNames says in the description who may ask an operation.
-var accessNames = map[access]string{mayRead: "read", mayWrite: "write", mayManage: "manage"}
+var accessNames = map[access]string{mayRead: "read", mayWrite: "write", mayManage: "manage", mayOperate: "operate"}
+
+// routeOf returns the path of an operation's route.
+func routeOf(o *api.Operation) string {
+	if o.House {
+		return housePrefix + o.Path
+	}
+	return apiPrefix + o.Path
+}
 
 // describe returns the API's description (OpenAPI 3.1), made of the table of routes and that of operations, and the routes
 // of the API that are no operation: a test knows of none.
@@ -35,7 +43,7 @@ func describe(routes []route) (text []byte, missing []string, err error) {
 		if !rt.isAPI() || rt.path == openAPIPath {
 			continue
 		}
-		i := slices.IndexFunc(operations, func(o api.Operation) bool { return o.Method == rt.method && apiPrefix+o.Path == rt.path })
+		i := slices.IndexFunc(operations, func(o api.Operation) bool { return o.Method == rt.method && routeOf(&o) == rt.path })
 		if i < 0 {
 			missing = append(missing, rt.method+" "+rt.path)
 			continue
@@ -59,7 +67,7 @@ func describe(routes []route) (text []byte, missing []string, err error) {
 		"paths":    paths,
 		"components": object{
 			"schemas":         d.schemas,
-			"securitySchemes": object{"token": object{"type": "http", "scheme": "bearer", "description": "An API token; its scope is read, write or manage, each with all that is before it."}},
+			"securitySchemes": object{"token": object{"type": "http", "scheme": "bearer", "description": "An API token; its scope is read, write or manage, each with all that is before it. None is operate: that is an operator who is signed in."}},
 		},
 	}, "", " ")
 	if err != nil {
@@ -219,7 +227,7 @@ func (w *Web) referencePage(rw http.ResponseWriter, r *http.Request) error {
 	for _, rt := range w.routes() {
 		for i := range operations {
 			o := &operations[i]
-			if o.Method != rt.method || apiPrefix+o.Path != rt.path {
+			if o.Method != rt.method || routeOf(o) != rt.path {
 				continue
 			}
 			row := operationRow{Method: o.Method, Path: openPath(rt.path), Summary: o.Summary, Scope: accessNames[rt.access], Body: o.Body != nil}

@@ -58,7 +58,7 @@ func TestTheDescriptionHasEveryRoute(t *testing.T) {
 	}
 	operations := api.Operations()
 	for _, o := range operations {
-		if !slices.ContainsFunc(routes, func(rt route) bool { return rt.method == o.Method && rt.path == apiPrefix+o.Path }) {
+		if !slices.ContainsFunc(routes, func(rt route) bool { return rt.method == o.Method && rt.path == routeOf(&o) }) {
 			t.Errorf("%s %s is described and is no route", o.Method, o.Path)
 		}
 		if (o.Answer == nil) == (o.Type == "") || o.Summary == "" {

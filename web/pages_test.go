@@ -158,7 +158,7 @@ var (
 
 // names are the words that no language translates.
 var names = map[string]bool{
-	"Berth": true, "provisioner": true, "link": true, "bin": true, "add": true, "provider": true, "UTC": true,
+	"Berth": true, "provisioner": true, "doctor": true, "link": true, "bin": true, "add": true, "provider": true, "UTC": true,
 	"PDF": true, "XLSX": true, "CSV": true, "JSON": true, "Parquet": true,
 }
 

@@ -15,7 +15,9 @@ const (
 	signInPath  = "/sign-in"
 	accountPath = "/account"
 	// apiPrefix is where the API of internal/api begins.
-	apiPrefix = "/api/v1/providers/:provider"
+	apiPrefix = housePrefix + "/providers/:provider"
+	// housePrefix is where the API begins of what is about the installation.
+	housePrefix = "/api/v1"
 	// homePrefix is where a provider's pages begin.
 	homePrefix = "/providers/:provider"
 )
@@ -46,6 +48,7 @@ func (w *Web) routes() []route {
 		post(accountPath, signedIn, "account.change", w.accountPost),
 		get("/reference", signedIn, w.referencePage),
 		get(openAPIPath, anybody, w.openAPI),
+		get(housePrefix+"/survey", mayOperate, w.surveyAPI),
 		get("/audit", mayOperate, w.auditPage),
 		get("/audit.csv", mayOperate, w.auditCSV),
 		get("/people", mayOperate, w.peoplePage),

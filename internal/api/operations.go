@@ -3,19 +3,21 @@ package api
 import (
 	"net/http"
 
+	"berth/internal/houseapi"
 	"berth/schema/record"
 )
 
-// Operation is one thing that the API can be asked, as its description says it. Below a provider's path only.
+// Operation is one thing that the API can be asked, as its description says it.
 type Operation struct {
 	Method  string
-	Path    string // behind /api/v1/providers/:provider; parameters begin with a colon
+	Path    string // behind /api/v1/providers/:provider, or /api/v1 for the house's; parameters begin with a colon
 	Summary string
 	Query   []string // names of Parameters
 	Body    any      // of what type the request's JSON is; nil: it has no body
 	Answer  any      // of what type the answer's JSON is; nil: it is no JSON
 	Type    string   // of an answer that is no JSON
 	Own     bool     // web answers it itself, not the provider's reports
+	House   bool     // it is about the installation, and for an operator who is signed in
 }
 
 // Parameter is a parameter in an operation's query.
@@ -43,7 +45,7 @@ var Parameters = []Parameter{
 	{Name: "to", About: "Where the range ends, which is no part of it; of a letter the address that it goes to."},
 }
 
-// Operations is the table of all that the API can be asked about a provider.
+// Operations is the table of all that the API can be asked.
 func Operations() []Operation {
 	const get, post = http.MethodGet, http.MethodPost
 	all := []Operation{
@@ -87,6 +89,7 @@ func Operations() []Operation {
 		{Method: post, Path: "/shares", Summary: "Share a report by a link that expires; it is shown once", Body: ShareRequest{}, Answer: NewShare{}, Own: true},
 		{Method: http.MethodDelete, Path: "/shares/:share", Summary: "End the sharing of a report", Answer: Done{}, Own: true},
 	}...)
+	all = append(all, Operation{Method: get, Path: "/survey", Summary: "How the installation is: every provider, and what is wrong and what to do", Answer: houseapi.Survey{}, Own: true, House: true})
 	run, schedule := record.ScheduleRun{}, record.Schedule{}
 	all = append(all, []Operation{
 		{Method: get, Path: "/schedules", Summary: "Scheduled reports", Answer: map[string][]record.Schedule{}, Own: true},

@@ -4,6 +4,7 @@
 //	account    subject         request           answer
 //	provider   house.disk      {}                Disk
 //	house      house.senders   SendersRequest    Senders
+//	house      house.survey    {}                Survey
 package houseapi
 
 // DiskSubject is the subject of the question whether there is room on the disks.

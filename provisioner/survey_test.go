@@ -1,0 +1,54 @@
+package provisioner_test
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"berth/internal/bus"
+	"berth/internal/houseapi"
+)
+
+// TestWebIsToldHowTheInstallationIs: with web's own credentials the daemon is asked for what ls and doctor show.
+func TestWebIsToldHowTheInstallationIs(t *testing.T) {
+	t.Parallel()
+	data, base := t.TempDir(), freeBase(t)
+	d := start(t, data, base)
+	added := d.add(t)
+	authority, err := bus.OpenAuthority(filepath.Join(data, "authority"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := bus.Connect(t.Context(), bus.Options{URL: d.Provisioner.Status().NATS, Credentials: authority.Web(), Name: "test", Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	ask := func() (s houseapi.Survey) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		if err := conn.Ask(ctx, houseapi.SurveySubject, []byte("{}"), func(chunk []byte) error { return json.Unmarshal(chunk, &s) }); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := ask()
+	if len(s.Providers) != 1 || s.Providers[0].Provider != name || s.Providers[0].Port != added.Port || s.Providers[0].State != "ready" || len(s.Providers[0].Instances) != 2 {
+		t.Errorf("it is told %+v", s)
+	}
+	// The instances are simulated and answer nothing: that is said, and nothing is made up.
+	if p := s.Providers[0]; p.Rate != nil || p.Log != nil || p.Instances[0].Memory != nil {
+		t.Errorf("of instances that answer nothing it is told %+v", p)
+	}
+	if len(s.Checks) == 0 || s.Passed == 0 || len(s.Disks) != 2 || s.Disks[0].Free == 0 || time.Since(s.At) > time.Minute {
+		t.Errorf("it is told %+v", s)
+	}
+	begun := time.Now()
+	if again := ask(); !again.At.Equal(s.At) {
+		t.Errorf("after %v another look was taken", time.Since(begun))
+	}
+}
