@@ -208,6 +208,7 @@ test("pages hold in both languages, light and dark, wide and narrow", async () =
   await send(provider.port, frame("quay-crane-2", provider.enrolment_key, "load weight=1.2.3,height=4\nload weight=12"));
 
   const links = await Promise.all([0, 1, 2, 3].map(() => berth.run("link", "provider1")));
+  const operators = await Promise.all([0, 1, 2, 3].map(() => berth.run("link")));
   const looks = [
     { name: "en-light-1440", locale: "en-GB", colorScheme: "light", viewport: { width: 1440, height: 900 } },
     { name: "zh-dark-1440", locale: "zh-CN", colorScheme: "dark", viewport: { width: 1440, height: 900 } },
@@ -232,13 +233,14 @@ test("pages hold in both languages, light and dark, wide and narrow", async () =
       if (name === "schedules") await page.locator("details summary").first().click();
       if (name === "gateway" || name === "day") await page.locator(".chart canvas").first().waitFor();
       if (name === "gateway") await page.locator(".chart:not(.raw) canvas").first().waitFor();
-      await shot(page, `${name}-${look.name}`);
-      const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-      if (overflow > 0) found.push(`${name} at ${look.name} is ${overflow} px too wide`);
-      // A text that no catalogue has stands in single brackets; a configuration's section in two.
-      const missing = await page.evaluate(() => document.body.innerText.match(/(?<!\[)\[[a-z_]+\.[a-z_.]+\]/)?.[0]);
-      assert.equal(missing, undefined, `${name} at ${look.name} lacks a text`);
-      found.push(...(await barriers(page)).map((what) => `${name} at ${look.name}: ${what}`));
+      found.push(...await wrongWith(page, `${name}-${look.name}`));
+    }
+    await page.context().clearCookies(); // and what the operator sees
+    await signIn(page, operators[i].match(/http:\S+/)[0]);
+    for (const [name, path] of Object.entries({ providers: "/", usage: "/usage" })) {
+      await page.goto(berth.origin + path);
+      if (name === "providers") await page.locator("#well").waitFor();
+      found.push(...await wrongWith(page, `${name}-${look.name}`));
     }
     assert.deepEqual(page.wrong.filter((w) => !w.includes("404")), []);
     await context.close();
@@ -272,6 +274,18 @@ test("the language is switched in place, and the range of a chart stays in the a
   assert.deepEqual(page.wrong, []);
   await context.close();
 });
+
+// wrongWith takes a screenshot and returns what is wrong with a page: it is too wide, lacks a text, or has barriers.
+async function wrongWith(page, name) {
+  await shot(page, name);
+  const found = await barriers(page);
+  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  if (overflow > 0) found.push(`${overflow} px too wide`);
+  // A text that no catalogue has stands in single brackets; a configuration's section in two.
+  const missing = await page.evaluate(() => document.body.innerText.match(/(?<!\[)\[[a-z_]+\.[a-z_.]+\]/)?.[0]);
+  if (missing) found.push(`lacks the text ${missing}`);
+  return found.map((what) => `${name}: ${what}`);
+}
 
 // scheduleAndShare schedules a report, shares one, and returns the link.
 async function scheduleAndShare(page, home) {
