@@ -36,11 +36,15 @@
     if (polls && (document.hidden || element.contains(document.activeElement) && document.activeElement.matches("input"))) event.preventDefault();
   });
 
-  // A replaced table keeps the keyboard's place.
-  let focused = null;
+  // A replaced table keeps the keyboard's place, and how far it was pushed aside.
+  let focused = null, aside = [];
   document.addEventListener("htmx:beforeSwap", (event) => {
+    aside = [...event.detail.target.querySelectorAll(".scroll")].map((table) => table.scrollLeft);
     const active = document.activeElement;
     focused = active && event.detail.target.contains(active) ? active.getAttribute("href") : null;
+  });
+  document.addEventListener("htmx:afterSwap", (event) => {
+    document.getElementById(event.detail.target.id)?.querySelectorAll(".scroll").forEach((table, i) => { table.scrollLeft = aside[i] ?? 0; });
   });
   document.addEventListener("htmx:afterSettle", (event) => {
     if (focused === null) return;
