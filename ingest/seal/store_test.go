@@ -17,6 +17,8 @@ import (
 // store is a keyspace in memory whose writes become durable only when told, as a backend's without a sync for each
 // write; crash forgets those that have not.
 type store struct {
+	keyspace.Fleet // nil, but for Gateways: nobody who seals asks several at once
+
 	mu       sync.Mutex
 	writes   []keyspace.Changes // since the beginning, a kind each, so that a crash can come between two kinds
 	receipts []int              // the number of writes at each receipt
