@@ -185,8 +185,13 @@ func startNginx(t *testing.T, program, web string) (address string, trust *x509.
 	check(t, err)
 	address = l.Addr().String()
 	check(t, l.Close())
-	location, err := os.ReadFile("testdata/nginx.conf")
+	document, err := os.ReadFile("../docs/operations.md")
 	check(t, err)
+	_, location, found := strings.Cut(string(document), "```nginx\n")
+	location, _, ended := strings.Cut(location, "```")
+	if !found || !ended {
+		t.Fatal("docs/operations.md says nothing of nginx")
+	}
 	user := ""
 	if os.Getuid() == 0 {
 		user = "user root;\n"
@@ -201,7 +206,7 @@ http {
     ssl_certificate %[1]s/cert.pem; ssl_certificate_key %[1]s/key.pem;
 %[3]s  }
 }
-`, dir, address, strings.ReplaceAll(string(location), "127.0.0.1:8080", web))
+`, dir, address, strings.ReplaceAll(location, "127.0.0.1:8080", web))
 	check(t, os.WriteFile(filepath.Join(dir, "nginx.conf"), []byte(config), 0o600))
 	cmd := exec.Command(program, "-c", filepath.Join(dir, "nginx.conf"), "-e", filepath.Join(dir, "error.log"))
 	var said bytes.Buffer

@@ -1,5 +1,5 @@
 // Package portcert gives providers' ports the certificates that they show to who connects by TLS: signed by an authority
-// of the installation's own, each with a key of its own, or all the one that files hold.
+// of the installation's own, each with a key of its own, or all the one that files hold. Those of files serve the pages too.
 //
 // Writing them into providers' accounts is left to provisioner/world, and when to provisioner/plan. Its one invariant:
 // the authority is no other than the ports': who trusts it, a gateway, trusts nothing else of the installation by it.
