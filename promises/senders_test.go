@@ -124,9 +124,9 @@ func TestNewGatewaysWaitForApproval(t *testing.T) {
 	if again := s.gateway("new", waits); !again.Created.Equal(first.Created) {
 		t.Errorf("it waited since %v, and after a restart since %v", first.Created, again.Created)
 	}
+	s.answersAgain("before", enrolment) // what is approved before waits for ingest, as the command says
 	s.run("gateway", "approve", "provider1", "new")
 	s.run("gateway", "refuse", "provider1", "bad")
-	s.answersAgain("before", enrolment)
 	s.expect("new", enrolment, "ACK 1")
 	s.expect("bad", enrolment, `ERR unauthorized gateway "bad" was revoked`)
 	s.gateway("new", func(g *houseapi.Gateway) bool { return g.State == houseapi.GatewayApproved })
