@@ -56,6 +56,7 @@ type keyRow struct {
 	Name    string
 	State   string // of houseapi
 	Relay   bool
+	PSK     bool
 	Since   time.Time
 	Used    time.Time
 	Clear   time.Time
@@ -206,7 +207,7 @@ func (d *keysData) take(s *houseapi.Senders, now time.Time) {
 
 func keyRowOf(g *houseapi.Gateway, now time.Time) keyRow {
 	row := keyRow{
-		Name: g.Gateway, State: g.State, Relay: g.Relay, Since: g.Created, Used: moment(g.Used), Clear: moment(g.Clear), Until: moment(g.Until),
+		Name: g.Gateway, State: g.State, Relay: g.Relay, PSK: g.PSK, Since: g.Created, Used: moment(g.Used), Clear: moment(g.Clear), Until: moment(g.Until),
 		Address: g.Address, Times: g.Times, Revoked: g.State == houseapi.GatewayRevoked,
 		HadKey: g.HadKey,
 		Own:    slices.Contains([]string{houseapi.GatewayKeyed, houseapi.GatewayCertified}, g.State),

@@ -18,7 +18,7 @@ func TestKeysAreChangedOnTheirPage(t *testing.T) {
 	got := b.get(path)
 	for _, want := range []string{
 		"boiler", "seen in clear", "new &lt;one&gt;", "10.0.0.7", "Let in with a new key", "The enrolment key was shown on a plain connection", "Require TLS",
-		"10.1.0.0/16", "north&#39;s own",
+		"10.1.0.0/16", "north&#39;s own", "pre-shared key too",
 	} {
 		if !strings.Contains(got.body, want) {
 			t.Errorf("the page lacks %q", want)

@@ -111,7 +111,7 @@ func (h *house) answerSenders() {
 		day := time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
 		answer := houseapi.Senders{Networks: []string{"10.1.0.0/16"}, ClientCA: []houseapi.Authority{{Name: "north's own", Until: day}}, Enrolment: houseapi.Enrolment{Clear: &day, LastSo: &day}, Gateways: []houseapi.Gateway{
 			{Gateway: "boiler", State: houseapi.GatewayCertified, Created: day, Used: &day, Until: &day, Serial: "a1"},
-			{Gateway: "crane", State: houseapi.GatewayKeyed, Created: day, Clear: &day, Previous: &houseapi.Previous{Until: day}},
+			{Gateway: "crane", State: houseapi.GatewayKeyed, PSK: true, Created: day, Clear: &day, Previous: &houseapi.Previous{Until: day}},
 			{Gateway: "gone", State: houseapi.GatewayRevoked, Created: day, HadKey: true},
 			{Gateway: "new <one>", State: houseapi.GatewayWaiting, Created: day, Last: &day, Address: "10.0.0.7", Times: 3},
 		}}

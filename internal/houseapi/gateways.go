@@ -19,7 +19,8 @@ type Gateway struct {
 	Gateway  string     `json:"gateway"`
 	State    string     `json:"state"`
 	Relay    bool       `json:"relay"`
-	Created  time.Time  `json:"created"` // of one that waits: when it came first
+	PSK      bool       `json:"psk,omitempty"` // its key may be a pre-shared one, of CoAP within DTLS
+	Created  time.Time  `json:"created"`       // of one that waits: when it came first
 	Revoked  *time.Time `json:"revoked,omitempty"`
 	HadKey   bool       `json:"had_key,omitempty"` // of one that is shut out: adding it again gives it a new one
 	Approved *time.Time `json:"approved,omitempty"`

@@ -190,7 +190,7 @@ func TestConversations(t *testing.T) {
 			"gateway rotate provider1 gw1 --overlap 0", "gateway ls provider1", "gateway rotate provider1 gw1 --overlap 1y", "gateway rotate provider1 gw1 --overlap soon",
 			"gateway approve provider1 gw1", "gateway approve provider1 gw3", "gateway approve provider1 gw3", "gateway rotate provider1 gw3", "gateway refuse provider1 gw4",
 			"set provider1 --approve-gateways", "gateway rotate provider1 gw2", "gateway revoke provider1 gw1", "gateway approve provider1 gw1", "gateway revoke provider1 gw1",
-			"gateway rotate provider1 gw1", "gateway revoke provider1 stolen", "gateway add provider1 gw1 --relay", "gateway ls provider1",
+			"gateway rotate provider1 gw1", "gateway revoke provider1 stolen", "gateway add provider1 gw1 --relay", "gateway add provider1 valve --psk", "gateway ls provider1",
 			"token create provider1 --name ci", "token create provider1 --name ci", "token ls provider1", "token revoke provider1 ci",
 			"token revoke provider1 ci", "link", "link provider1", "link provider9",
 		},

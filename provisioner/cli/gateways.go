@@ -39,10 +39,10 @@ func (a *app) gatewayList() *cobra.Command {
 				return err
 			}
 			return a.print(gateways, func(w io.Writer) {
-				sayln(w, "GATEWAY\tSTATE\tRELAY\tSINCE\tUSED\tSEEN IN CLEAR\tNOTE")
+				sayln(w, "GATEWAY\tSTATE\tRELAY\tPSK\tSINCE\tUSED\tSEEN IN CLEAR\tNOTE")
 				for i := range gateways {
 					g := &gateways[i]
-					say(w, "%s\t%s\t%v\t%s\t%s\t%s\t%s\n", g.Gateway, g.State, g.Relay, since(g), at(g.Used), at(g.Clear), noteOf(g))
+					say(w, "%s\t%s\t%v\t%v\t%s\t%s\t%s\t%s\n", g.Gateway, g.State, g.Relay, g.PSK, since(g), at(g.Used), at(g.Clear), noteOf(g))
 				}
 				if enrolment.Clear != nil {
 					say(w, "\nThe enrolment key was seen in clear, on a plain connection, first at %s and last on %s.\n",

@@ -218,7 +218,7 @@ func gateway(provider string, s *house.Seen) Gateway {
 		return g
 	}
 	k := s.Key
-	g.Relay, g.Created, g.Revoked, g.Approved = k.Relay, k.Created, been(k.Revoked), been(k.Approved)
+	g.Relay, g.PSK, g.Created, g.Revoked, g.Approved = k.Relay, len(k.Sealed) > 0, k.Created, been(k.Revoked), been(k.Approved)
 	switch {
 	case g.Revoked != nil:
 		g.HadKey = k.Own()
