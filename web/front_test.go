@@ -74,8 +74,16 @@ func TestPagesBelowABase(t *testing.T) {
 	if a := b.get("/providers/north"); a.status != http.StatusOK { // of a proxy that takes the base off
 		t.Errorf("without the base: status %d", a.status)
 	}
-	if a := b.get("/berthing/providers/north"); a.status != http.StatusNotFound {
+	if a := b.get("/berthproviders/north"); a.status != http.StatusNotFound {
 		t.Errorf("beside the base: status %d", a.status)
+	}
+	h.reports["north"].asked()
+	b.get("/berth/api/v1/providers/north/gateways/a%2Fb/sensors")
+	if asked := h.reports["north"].asked(); len(asked) != 1 || !strings.HasSuffix(asked[0].URL.EscapedPath(), "/gateways/a%2Fb/sensors") {
+		t.Errorf("a slash in a name is no part of the path: asked %v", asked)
+	}
+	if a := h.browser().do(http.MethodGet, "/berth/providers/north/troubles", "", map[string]string{"Hx-Request": "true"}); a.header.Get("Hx-Redirect") != "/berth/sign-in" {
+		t.Errorf("a part of a page leads whose session has ended to %q", a.header.Get("Hx-Redirect"))
 	}
 }
 
@@ -103,6 +111,11 @@ func TestPagesByTLS(t *testing.T) {
 	}
 	if answer.Header.Get("Strict-Transport-Security") == "" {
 		t.Error("browsers are not told to come by TLS")
+	}
+	old := tls.Dialer{Config: &tls.Config{RootCAs: trust, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}}
+	if conn, err := old.DialContext(t.Context(), "tcp", h.web.Addr()); err == nil {
+		check(t, conn.Close())
+		t.Error("TLS 1.1 is spoken")
 	}
 }
 

@@ -162,7 +162,7 @@ type baseWriter struct {
 // WriteHeader sends the head.
 func (w *baseWriter) WriteHeader(status int) {
 	for _, name := range []string{"Location", "Hx-Redirect"} {
-		if to := w.Header().Get(name); strings.HasPrefix(to, "/") && !strings.HasPrefix(to, "//") {
+		if to := w.Header().Get(name); strings.HasPrefix(to, "/") {
 			w.Header().Set(name, w.base+to)
 		}
 	}
