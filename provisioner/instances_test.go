@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"berth/internal/testport"
+
 	"berth/provisioner/control"
 	"berth/provisioner/plan"
 	"berth/provisioner/runtime"
@@ -34,7 +36,7 @@ func (d *daemon) image(t *testing.T, image string) {
 // TestATrialGoesOnAfterAKill: the daemon ends while a new image cannot be started; the next one brings the old one back.
 func TestATrialGoesOnAfterAKill(t *testing.T) {
 	t.Parallel()
-	data, base := t.TempDir(), freeBase(t)
+	data, base := t.TempDir(), testport.Base(t, 5)
 	d := start(t, data, base)
 	d.missing()
 	d.add(t)
@@ -70,7 +72,7 @@ func TestATrialGoesOnAfterAKill(t *testing.T) {
 // TestResourcesChangeInPlace: no instance is started for it, and the next start has them too.
 func TestResourcesChangeInPlace(t *testing.T) {
 	t.Parallel()
-	d := start(t, t.TempDir(), freeBase(t))
+	d := start(t, t.TempDir(), testport.Base(t, 5))
 	d.add(t)
 	before := len(d.runtime.Specs())
 	if _, err := d.Update(t.Context(), name, control.UpdateRequest{Resources: map[string]int64{"memory": 64 << 20}}); err != nil {
@@ -98,7 +100,7 @@ func TestResourcesChangeInPlace(t *testing.T) {
 // TestAStoppedProviderStaysStopped: after a start of the daemon too, and until it is started; its slot is nobody's.
 func TestAStoppedProviderStaysStopped(t *testing.T) {
 	t.Parallel()
-	data, base := t.TempDir(), freeBase(t)
+	data, base := t.TempDir(), testport.Base(t, 5)
 	d := start(t, data, base)
 	d.add(t)
 	if answer, err := d.Client.Stop(t.Context(), name); err != nil || !answer.Changed {
@@ -133,7 +135,7 @@ func TestAStoppedProviderStaysStopped(t *testing.T) {
 // somebody asks for it.
 func TestACrashLoopOfTheRuntimeIsHalted(t *testing.T) {
 	t.Parallel()
-	d := start(t, t.TempDir(), freeBase(t))
+	d := start(t, t.TempDir(), testport.Base(t, 5))
 	d.add(t)
 	d.runtime.Loop(name+"-ingest", plan.LoopAfter)
 	d.runtime.Hang(name + "-reports") // the loop looks again for another reason than its idle time
@@ -164,7 +166,7 @@ func TestACrashLoopOfTheRuntimeIsHalted(t *testing.T) {
 // TestOrphansAreSaidAndCollected: an instance that no record wants runs on, until somebody has it collected.
 func TestOrphansAreSaidAndCollected(t *testing.T) {
 	t.Parallel()
-	d := start(t, t.TempDir(), freeBase(t))
+	d := start(t, t.TempDir(), testport.Base(t, 5))
 	d.add(t)
 	for _, s := range []runtime.Spec{
 		{Name: "ghost-ingest", Provider: "ghost", Role: "ingest", ID: "a", Hash: "h"},

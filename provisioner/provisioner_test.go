@@ -12,9 +12,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
+
+	"berth/internal/testport"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
@@ -35,28 +36,6 @@ func TestMain(m *testing.M) {
 
 // name is the provider that most tests add.
 const name = "provider1"
-
-// bases gives each test ports of its own.
-var bases atomic.Int64
-
-func freeBase(t *testing.T) int {
-	t.Helper()
-	for range 500 {
-		base := 18000 + 10*int(bases.Add(1))
-		free := true
-		for port := base + 1; port <= base+3 && free; port++ {
-			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-			if free = err == nil; free {
-				_ = l.Close()
-			}
-		}
-		if free {
-			return base
-		}
-	}
-	t.Fatal("no free ports")
-	return 0
-}
 
 // daemon is a daemon with real records and a fake runtime.
 type daemon struct {
@@ -163,7 +142,7 @@ func (d *daemon) houseServices(t *testing.T, data string) []string {
 
 func TestASecondStartFindsEverythingAgain(t *testing.T) {
 	t.Parallel()
-	data, base := t.TempDir(), freeBase(t)
+	data, base := t.TempDir(), testport.Base(t, 5)
 	d := start(t, data, base)
 	first := d.add(t)
 	token, err := d.NewToken(t.Context(), "provider1", control.TokenRequest{Name: "ci"})
@@ -189,8 +168,8 @@ func TestASecondStartFindsEverythingAgain(t *testing.T) {
 func TestTwoDaemonsCannotShareADataDirectory(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
-	start(t, data, freeBase(t))
-	other, err := provisioner.New(options(data, freeBase(t), runtimetest.New()))
+	start(t, data, testport.Base(t, 5))
+	other, err := provisioner.New(options(data, testport.Base(t, 5), runtimetest.New()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +181,7 @@ func TestTwoDaemonsCannotShareADataDirectory(t *testing.T) {
 
 func TestTwoInstallationsRunBesideEachOther(t *testing.T) {
 	t.Parallel()
-	a, b := start(t, t.TempDir(), freeBase(t)), start(t, t.TempDir(), freeBase(t))
+	a, b := start(t, t.TempDir(), testport.Base(t, 5)), start(t, t.TempDir(), testport.Base(t, 5))
 	first, second := a.add(t), b.add(t)
 	if first.EnrolmentKey == second.EnrolmentKey || first.Port == second.Port {
 		t.Errorf("they share something: %+v, %+v", first, second)
@@ -212,7 +191,7 @@ func TestTwoInstallationsRunBesideEachOther(t *testing.T) {
 func TestAnInstanceThatEndsIsStartedAgainAndWebSeesOnlyWhatRuns(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
-	d := start(t, data, freeBase(t))
+	d := start(t, data, testport.Base(t, 5))
 	d.add(t)
 	both := []string{"provider1.ingest", "provider1.reports"}
 	until(t, "both are in the house", func() bool { return cmp.Equal(d.houseServices(t, data), both) })
@@ -236,7 +215,7 @@ func TestAnInstanceThatEndsIsStartedAgainAndWebSeesOnlyWhatRuns(t *testing.T) {
 
 func TestAChangeSaysWhetherIngestGoesByIt(t *testing.T) {
 	t.Parallel()
-	d := start(t, t.TempDir(), freeBase(t))
+	d := start(t, t.TempDir(), testport.Base(t, 5))
 	d.add(t)
 	tag := "truck"
 	for _, live := range []bool{true, false} {
@@ -261,7 +240,7 @@ func TestAChangeSaysWhetherIngestGoesByIt(t *testing.T) {
 
 func TestAHeldPortIsWaitedForAndSaid(t *testing.T) {
 	t.Parallel()
-	base := freeBase(t)
+	base := testport.Base(t, 5)
 	d := start(t, t.TempDir(), base)
 	d.add(t)
 	if _, err := d.Remove(t.Context(), "provider1", false); err != nil {
@@ -292,7 +271,7 @@ func TestAHeldPortIsWaitedForAndSaid(t *testing.T) {
 
 func TestAPortThatIsHeldIsNotGiven(t *testing.T) {
 	t.Parallel()
-	base := freeBase(t)
+	base := testport.Base(t, 5)
 	d := start(t, t.TempDir(), base)
 	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", base+1))
 	if err != nil {
@@ -308,7 +287,7 @@ func TestAPortThatIsHeldIsNotGiven(t *testing.T) {
 func TestPurgeLeavesNothing(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
-	d := start(t, data, freeBase(t))
+	d := start(t, data, testport.Base(t, 5))
 	d.add(t)
 	old := d.runtime.Specs()[0]
 	if _, err := d.NewToken(t.Context(), "provider1", control.TokenRequest{Name: "ci"}); err != nil {
@@ -344,7 +323,7 @@ func TestPurgeLeavesNothing(t *testing.T) {
 
 func TestAPurgedNameCanBeAddedAgainAtOnceWithAnotherSlot(t *testing.T) {
 	t.Parallel()
-	data, base := t.TempDir(), freeBase(t)
+	data, base := t.TempDir(), testport.Base(t, 5)
 	d := start(t, data, base)
 	first := d.add(t)
 	for n := range 2 { // again, so that two slots rest
@@ -385,7 +364,7 @@ func TestAPurgedNameCanBeAddedAgainAtOnceWithAnotherSlot(t *testing.T) {
 // fail in between, and lets the next one go on.
 func TestAKilledProvisionerGoesOn(t *testing.T) {
 	t.Parallel()
-	data, base := t.TempDir(), freeBase(t)
+	data, base := t.TempDir(), testport.Base(t, 5)
 	d := start(t, data, base)
 	hold := make(chan struct{})
 	d.runtime.Fail = func(runtime.Spec) error { <-hold; return schema.Errorf(schema.Unavailable, "killed") }
@@ -432,7 +411,7 @@ func TestWebsAddressIsSaidToBeHeld(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = l.Close() }()
-	o := options(t.TempDir(), freeBase(t), runtimetest.New())
+	o := options(t.TempDir(), testport.Base(t, 5), runtimetest.New())
 	o.Web = l.Addr().String()
 	p, err := provisioner.New(o)
 	if err != nil {
@@ -446,7 +425,7 @@ func TestWebsAddressIsSaidToBeHeld(t *testing.T) {
 func TestALongDataDirectoryHasItsSocketToo(t *testing.T) {
 	t.Parallel()
 	data := filepath.Join(t.TempDir(), strings.Repeat("deep/", 25))
-	d := start(t, data, freeBase(t))
+	d := start(t, data, testport.Base(t, 5))
 	if s, err := d.Client.Status(t.Context()); err != nil || s.Data != filepath.Clean(data) {
 		t.Errorf("status %+v, %v", s, err)
 	}
@@ -457,7 +436,7 @@ func TestALongDataDirectoryHasItsSocketToo(t *testing.T) {
 
 func TestLogsAreStreamed(t *testing.T) {
 	t.Parallel()
-	d := start(t, t.TempDir(), freeBase(t))
+	d := start(t, t.TempDir(), testport.Base(t, 5))
 	var out bytes.Buffer
 	if err := d.Logs(t.Context(), "provider1-ingest", runtime.LogOptions{}, &out); err != nil || !strings.Contains(out.String(), "says two") {
 		t.Errorf("logs %q, %v", out.String(), err)
@@ -466,7 +445,7 @@ func TestLogsAreStreamed(t *testing.T) {
 
 func TestProvidersAddedAtOnceGetSlotsOfTheirOwn(t *testing.T) {
 	t.Parallel()
-	d := start(t, t.TempDir(), freeBase(t))
+	d := start(t, t.TempDir(), testport.Base(t, 5))
 	const many = 5
 	var (
 		wg    sync.WaitGroup

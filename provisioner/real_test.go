@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"berth/internal/testport"
+
 	"berth/provisioner/cli"
 	"berth/provisioner/control"
 )
@@ -34,7 +36,7 @@ type installation struct {
 
 func build(t *testing.T) *installation {
 	t.Helper()
-	i := &installation{bin: t.TempDir(), data: t.TempDir(), base: freeBase(t)}
+	i := &installation{bin: t.TempDir(), data: t.TempDir(), base: testport.Base(t, 5)}
 	args := []string{"build", "-o", i.bin + string(filepath.Separator)}
 	for _, program := range []string{"provisioner", "ingest", "reports", "web"} {
 		args = append(args, "berth/cmd/"+program)

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"berth/internal/testport"
+
 	"berth/internal/bus"
 	"berth/internal/houseapi"
 )
@@ -15,7 +17,7 @@ import (
 // TestWebIsToldHowTheInstallationIs: with web's own credentials the daemon is asked for what ls and doctor show.
 func TestWebIsToldHowTheInstallationIs(t *testing.T) {
 	t.Parallel()
-	data, base := t.TempDir(), freeBase(t)
+	data, base := t.TempDir(), testport.Base(t, 5)
 	d := start(t, data, base)
 	added := d.add(t)
 	authority, err := bus.OpenAuthority(filepath.Join(data, "authority"))

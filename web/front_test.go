@@ -21,6 +21,8 @@ import (
 	"testing"
 	"time"
 
+	"berth/internal/testport"
+
 	"berth/internal/certs"
 	"berth/internal/httpserver"
 	"berth/schema/record"
@@ -194,10 +196,7 @@ func startNginx(t *testing.T, program, web string) (address string, trust *x509.
 	check(t, err)
 	check(t, os.WriteFile(filepath.Join(dir, "cert.pem"), cert, 0o600))
 	check(t, os.WriteFile(filepath.Join(dir, "key.pem"), key, 0o600))
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	check(t, err)
-	address = l.Addr().String()
-	check(t, l.Close())
+	address = testport.Address(t)
 	document, err := os.ReadFile("../docs/operations.md")
 	check(t, err)
 	_, location, found := strings.Cut(string(document), "```nginx\n")

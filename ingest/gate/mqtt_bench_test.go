@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"berth/internal/testport"
 )
 
 // BenchmarkMQTT is QoS 1 end to end: TCP, decoding, batches, a log on disk, PUBACK; with the senders on the same machine.
@@ -42,12 +44,7 @@ func mosquitto(b *testing.B) string {
 	if err != nil {
 		b.Skip("mosquitto is not installed: apt install mosquitto")
 	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	address := free.Addr().String()
-	_ = free.Close()
+	address := testport.Address(b)
 	config := filepath.Join(b.TempDir(), "mosquitto.conf")
 	_, port, _ := net.SplitHostPort(address)
 	text := "listener " + port + " 127.0.0.1\nallow_anonymous true\npersistence false\nmax_inflight_messages 0\nset_tcp_nodelay true\n"

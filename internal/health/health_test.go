@@ -3,9 +3,13 @@ package health_test
 import (
 	"context"
 	"net"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"berth/internal/testport"
 
 	"go.uber.org/goleak"
 
@@ -17,7 +21,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestWhoRunsAnswers: by each kind of address, from the first moment to the last, with what it does.
 func TestWhoRunsAnswers(t *testing.T) {
-	for _, address := range []string{"127.0.0.1:0", "@berth-health-test"} {
+	for _, address := range []string{testport.Address(t), "@berth-health-test-" + strconv.Itoa(os.Getpid())} {
 		a, err := health.Listen(t.Context(), address, "ingest of provider1")
 		if err != nil {
 			t.Fatal(err)

@@ -19,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"berth/internal/testport"
+
 	"berth/internal/certs"
 )
 
@@ -51,7 +53,8 @@ func Start(t testing.TB, o Options) *Broker {
 	if program == "" {
 		t.Skip("mosquitto is not installed: apt install mosquitto")
 	}
-	b := &Broker{t: t, dir: t.TempDir(), Host: "127.0.0.1", Port: freePort(t)}
+	b := &Broker{t: t, dir: t.TempDir()}
+	b.Host, b.Port, _ = net.SplitHostPort(testport.Address(t)) // it has both
 	b.URL = "tcp://" + net.JoinHostPort(b.Host, b.Port)
 	lines := []string{
 		"listener " + b.Port + " " + b.Host, "persistence " + strconv.FormatBool(!o.CleanDisk), "persistence_location " + b.dir + "/",
@@ -84,21 +87,6 @@ func find(name, otherwise string) string {
 		return otherwise
 	}
 	return ""
-}
-
-func freePort(t testing.TB) string {
-	t.Helper()
-	var config net.ListenConfig
-	l, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close() //nolint:errcheck // it only held the port
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
 }
 
 func (b *Broker) write(name, text string) string {
@@ -177,7 +165,7 @@ func (b *Broker) Run() {
 	}
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for range 1000 {
+	for range 6000 {
 		var dialer net.Dialer
 		if c, err := dialer.DialContext(b.t.Context(), "tcp", net.JoinHostPort(b.Host, b.Port)); err == nil {
 			_ = c.Close()
@@ -209,7 +197,7 @@ func (b *Broker) Save() {
 	}
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for range 2000 {
+	for range 12000 {
 		if after := saved(path); after != 0 && after != before {
 			return
 		}

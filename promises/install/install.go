@@ -22,6 +22,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"berth/internal/testport"
 )
 
 // Build builds the programs into dir.
@@ -46,45 +48,28 @@ type Install struct {
 	Keyspaces string   // URL of the keyspaces; empty: files in Data
 	Flags     []string // more flags of serve
 
+	ports *testport.Range // its own, as long as it is in use
 	serve *exec.Cmd
 	ended chan struct{} // closed when serve has ended
 }
 
-// New returns an installation on free ports that is not started.
+// providers is for how many providers an installation has ports.
+const providers = 10
+
+// New returns an installation on free ports that is not started. No other installation of a test has them.
 func New(ctx context.Context, bin, data string, log io.Writer) (*Install, error) {
-	var free [2]string
-	var config net.ListenConfig
-	for i := range free {
-		listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
-		}
-		defer listener.Close() //nolint:errcheck // it only told a port
-		free[i] = listener.Addr().String()
-	}
-	base, err := FreeBase(ctx, 5)
+	return NewFor(ctx, bin, data, log, providers)
+}
+
+// NewFor is New with ports for so many providers.
+func NewFor(ctx context.Context, bin, data string, log io.Writer, providers int) (*Install, error) {
+	ports, err := testport.Take(ctx, providers+2)
 	if err != nil {
 		return nil, err
 	}
-	return &Install{Bin: bin, Data: data, Web: free[0], Metrics: free[1], Base: base, Log: log}, nil
-}
-
-// FreeBase finds a port base above which so many ports are free.
-func FreeBase(ctx context.Context, ports int) (int, error) {
-	var config net.ListenConfig
-	for base := 21_000 + os.Getpid()%500*20; base+ports < 32_000; base += 20 {
-		free := true
-		for port := base + 1; port <= base+ports && free; port++ {
-			listener, err := config.Listen(ctx, "tcp", "127.0.0.1:"+strconv.Itoa(port))
-			if free = err == nil; free {
-				_ = listener.Close()
-			}
-		}
-		if free {
-			return base, nil
-		}
-	}
-	return 0, fmt.Errorf("find a port base: no %d free ports follow each other below 32000", ports)
+	return &Install{
+		Bin: bin, Data: data, Web: ports.Address(providers + 1), Metrics: ports.Address(providers + 2), Base: ports.Base, Log: log, ports: ports,
+	}, nil
 }
 
 // Start starts the provisioner, which starts all else, and waits until it prints its sign-in link, which it returns.

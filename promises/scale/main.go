@@ -91,10 +91,7 @@ func (s *scale) run(ctx context.Context, only string) (err error) {
 // and removes its data.
 func (s *scale) installation(ctx context.Context, name string, providers int) (in *install.Install, stop func(), err error) {
 	dir := filepath.Join(s.dir, name)
-	if in, err = install.New(ctx, s.bin, dir, s.log); err != nil {
-		return nil, nil, err
-	}
-	if in.Base, err = install.FreeBase(ctx, providers+5); err != nil {
+	if in, err = install.NewFor(ctx, s.bin, dir, s.log, providers+5); err != nil {
 		return nil, nil, err
 	}
 	if _, err = in.Start(ctx); err != nil {

@@ -7,14 +7,14 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
+
+	"berth/internal/testport"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
@@ -42,7 +42,7 @@ type house struct {
 
 func newHouse(t *testing.T) *house {
 	t.Helper()
-	h := &house{data: t.TempDir(), base: freeBase(t), runtime: runtimetest.New()}
+	h := &house{data: t.TempDir(), base: testport.Base(t, 5), runtime: runtimetest.New()}
 	h.runtime.Fail = func(s runtime.Spec) error {
 		if strings.Contains(s.Image, "missing") {
 			return schema.Errorf(schema.NotFound, "there is no image %s", s.Image)
@@ -65,31 +65,6 @@ func newHouse(t *testing.T) *house {
 		}
 	})
 	return h
-}
-
-// bases gives each test ports of its own.
-var bases atomic.Int64
-
-// freeBase returns a port base whose first ports are free and nobody's.
-func freeBase(t *testing.T) int {
-	t.Helper()
-	for range 1000 {
-		base := 21000 + 10*int(bases.Add(1))
-		free := true
-		for port := base + 1; port <= base+3; port++ {
-			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-			if err != nil {
-				free = false
-				break
-			}
-			_ = l.Close()
-		}
-		if free {
-			return base
-		}
-	}
-	t.Fatal("no free ports")
-	return 0
 }
 
 // result is what a command line printed and returned.

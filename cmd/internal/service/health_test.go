@@ -3,7 +3,6 @@ package service_test
 import (
 	"context"
 	"errors"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"berth/internal/testport"
 )
 
 // TestHealth: an instance is healthy from its start on, also when there is no NATS; stopped or gone it is not, and its
@@ -22,9 +23,9 @@ func TestHealth(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	address := freeAddress(t)
+	address := testport.Address(t)
 	cmd := exec.CommandContext(t.Context(), ingest, "--health", address, "--instance", "i1", "--provider", "provider1",
-		"--nats", "nats://"+freeAddress(t), "--keyspaces", "sqlite:"+t.TempDir(), "--credentials", os.DevNull)
+		"--nats", "nats://"+testport.Address(t), "--keyspaces", "sqlite:"+t.TempDir(), "--credentials", os.DevNull)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -87,14 +88,4 @@ func until(t *testing.T, fn func() bool) {
 			t.Fatal("it took too long")
 		}
 	}
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

@@ -10,11 +10,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"berth/internal/testport"
 
 	"berth/internal/testprocess"
 )
@@ -44,18 +47,13 @@ func Program(t testing.TB) string {
 	return build.path
 }
 
-// Ports returns addresses of 127.0.0.1 that are free now, all different.
+// Ports returns addresses of 127.0.0.1 that are the test's until it ends, all different.
 func Ports(t testing.TB, n int) []string {
 	t.Helper()
 	addresses := make([]string, n)
-	var config net.ListenConfig
+	base := testport.Base(t, n)
 	for i := range addresses {
-		l, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close() //nolint:errcheck // it only told a port
-		addresses[i] = l.Addr().String()
+		addresses[i] = net.JoinHostPort("127.0.0.1", strconv.Itoa(base+1+i))
 	}
 	return addresses
 }

@@ -16,6 +16,8 @@ import (
 	"text/template"
 	"time"
 
+	"berth/internal/testport"
+
 	"berth/internal/certs"
 )
 
@@ -90,7 +92,7 @@ func Start(t testing.TB) *Server {
 	if _, err := os.Stat(program); err != nil {
 		t.Skip("a real mail server is not installed: apt-get install exim4-daemon-light")
 	}
-	s := &Server{t: t, dir: t.TempDir(), Address: freeAddress(t)}
+	s := &Server{t: t, dir: t.TempDir(), Address: testport.Address(t)}
 	authority := s.certify()
 	s.configure()
 	out, err := os.Create(filepath.Join(s.dir, "out"))
@@ -121,17 +123,6 @@ func Start(t testing.TB) *Server {
 		return err == nil
 	})
 	return s
-}
-
-// freeAddress returns an address at which nobody listens now.
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close() //nolint:errcheck // nothing was done by it
-	return l.Addr().String()
 }
 
 // certify makes the server's certificate and returns whom to trust.

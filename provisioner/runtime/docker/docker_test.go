@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"berth/internal/testport"
+
 	"go.uber.org/goleak"
 
 	"berth/internal/dockertest"
@@ -216,21 +218,10 @@ func echo(t *testing.T, network, address string) string {
 	return string(b[:n])
 }
 
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	addr, _ := l.Addr().(*net.TCPAddr)
-	return addr.Port
-}
-
 func serving(t *testing.T) runtime.Spec {
 	t.Helper()
 	s := runtimetest.Child("serving")
-	port := freePort(t)
+	port := testport.Base(t, 1) + 1
 	s.Env["BERTH_TEST_PORT"] = fmt.Sprint(port)
 	s.Ports = []runtime.Port{{Host: "127.0.0.1", Number: port, UDP: true}}
 	return s
