@@ -177,10 +177,17 @@ func (c *Committer) PutSession(ctx context.Context, s *batch.Session) error {
 	return c.put(ctx, &Submission{Rows: TakeRows(), Session: s})
 }
 
-// TryPutSession has the log know a session soon, if there is room for that.
+// TryPutSession has the log know a session soon, if there is room for that in the queue. For its end there is always room: a
+// session has one, and would else be there again after a restart.
 func (c *Committer) TryPutSession(s *batch.Session) {
 	sub := Submission{Rows: TakeRows(), Session: s, Waiter: nobody{}}
-	if taken, err := c.TrySubmit(&sub); !taken || err != nil {
+	taken, err := c.TrySubmit(&sub)
+	if !taken && s.Expiry == 0 {
+		q := queue(&sub)
+		q.memory = 0
+		taken, err = true, c.enqueue(&q)
+	}
+	if !taken || err != nil {
 		GiveRows(sub.Rows)
 	}
 }

@@ -168,6 +168,25 @@ func TestSessionsEnd(t *testing.T) {
 	})
 }
 
+// TestASessionEndsThoughTheQueueIsFull: what is still in the queue of it comes before its end, and it is gone after a restart.
+func TestASessionEndsThoughTheQueueIsFull(t *testing.T) {
+	log := committest.New()
+	c := commit.New(commit.Options{Writer: log, Logger: quiet, Queue: 1})
+	if err := c.PutSession(t.Context(), &batch.Session{Key: "a", Expiry: 60}); err != nil {
+		t.Fatal(err)
+	}
+	c.Hold(true) // the log is nearly full
+	if err := c.Submit(t.Context(), saying("a", 0, 1, &sender{}, 0)); err != nil {
+		t.Fatal(err)
+	}
+	c.TryPutSession(&batch.Session{Key: "b", Expiry: 60})
+	c.TryPutSession(&batch.Session{Key: "a"})
+	closeIt(t, c)
+	if got := found(t, log.Messages()); len(got) > 0 {
+		t.Errorf("the log knows %v", got)
+	}
+}
+
 // TestABatchInTwoHasItsSessionsInTheLast: names that are many make a batch too long for a message. Until its last piece is
 // there, sessions are as before, and found where they were.
 func TestABatchInTwoHasItsSessionsInTheLast(t *testing.T) {

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -8,6 +9,7 @@ import (
 	packets5 "github.com/eclipse/paho.golang/packets"
 	packets3 "github.com/eclipse/paho.mqtt.golang/packets"
 
+	"berth/schema/batch"
 	"berth/schema/record"
 )
 
@@ -34,6 +36,45 @@ func (f *fixture) limit(change func(l *record.Limits)) {
 	p := *f.pipeline
 	change(&p.Settings.Limits)
 	f.Set(&p, ownKeys())
+}
+
+// TestMQTTASessionEndsWhileTheQueueIsFull: what a DISCONNECT ends is not there again after a restart.
+func TestMQTTASessionEndsWhileTheQueueIsFull(t *testing.T) {
+	f := start(t, smallQueue)
+	minute, none := uint32(60), uint32(0)
+	c, _ := f.connect5(t, "g", enrolmentKey, func(p *packets5.Connect) { p.Properties.SessionExpiryInterval = &minute })
+	c.publish("readings/g/a", 2, 7, "1", nil)
+	read5[*packets5.Pubrec](c)
+	f.log.Hold(true)
+	other := f.connect3(t, "h", enrolmentKey, nil)
+	for i := range 40 {
+		other.publish("readings/h/a", 1, uint16(i+1), fmt.Sprint(i))
+		other.ping()
+	}
+	c.write(&packets5.Disconnect{Properties: &packets5.Properties{SessionExpiryInterval: &none}})
+	c.expectEnd()
+	f.eventually(t, "the connection is gone", func() bool { return f.Connections() == 1 })
+	f.log.Hold(false)
+	_ = other.Close()
+	f.stop(t)
+	known := map[string]uint32{}
+	for _, m := range f.log.Messages() {
+		h, err := batch.DecodeHeader(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range h.Sessions {
+			known[s.Key] = s.Expiry
+		}
+	}
+	for key, expiry := range known {
+		if expiry > 0 {
+			t.Errorf("the session %s is kept for %d s", key, expiry)
+		}
+	}
+	if len(known) != 1 {
+		t.Errorf("%d sessions were known", len(known))
+	}
 }
 
 // mqttSessions are the statements on sessions and wills, and what they leave to be thought of.
