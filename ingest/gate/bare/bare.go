@@ -68,7 +68,7 @@ func (l *Listener) Serve(c *intake.Conn) {
 	s := &connection{}
 	s.Begin(l.in, c, nil)
 	why := s.serve()
-	s.Drain(l.in.Limits.Drain, func() bool { return s.inHand == 0 || s.Broken })
+	s.Drain(l.in.Limits.Drain, func() bool { return s.InHand == 0 || s.Broken })
 	if !errors.Is(why, io.EOF) {
 		c.Linger(l.in.Limits.Linger)
 	}
@@ -76,11 +76,7 @@ func (l *Listener) Serve(c *intake.Conn) {
 }
 
 // connection is a connection that sends lines. Its goroutine reads; Committed is called by the committer's.
-type connection struct {
-	session.Base
-
-	inHand int // pieces; guarded by Mu
-}
+type connection struct{ session.Base }
 
 // serve reads until the session ends, and returns why.
 func (s *connection) serve() error {
@@ -158,7 +154,7 @@ func (s *connection) take(data []byte) error {
 		counts.Rejected, counts.Reasons = uint64(report.Rejected), report.Reasons
 		s.keep(data, &report)
 	}
-	return s.submit(&commit.Submission{Rows: rows, Counts: counts, Waiter: s, Received: begun})
+	return s.Submit(s.In.Context(), &commit.Submission{Rows: rows, Counts: counts, Waiter: s, Received: begun}, maxInHand)
 }
 
 // refuse counts and keeps lines of which nothing was taken.
@@ -177,29 +173,11 @@ func (s *connection) keep(data []byte, report *format.Report) {
 	}, refused)
 }
 
-// submit hands rows over, when few enough are in hand.
-func (s *connection) submit(sub *commit.Submission) error {
-	s.Mu.Lock()
-	for s.inHand >= maxInHand && s.Dropped() == nil {
-		s.Changed.Wait()
-	}
-	s.inHand++
-	s.Mu.Unlock()
-	err := s.In.Committer.Submit(s.In.Context(), sub)
-	if err != nil {
-		commit.GiveRows(sub.Rows)
-		s.Mu.Lock()
-		s.inHand--
-		s.Mu.Unlock()
-	}
-	return err
-}
-
 // Committed notes that the log has a piece; without it the session ends, so that its sender sees that something is wrong.
 func (s *connection) Committed(_ uint64, err error) {
 	s.Mu.Lock()
 	defer s.Mu.Unlock()
-	s.inHand--
+	s.InHand--
 	if err != nil {
 		s.Doom(err)
 	}

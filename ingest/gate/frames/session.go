@@ -27,7 +27,6 @@ type connection struct {
 	ack     uint64    // the highest frame that is in the log
 	acked   uint64    // the highest ACK in Out or written
 	partial []partial // in the order of their submissions
-	inHand  int       // submissions
 }
 
 // partial is a frame of which some readings were refused: it is the last of a submission of its own making.
@@ -120,7 +119,7 @@ func (s *connection) authenticate(line []byte) error {
 func (s *connection) Committed(token uint64, err error) {
 	s.Mu.Lock()
 	defer s.Mu.Unlock()
-	s.inHand--
+	s.InHand--
 	switch {
 	case err != nil:
 		s.Doom(err)
@@ -152,20 +151,7 @@ func (s *connection) submit(b *burst, token uint64) error {
 	if b.rows == nil {
 		return nil
 	}
-	s.Mu.Lock()
-	for s.inHand >= maxInHand && s.Dropped() == nil {
-		s.Changed.Wait()
-	}
-	s.inHand++
-	s.Mu.Unlock()
 	sub := commit.Submission{Rows: b.rows, Counts: b.counts, Waiter: s, Token: token, Received: b.begun}
 	*b = burst{}
-	err := s.In.Committer.Submit(s.In.Context(), &sub)
-	if err != nil {
-		commit.GiveRows(sub.Rows)
-		s.Mu.Lock()
-		s.inHand--
-		s.Mu.Unlock()
-	}
-	return err
+	return s.Submit(s.In.Context(), &sub, maxInHand)
 }

@@ -9,7 +9,7 @@ import (
 
 // end answers what is in hand, says why the session ends unless the client wished it, and closes the connection.
 func (s *connection) end(why error) {
-	s.Drain(s.In.Limits.Drain, func() bool { return s.inHand == 0 && !s.Writing || s.Broken })
+	s.Drain(s.In.Limits.Drain, func() bool { return s.InHand == 0 && !s.Writing || s.Broken })
 	if dropped := s.Dropped(); dropped != nil {
 		why = dropped
 	}

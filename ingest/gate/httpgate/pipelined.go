@@ -27,10 +27,8 @@ import (
 const (
 	// maxBurst is the size of rows beyond which a burst is handed over before everything that was read is decoded.
 	maxBurst = 64 << 10
-	// maxInHand is how many bursts a connection may have in hand, and maxAnswers how many bytes of answers may wait to be
-	// written, before it is read no more.
-	maxInHand  = 64
-	maxAnswers = 32 << 10
+	// maxInHand is how many bursts a connection may have in hand before it is read no more.
+	maxInHand = 64
 )
 
 // errOther ends the reading of plain requests: what comes is for net/http.
@@ -46,7 +44,6 @@ type pipelined struct {
 	sender *limit.Sender
 
 	// Mu guards what follows.
-	inHand int // bursts
 	owed   int // answers to requests that are in the log
 	failed bool
 }
@@ -143,10 +140,10 @@ func (s *pipelined) settle(why error) bool {
 	if errors.Is(why, os.ErrDeadlineExceeded) {
 		limit = 0
 	}
-	s.Drain(limit, func() bool { return s.Broken || s.inHand == 0 && s.written() })
+	s.Drain(limit, func() bool { return s.Broken || s.InHand == 0 && s.written() })
 	s.Mu.Lock()
 	defer s.Mu.Unlock()
-	return s.Broken || s.inHand == 0 && s.written()
+	return s.Broken || s.InHand == 0 && s.written()
 }
 
 // written reports whether all answers that there are were written. It is called with Mu held.
@@ -214,7 +211,7 @@ func (s *pipelined) reason(err error) error {
 func (s *pipelined) owes() bool {
 	s.Mu.Lock()
 	defer s.Mu.Unlock()
-	return s.inHand > 0
+	return s.InHand > 0
 }
 
 // burst is the requests of one read, on their way to one submission.
@@ -290,31 +287,18 @@ func (s *pipelined) submit(b *burst) error {
 		*b = burst{}
 		return nil
 	}
-	s.Mu.Lock()
-	for (s.inHand >= maxInHand || len(s.Out) > maxAnswers) && s.Dropped() == nil && !s.Broken {
-		s.Changed.Wait()
-	}
-	s.inHand++
-	s.Mu.Unlock()
 	ctx, cancel := context.WithTimeout(s.In.Context(), s.In.Limits.Commit)
 	defer cancel()
 	sub := commit.Submission{Rows: b.rows, Counts: b.counts, Waiter: s, Token: uint64(b.requests), Received: b.begun}
 	*b = burst{}
-	err := s.In.Committer.Submit(ctx, &sub)
-	if err != nil {
-		commit.GiveRows(sub.Rows)
-		s.Mu.Lock()
-		s.inHand--
-		s.Mu.Unlock()
-	}
-	return err
+	return s.Submit(ctx, &sub, maxInHand)
 }
 
 // Committed answers the requests of a burst.
 func (s *pipelined) Committed(token uint64, err error) {
 	s.Mu.Lock()
 	defer s.Mu.Unlock()
-	s.inHand--
+	s.InHand--
 	if err != nil {
 		s.failed = true
 		s.Doom(err) // the oldest that is not answered is told so, and the others are to be sent again

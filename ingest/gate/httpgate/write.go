@@ -57,12 +57,7 @@ func (l *Listener) write(w http.ResponseWriter, r *http.Request, at route) {
 	// bounds each wait of a client that is gone is a limit of its own: for the body, for memory, for the log.
 	ctx, cancel := l.in.Outlive(r.Context())
 	defer cancel()
-	if t.format == "line" {
-		err = t.lines(ctx, body)
-	} else {
-		err = t.whole(ctx, body)
-	}
-	l.conclude(ctx, w, at.style, &t, err)
+	l.conclude(ctx, w, at.style, &t, t.read(ctx, body))
 }
 
 // setFormat sets the format that the Content-Type names, where it can. It returns an error for those of SenML's family
@@ -143,9 +138,10 @@ func (t *taking) verdict(w http.ResponseWriter, s style) (status int, text strin
 	return status, text
 }
 
-// lines takes a body of line protocol in pieces.
-func (t *taking) lines(ctx context.Context, b *body) error {
-	buf, err := t.l.in.TakeBuffer(ctx, pieceSize(b.guess))
+// read takes a body: lines in pieces, as they come; what cannot be cut, when all of it is there.
+func (t *taking) read(ctx context.Context, b *body) error {
+	lines := t.format == "line"
+	buf, err := t.l.in.TakeBuffer(ctx, firstBuffer(lines, b.guess))
 	if err != nil {
 		return err
 	}
@@ -161,58 +157,42 @@ func (t *taking) lines(ctx context.Context, b *body) error {
 		case err != nil:
 			return err
 		}
-		whole := wholeLines(buf[:have])
-		if whole == 0 {
-			if have > schema.MaxFrame {
-				why := schema.Errorf(schema.TooLarge, "a line is longer than %d bytes", schema.MaxFrame).
-					WithNext("does a text lack the quotation mark at its end?")
-				return t.stop(why, buf[:have])
-			}
-			if buf, err = t.grow(ctx, buf, have, intake.LargeBuffer); err != nil {
-				return err
-			}
-			continue
+		whole := 0
+		if lines {
+			whole = wholeLines(buf[:have])
 		}
-		if err := t.piece(ctx, buf[:whole]); err != nil {
+		switch {
+		case whole > 0:
+			err = t.piece(ctx, buf[:whole])
+			have = copy(buf, buf[whole:have])
+		case lines && have > schema.MaxFrame:
+			return t.stop(errLongLine, buf[:have])
+		case lines:
+			buf, err = t.grow(ctx, buf, have, intake.LargeBuffer)
+		default:
+			buf, err = t.grow(ctx, buf, have, min(4*len(buf), schema.MaxBody+1))
+		}
+		if err != nil {
 			return err
 		}
-		have = copy(buf, buf[whole:have])
 	}
 }
 
-// pieceSize returns how large a buffer to take for a body that is about so long; -1 is any length.
-func pieceSize(guess int) int {
-	if guess < 0 {
+var errLongLine = schema.Errorf(schema.TooLarge, "a line is longer than %d bytes", schema.MaxFrame).
+	WithNext("does a text lack the quotation mark at its end?")
+
+// firstBuffer returns how large a buffer to take for a body that is about so long, and a byte more, so that the end is seen at
+// once; -1 is any length.
+func firstBuffer(lines bool, guess int) int {
+	switch {
+	case lines && guess < 0:
 		return intake.MediumBuffer
-	}
-	return min(guess+1, intake.PieceBuffer) // a byte more, so that the end is seen at once
-}
-
-// whole takes a body that cannot be cut.
-func (t *taking) whole(ctx context.Context, b *body) error {
-	size := intake.SmallBuffer
-	if b.guess > 0 {
-		size = min(b.guess+1, schema.MaxBody)
-	}
-	buf, err := t.l.in.TakeBuffer(ctx, size)
-	if err != nil {
-		return err
-	}
-	defer func() { t.l.in.GiveBuffer(buf) }()
-	for have := 0; ; {
-		n, err := b.fill(buf[have:])
-		have += n
-		switch {
-		case errors.Is(err, io.EOF):
-			return t.piece(ctx, buf[:have])
-		case schema.Is(err, schema.TooLarge):
-			return t.stop(err, buf[:have])
-		case err != nil:
-			return err
-		}
-		if buf, err = t.grow(ctx, buf, have, min(4*len(buf), schema.MaxBody+1)); err != nil {
-			return err
-		}
+	case lines:
+		return min(guess+1, intake.PieceBuffer)
+	case guess > 0:
+		return min(guess+1, schema.MaxBody)
+	default:
+		return intake.SmallBuffer
 	}
 }
 

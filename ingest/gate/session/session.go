@@ -49,6 +49,7 @@ type Base struct {
 	Out     []byte     // answers to be written
 	Writing bool       // a goroutine writes answers
 	Broken  bool       // answers cannot be written any more
+	InHand  int        // submissions that were handed over; who hears that one is committed counts it off
 
 	flush func(out []byte) []byte
 }
