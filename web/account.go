@@ -13,12 +13,11 @@ import (
 // accountData is the page of whoever is signed in: their password and their sessions.
 type accountData struct {
 	frame
+	outcome
 	Person   string // empty: came by a link and may choose a name
 	Role     record.Role
 	For      string // the provider, if there is one
 	Least    int    // characters of a new password
-	Done     string // key of what was done
-	Problem  string // in the service's own words
 	Name     string // as it was given
 	Sessions []sessionRow
 }
@@ -88,13 +87,9 @@ func (w *Web) accountPost(rw http.ResponseWriter, r *http.Request) error {
 		http.Redirect(rw, r, accountPath+"?done="+act, http.StatusSeeOther)
 		return nil
 	}
-	if err != nil && !told(err) {
+	status, err := d.settle(r, "account.done."+act, err)
+	if err != nil {
 		return err
-	}
-	status := http.StatusOK
-	if d.Done = "account.done." + act; err != nil {
-		fail(r, err)
-		d.Done, d.Problem, status = "", schema.Show(err), http.StatusBadRequest
 	}
 	return w.showAccount(rw, r, status, d)
 }

@@ -86,7 +86,7 @@ func (w *Web) changeGateway(r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		_, err = w.sayGroups(r, api.Groupings{Gateways: []api.Grouping{one}})
+		_, err = groupings.say(w, r, api.Groupings{Gateways: []api.Grouping{one}})
 		return err
 	default:
 		return schema.Errorf(schema.Invalid, "the form cannot be read").WithNext("load the page again")

@@ -9,12 +9,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"berth/internal/api"
-	"berth/schema"
 	"berth/schema/record"
 )
 
 func TestGroupingsAreReadFromCSV(t *testing.T) {
-	got, err := parseGroupings(strings.NewReader("\ufeffgateway,tags,groups\n'=crane,site=Kai 3;leased,north; 北区 ;\ngw1,,\n"))
+	got, err := groupings.parse(strings.NewReader("\ufeffgateway,tags,groups\n'=crane,site=Kai 3;leased,north; 北区 ;\ngw1,,\n"))
 	want := api.Groupings{Gateways: []api.Grouping{
 		{Gateway: "=crane", Groups: []string{"north", "北区"}, Tags: map[string]string{"site": "Kai 3", "leased": ""}},
 		{Gateway: "gw1", Groups: []string{}, Tags: map[string]string{}},
@@ -22,28 +21,17 @@ func TestGroupingsAreReadFromCSV(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" || err != nil {
 		t.Errorf("read (-want +got):\n%s\n%v", d, err)
 	}
-	for file, named := range map[string]string{
+	refusesFiles(t, groupings.parse, map[string]string{
 		"groups\nx\n": "no column gateway", "gateway,tags\na,=x\n": "row 2", "gateway\n\"\"\n": "row 2",
 		"gateway,groups\na,b\nc," + strings.Repeat("x", 61) + "\n": "row 3",
-	} {
-		if _, err := parseGroupings(strings.NewReader(file)); !schema.Is(err, schema.Invalid) || !strings.Contains(err.Error(), named) {
-			t.Errorf("%q gave %v, which does not name %q", file, err, named)
-		}
-	}
+	})
 }
 
 // FuzzParseGroupings: a file says of gateways what can be kept and is written as the same, or is Invalid.
 func FuzzParseGroupings(f *testing.F) {
 	f.Add("gateway,groups,tags\na,b;c,d=e;f\n")
 	f.Add("gateway\n'=x\n")
-	f.Fuzz(func(t *testing.T, file string) {
-		all, err := parseGroupings(strings.NewReader(file))
-		if err != nil {
-			if !schema.Is(err, schema.Invalid) {
-				t.Fatal(err)
-			}
-			return
-		}
+	fuzzFiles(f, groupings.parse, func(t *testing.T, all api.Groupings) {
 		for _, g := range all.Gateways {
 			again, err := api.ParseGrouping(g.Gateway, g.GroupsText(), g.TagsText())
 			if d := cmp.Diff(g, again); d != "" || err != nil {

@@ -27,6 +27,7 @@ const (
 // keysData is the page of who may send to a provider.
 type keysData struct {
 	frame
+	outcome
 	Query      string
 	RequireTLS bool
 	Approve    bool
@@ -39,9 +40,7 @@ type keysData struct {
 	Gateways   []keyRow
 	More       int    // that are not listed
 	New        *given // what was made just now; it is shown once
-	Done       string // key of what was done
 	DoneTo     string // to which gateway
-	Problem    string // in the service's own words
 	Away       string // why the list could not be had; empty: it is here
 }
 
@@ -116,14 +115,13 @@ func (w *Web) keysPost(rw http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	note(r, done+" "+r.PostFormValue("gateway"))
-	d, status := &keysData{Done: "keys.done." + done, DoneTo: r.PostFormValue("gateway")}, http.StatusOK
+	d := &keysData{DoneTo: r.PostFormValue("gateway")}
 	senders, err := w.askSenders(r.Context(), q)
+	status, err := d.settle(r, "keys.done."+done, err)
 	if err != nil {
-		if code := schema.CodeOf(err); code != schema.Invalid && code != schema.Conflict && code != schema.NotFound && code != schema.Limited {
-			return err
-		}
-		fail(r, err)
-		d.Done, d.Problem, status = "", schema.Show(err), http.StatusBadRequest
+		return err
+	}
+	if d.Problem != "" {
 		if senders, err = w.askSenders(r.Context(), &houseapi.SendersRequest{Provider: p.Name}); err != nil {
 			return err
 		}

@@ -51,7 +51,7 @@ func (w *Web) sendMail(ctx context.Context, m mail.Message) error {
 }
 
 func noMail() error {
-	return schema.Errorf(schema.Unavailable, "the installation has no mail server").WithNext("the operator names one: provisioner serve --mail FILE")
+	return schema.Errorf(schema.Conflict, "the installation has no mail server").WithNext("the operator names one: provisioner serve --mail FILE")
 }
 
 func zoneOf(p *record.Provider) *time.Location {

@@ -15,14 +15,13 @@ import (
 // peopleData is the page of who may do what: of a provider, or the operators of the installation.
 type peopleData struct {
 	frame
+	outcome
 	People   []personRow
 	Roles    []record.Role // that can be given here
 	Sessions []sessionRow  // of who came by a link
 	Link     string        // that was made just now; it is shown once
 	LinkFor  string        // whose password it is for; empty: it is an invitation
 	Hours    int           // how long the link waits
-	Done     string        // key of what was done
-	Problem  string        // in the service's own words
 }
 
 type personRow struct {
@@ -81,13 +80,9 @@ func (w *Web) peoplePost(rw http.ResponseWriter, r *http.Request) error {
 	note(r, act+" "+name)
 	d := &peopleData{}
 	err := w.changePeople(r, act, name, record.Role(r.PostFormValue("role")), d)
-	status := http.StatusOK
-	if d.Done = "people.done." + act; err != nil {
-		if !told(err) {
-			return err
-		}
-		fail(r, err)
-		d.Done, d.Problem, status = "", schema.Show(err), http.StatusBadRequest
+	status, err := d.settle(r, "people.done."+act, err)
+	if err != nil {
+		return err
 	}
 	return w.showPeople(rw, r, status, d)
 }
@@ -184,14 +179,4 @@ func (w *Web) linkTo(r *http.Request, path string, query url.Values) string {
 		}
 	}
 	return u.String()
-}
-
-// told reports whether an error says what is wrong with what was given, so that the page with the form says it.
-func told(err error) bool {
-	switch schema.CodeOf(err) {
-	case schema.Invalid, schema.Conflict, schema.NotFound, schema.Limited:
-		return true
-	default:
-		return false
-	}
 }

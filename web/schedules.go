@@ -3,7 +3,6 @@ package web
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -266,10 +265,9 @@ func (w *Web) askAgain(r *http.Request, id, name string) (*record.ScheduleRun, e
 // schedulesData is the page of scheduled reports.
 type schedulesData struct {
 	frame
+	outcome
 	Schedules []scheduleRow
-	Done      string // key of what was done
-	Problem   string // in the service's own words
-	NoMail    bool   // the installation has no mail server
+	NoMail    bool // the installation has no mail server
 	Limit     int
 }
 
@@ -340,14 +338,10 @@ func (d *schedulesData) Hours() []int {
 // schedulesPost does what the form says and shows the page with what became of it.
 func (w *Web) schedulesPost(rw http.ResponseWriter, r *http.Request) error {
 	act := r.PostFormValue("act")
-	d := &schedulesData{Done: "schedules.done." + act}
-	status := http.StatusOK
-	if err := w.changeSchedules(r, act); err != nil {
-		if _, known := errors.AsType[*schema.Error](err); !known {
-			return err
-		}
-		fail(r, err)
-		d.Done, d.Problem, status = "", schema.Show(err), http.StatusBadRequest
+	d := &schedulesData{}
+	status, err := d.settle(r, "schedules.done."+act, w.changeSchedules(r, act))
+	if err != nil {
+		return err
 	}
 	return w.showSchedules(rw, r, status, d)
 }

@@ -1,11 +1,7 @@
 package web
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"mime"
 	"net/http"
 	"net/url"
 	"slices"
@@ -21,13 +17,30 @@ import (
 // sensorsData is the page of what is said about sensors.
 type sensorsData struct {
 	frame
+	saidData
 	Sensors []saidRow
 	Known   []string // names of sensors that have sent
 	Chosen  saidRow  // the one that the form is about
-	File    string   // address of all as CSV
-	Saved   bool
-	Detail  string // why nothing was saved, in English
-	Columns string // of a file
+}
+
+// sensors is what is said about sensors.
+var sensors = saying[api.SaidSensors]{
+	path: "sensors", about: "sensors", titles: []string{"sensor", "label", "unit", "decimals", "interval_seconds", "counter"}, form: formSensors,
+	add: func(all *api.SaidSensors, cells []string) error {
+		one, err := parseSensor(cells)
+		all.Sensors = append(all.Sensors, one)
+		return err
+	},
+	rows: func(all api.SaidSensors) (rows [][]sheet.Cell) {
+		for _, s := range all.Sensors {
+			row := rowOfSaid("", s)
+			rows = append(rows, []sheet.Cell{sheet.Text(row.Name), sheet.Text(row.Label), sheet.Text(row.Unit), sheet.Text(row.Decimals), sheet.Text(row.Interval), sheet.Bool(row.Counter)})
+		}
+		return rows
+	},
+	note: func(r *http.Request, changes *api.SaidSensors) {
+		note(r, fmt.Sprintf("%d sensors", len(changes.Sensors)))
+	},
 }
 
 // saidRow is what is said about one sensor.
@@ -50,28 +63,15 @@ func (w *Web) sensorsPage(rw http.ResponseWriter, r *http.Request) error {
 
 // sensorsPost saves one sensor's form, or a file of many.
 func (w *Web) sensorsPost(rw http.ResponseWriter, r *http.Request) error {
-	d := &sensorsData{}
-	changes, err := formSensors(r)
-	if err == nil {
-		_, err = w.saySensors(r, changes)
-	}
+	said, err := sensors.post(w, r)
 	if err != nil {
-		if _, known := errors.AsType[*schema.Error](err); !known {
-			return err
-		}
-		fail(r, err)
-		d.Detail = schema.Show(err)
+		return err
 	}
-	d.Saved = err == nil
-	return w.showSensors(rw, r, d)
+	return w.showSensors(rw, r, &sensorsData{saidData: said})
 }
 
-// formSensors reads what a form says: about one sensor, or in a file.
+// formSensors reads what a form says about one sensor.
 func formSensors(r *http.Request) (api.SaidSensors, error) {
-	if file, _, err := r.FormFile("file"); err == nil {
-		defer file.Close() //nolint:errcheck // it is read
-		return parseSensors(file)
-	}
 	row := []string{
 		r.PostFormValue("sensor"), r.PostFormValue("label"), r.PostFormValue("unit"), r.PostFormValue("decimals"), r.PostFormValue("interval"),
 		strconv.FormatBool(r.PostFormValue("counter") != ""),
@@ -87,8 +87,8 @@ func (w *Web) showSensors(rw http.ResponseWriter, r *http.Request, d *sensorsDat
 		return err
 	}
 	home := providerPath(p.Name) + "/sensors"
-	d.Nav, d.File = "reports", apiURL(p.Name, url.Values{"format": {"csv"}}, "sensors").RequestURI()
-	d.Columns = strings.Join(sensorTitles, ",")
+	d.Nav = "reports"
+	sensors.fill(&d.saidData, p.Name)
 	d.Chosen.Name = r.URL.Query().Get("sensor")
 	for _, s := range said.Sensors {
 		row := rowOfSaid(home, s)
@@ -130,75 +130,7 @@ func (w *Web) knownSensors(r *http.Request, p *record.Provider) (names []string)
 	return slices.Compact(names)
 }
 
-// saySensors has a provider's reports take over what is said about sensors, and returns all that is said then.
-func (w *Web) saySensors(r *http.Request, changes api.SaidSensors) (said api.SaidSensors, err error) {
-	p := requestOf(r).provider
-	note(r, fmt.Sprintf("%d sensors", len(changes.Sensors)))
-	body, err := json.Marshal(changes)
-	if err != nil {
-		return said, err
-	}
-	return said, w.up.send(r.Context(), p, &said, body, "sensors")
-}
-
-// sensorsAPI answers with what is said about sensors, as JSON or CSV.
-func (w *Web) sensorsAPI(rw http.ResponseWriter, r *http.Request) error {
-	switch format := r.URL.Query().Get("format"); format {
-	case "", "json":
-		return w.pass(rw, r) //nolint:contextcheck // it asks again with contexts of its own
-	case "csv":
-	default:
-		return schema.Errorf(schema.Invalid, "the format %q is unknown", format).WithNext("use json or csv")
-	}
-	var said api.SaidSensors
-	if err := w.up.get(r.Context(), requestOf(r).provider, &said, nil, "sensors"); err != nil {
-		return err
-	}
-	h := rw.Header()
-	h.Set("Content-Type", sheet.CSVType)
-	h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": requestOf(r).provider.Name + "_sensors.csv"}))
-	rows, err := sheet.NewCSV(rw, sensorTitles...)
-	if err != nil {
-		return err
-	}
-	for _, s := range said.Sensors {
-		row := rowOfSaid("", s)
-		if err := rows.Row(sheet.Text(row.Name), sheet.Text(row.Label), sheet.Text(row.Unit), sheet.Text(row.Decimals), sheet.Text(row.Interval), sheet.Bool(row.Counter)); err != nil {
-			return err
-		}
-	}
-	return rows.Flush()
-}
-
-// saySensorsAPI takes over what is said about sensors, as JSON or CSV, and answers with all that is said then.
-func (w *Web) saySensorsAPI(rw http.ResponseWriter, r *http.Request) error {
-	changes, err := bodyOf(r, "sensors", parseSensors)
-	if err != nil {
-		return err
-	}
-	said, err := w.saySensors(r, changes)
-	if err != nil {
-		return err
-	}
-	rw.Header().Set("Content-Type", "application/json; charset=utf-8")
-	return json.NewEncoder(rw).Encode(said)
-}
-
-// sensorTitles are the columns of what is said about sensors as CSV.
-var sensorTitles = []string{"sensor", "label", "unit", "decimals", "interval_seconds", "counter"}
-
-// parseSensors reads what is said about sensors from CSV with a row of titles.
-func parseSensors(in io.Reader) (api.SaidSensors, error) {
-	var all api.SaidSensors
-	err := readTable(in, sensorTitles, func(cells []string) error {
-		one, err := parseSensor(cells)
-		all.Sensors = append(all.Sensors, one)
-		return err
-	})
-	return all, err
-}
-
-// parseSensor reads the cells of one sensor, in the order of sensorTitles.
+// parseSensor reads the cells of one sensor, in the order of the titles.
 func parseSensor(cells []string) (api.SaidSensor, error) {
 	s := api.SaidSensor{Sensor: cells[0], Label: strings.TrimSpace(cells[1]), Unit: strings.TrimSpace(cells[2])}
 	if text := strings.TrimSpace(cells[3]); text != "" {

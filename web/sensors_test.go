@@ -9,40 +9,28 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"berth/internal/api"
-	"berth/schema"
 	"berth/schema/record"
 )
 
 func TestSensorsAreReadFromCSV(t *testing.T) {
-	got, err := parseSensors(strings.NewReader("\ufeffsensor,unit,label,counter,decimals\nmeter,kWh,'=Zähler,yes,0\n\"a,b\",°C,供水,,\n"))
+	got, err := sensors.parse(strings.NewReader("\ufeffsensor,unit,label,counter,decimals\nmeter,kWh,'=Zähler,yes,0\n\"a,b\",°C,供水,,\n"))
 	want := api.SaidSensors{Sensors: []api.SaidSensor{
 		{Sensor: "meter", Label: "=Zähler", Unit: "kWh", Decimals: new(0), Counter: true}, {Sensor: "a,b", Label: "供水", Unit: "°C"},
 	}}
 	if d := cmp.Diff(want, got); d != "" || err != nil {
 		t.Errorf("read (-want +got):\n%s\n%v", d, err)
 	}
-	for file, named := range map[string]string{
+	refusesFiles(t, sensors.parse, map[string]string{
 		"": "row of titles", "label\nx\n": "no column sensor", "sensor,decimals\na,1.5\n": "row 2", "sensor,decimals\na,1\nb,99\n": "row 3",
 		"sensor,counter\na,perhaps\n": "perhaps", "sensor,interval_seconds\na,-1\n": "interval", "sensor\n\"\"\n": "sensor", "sensor\n\"a": "CSV",
-	} {
-		if _, err := parseSensors(strings.NewReader(file)); !schema.Is(err, schema.Invalid) || !strings.Contains(err.Error(), named) {
-			t.Errorf("%q gave %v, which does not name %q", file, err, named)
-		}
-	}
+	})
 }
 
 // FuzzParseSensors: a file says something about sensors that can be, or is Invalid.
 func FuzzParseSensors(f *testing.F) {
 	f.Add("sensor,label,unit,decimals,interval_seconds,counter\na,b,c,1,2,true\n")
 	f.Add("sensor\n'=x\n")
-	f.Fuzz(func(t *testing.T, file string) {
-		all, err := parseSensors(strings.NewReader(file))
-		if err != nil {
-			if !schema.Is(err, schema.Invalid) {
-				t.Fatal(err)
-			}
-			return
-		}
+	fuzzFiles(f, sensors.parse, func(t *testing.T, all api.SaidSensors) {
 		for _, s := range all.Sensors {
 			if err := s.Record().Validate(); err != nil {
 				t.Fatal(err)

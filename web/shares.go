@@ -118,11 +118,10 @@ func (w *Web) newShare(r *http.Request, s *record.Share, ask url.Values) (link s
 // sharesData is the page of a provider's shared reports.
 type sharesData struct {
 	frame
-	Shares  []record.Share
-	Link    string // that was made just now; it is shown once
-	Name    string // of that one
-	Done    string // key of what was done
-	Problem string // in the service's own words
+	outcome
+	Shares []record.Share
+	Link   string // that was made just now; it is shown once
+	Name   string // of that one
 }
 
 // Period returns what a shared report is of, in the provider's zone.
@@ -146,7 +145,7 @@ func (w *Web) showShares(rw http.ResponseWriter, r *http.Request, status int, d 
 // sharesPost shares a report or ends that, and shows the page with what became of it.
 func (w *Web) sharesPost(rw http.ResponseWriter, r *http.Request) error {
 	act := r.PostFormValue("act")
-	d := &sharesData{Name: strings.TrimSpace(r.PostFormValue("name")), Done: "shares.done." + act}
+	d := &sharesData{Name: strings.TrimSpace(r.PostFormValue("name"))}
 	note(r, act+" "+d.Name)
 	var err error
 	switch act {
@@ -162,13 +161,9 @@ func (w *Web) sharesPost(rw http.ResponseWriter, r *http.Request) error {
 	default:
 		err = schema.Errorf(schema.Invalid, "the form cannot be read").WithNext("load the page again")
 	}
-	status := http.StatusOK
+	status, err := d.settle(r, "shares.done."+act, err)
 	if err != nil {
-		if !told(err) {
-			return err
-		}
-		fail(r, err)
-		d.Done, d.Problem, status = "", schema.Show(err), http.StatusBadRequest
+		return err
 	}
 	return w.showShares(rw, r, status, d)
 }

@@ -16,13 +16,12 @@ import (
 // tokensData is the page of a provider's API tokens.
 type tokensData struct {
 	frame
-	Tokens  []tokenRow
-	Scopes  []record.Scope
-	Days    []int  // after which a new one may expire
-	Made    string // the secret of one that was made just now; it is shown once
-	Name    string // of that one, or as it was given
-	Done    string // key of what was done
-	Problem string // in the service's own words
+	outcome
+	Tokens []tokenRow
+	Scopes []record.Scope
+	Days   []int  // after which a new one may expire
+	Made   string // the secret of one that was made just now; it is shown once
+	Name   string // of that one, or as it was given
 }
 
 type tokenRow struct {
@@ -53,7 +52,7 @@ func (w *Web) showTokens(rw http.ResponseWriter, r *http.Request, status int, d 
 // tokensPost makes or revokes a token and shows the page with what became of it.
 func (w *Web) tokensPost(rw http.ResponseWriter, r *http.Request) error {
 	act, name := r.PostFormValue("act"), strings.TrimSpace(r.PostFormValue("name"))
-	d := &tokensData{Name: name, Done: "tokens.done." + act}
+	d := &tokensData{Name: name}
 	note(r, act+" "+name)
 	var err error
 	switch act {
@@ -68,13 +67,9 @@ func (w *Web) tokensPost(rw http.ResponseWriter, r *http.Request) error {
 	default:
 		err = schema.Errorf(schema.Invalid, "the form cannot be read").WithNext("load the page again")
 	}
-	status := http.StatusOK
+	status, err := d.settle(r, "tokens.done."+act, err)
 	if err != nil {
-		if !told(err) {
-			return err
-		}
-		fail(r, err)
-		d.Done, d.Problem, status = "", schema.Show(err), http.StatusBadRequest
+		return err
 	}
 	return w.showTokens(rw, r, status, d)
 }
