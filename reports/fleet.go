@@ -45,7 +45,7 @@ func (r *Reports) fleetSeries(w http.ResponseWriter, req *http.Request) error {
 	if err != nil {
 		return err
 	}
-	answer, err := r.engine.FleetSeries(req.Context(), q, query.SeriesRequest{From: from, To: to, Points: points})
+	answer, err := r.engine.FleetSeries(req.Context(), q, query.SeriesRequest{From: from, To: to, Points: points, Values: req.URL.Query()["value"]})
 	if err != nil {
 		return err
 	}

@@ -188,6 +188,7 @@ func (r *Reports) series(w http.ResponseWriter, req *http.Request) error {
 		From:    from,
 		To:      to,
 		Points:  points,
+		Values:  req.URL.Query()["value"],
 	})
 	if err != nil {
 		return err

@@ -52,6 +52,9 @@ func appendSeries(dst []byte, s *api.Series) ([]byte, error) {
 		return dst, err
 	}
 	dst = append(dst, begin[:len(begin)-1]...)
+	if s.Time == nil {
+		dst = append(dst, `,"time_ms":null`...)
+	}
 	dst = appendList(dst, "time_ms", s.Time, func(dst []byte, n int64) []byte { return strconv.AppendInt(dst, n, 10) })
 	dst = appendList(dst, "min", s.Min, appendNumber)
 	dst = appendList(dst, "max", s.Max, appendNumber)
@@ -67,12 +70,12 @@ func appendSeries(dst []byte, s *api.Series) ([]byte, error) {
 	return append(append(dst, ','), end[1:]...), nil
 }
 
-// appendList appends a field that is a list.
+// appendList appends a field that is a list, unless there is none.
 func appendList[T any](dst []byte, name string, list []T, one func([]byte, T) []byte) []byte {
-	dst = append(append(append(dst, `,"`...), name...), `":`...)
 	if list == nil {
-		return append(dst, "null"...)
+		return dst
 	}
+	dst = append(append(append(dst, `,"`...), name...), `":`...)
 	dst = append(dst, '[')
 	for i, v := range list {
 		if i > 0 {

@@ -29,8 +29,6 @@ package api
 
 import (
 	"encoding/json"
-	"math"
-	"strconv"
 	"time"
 
 	"berth/schema"
@@ -184,16 +182,17 @@ type FleetSeries struct {
 }
 
 // Series is a sensor's buckets, or its readings themselves when there are fewer than the points asked for: then Raw is
-// true, each Count is 1 and Min, Max and Mean are the value. Buckets without readings are absent: a gap stays a gap.
+// true, each Count is 1 and Min, Max and Mean are the value. Buckets without readings are absent: a gap stays a gap. Of Min,
+// Max, Mean and Count it may have only those that were asked for.
 type Series struct {
 	Sensor string    `json:"sensor"`
 	Kind   string    `json:"kind"`
 	Raw    bool      `json:"raw"`
 	Time   []int64   `json:"time_ms"` // start of the bucket, or time of the reading
-	Min    []Number  `json:"min"`
-	Max    []Number  `json:"max"`
-	Mean   []Number  `json:"mean"`
-	Count  []uint64  `json:"count"`
+	Min    Numbers   `json:"min,omitzero"`
+	Max    Numbers   `json:"max,omitzero"`
+	Mean   Numbers   `json:"mean,omitzero"`
+	Count  []uint64  `json:"count,omitzero"`
 	Text   []*string `json:"text,omitempty"` // Raw text values
 	Gap    float64   `json:"gap_seconds"`    // a distance between points beyond this is a gap
 }
@@ -328,18 +327,6 @@ func (v Value) MarshalJSON() ([]byte, error) {
 	}
 }
 
-// Number is a float64 in JSON; NaN and infinities, which JSON lacks, are the texts "NaN", "+Inf" and "-Inf".
-type Number float64
-
-// MarshalJSON writes the number in the shortest form that reads back the same.
-func (n Number) MarshalJSON() ([]byte, error) {
-	f := float64(n)
-	if math.IsNaN(f) || math.IsInf(f, 0) {
-		return json.Marshal(schema.FloatValue(f).String())
-	}
-	return json.Marshal(f)
-}
-
 // UnmarshalJSON reads a value as MarshalJSON writes it: a number becomes a Float, since only the reading's Kind tells an
 // Int from it.
 func (v *Value) UnmarshalJSON(data []byte) error {
@@ -353,30 +340,11 @@ func (v *Value) UnmarshalJSON(data []byte) error {
 		}
 		v.Value = schema.TextValue(text)
 	default:
-		var f float64
-		if err := json.Unmarshal(data, &f); err != nil {
+		f, err := plainNumber(data)
+		if err != nil {
 			return err
 		}
 		v.Value = schema.FloatValue(f)
 	}
-	return nil
-}
-
-// UnmarshalJSON reads a number as MarshalJSON writes it.
-func (n *Number) UnmarshalJSON(data []byte) error {
-	var text string
-	if json.Unmarshal(data, &text) == nil {
-		f, err := strconv.ParseFloat(text, 64)
-		if err != nil {
-			return schema.Errorf(schema.Invalid, "%q is no number", text)
-		}
-		*n = Number(f)
-		return nil
-	}
-	var f float64
-	if err := json.Unmarshal(data, &f); err != nil {
-		return err
-	}
-	*n = Number(f)
 	return nil
 }

@@ -43,6 +43,7 @@ var Parameters = []Parameter{
 	{Name: "sensor", About: "A sensor; without one all are meant.", Repeated: true},
 	{Name: "tag", About: "Gateways that have this tag, a name or name=value; of several, all of them.", Repeated: true},
 	{Name: "to", About: "Where the range ends, which is no part of it; of a letter the address that it goes to."},
+	{Name: "value", About: "Of a series, besides times: min, max, mean or count; without one all are meant.", Repeated: true},
 }
 
 // Operations is the table of all that the API can be asked.
@@ -50,12 +51,12 @@ func Operations() []Operation {
 	const get, post = http.MethodGet, http.MethodPost
 	all := []Operation{
 		{Method: get, Path: "/latest", Summary: "Newest readings of all gateways", Query: []string{"sensor", "after", "limit"}, Answer: FleetLatest{}},
-		{Method: get, Path: "/series", Summary: "Series of all gateways", Query: []string{"sensor", "from", "to", "points", "after", "limit"}, Answer: FleetSeries{}},
+		{Method: get, Path: "/series", Summary: "Series of all gateways", Query: []string{"sensor", "from", "to", "points", "value", "after", "limit"}, Answer: FleetSeries{}},
 		{Method: get, Path: "/gateways", Summary: "Gateways, in order of their names, a page of them as json or all as csv", Query: []string{"after", "limit", "q", "group", "tag", "format"}, Answer: Gateways{}},
 		{Method: get, Path: "/gateways/:gateway", Summary: "A gateway", Answer: Gateway{}},
 		{Method: get, Path: "/gateways/:gateway/sensors", Summary: "Sensors of a gateway", Answer: Sensors{}},
 		{Method: get, Path: "/gateways/:gateway/latest", Summary: "Newest readings of a gateway", Answer: Latest{}},
-		{Method: get, Path: "/gateways/:gateway/series", Summary: "Series of a gateway, at most two points a pixel", Query: []string{"sensor", "from", "to", "points"}, Answer: SeriesAnswer{}},
+		{Method: get, Path: "/gateways/:gateway/series", Summary: "Series of a gateway, at most two points a pixel", Query: []string{"sensor", "from", "to", "points", "value"}, Answer: SeriesAnswer{}},
 		{Method: get, Path: "/gateways/:gateway/readings", Summary: "Every reading of a gateway in a range, streamed as json, columns or csv", Query: []string{"sensor", "from", "to", "format"}, Type: "*/*"},
 		{Method: get, Path: "/gateways/:gateway/live", Summary: "What comes for a gateway, once a second, as server-sent events", Query: []string{"sensor"}, Type: "text/event-stream"},
 		{Method: get, Path: "/gateways/:gateway/annotations", Summary: "What people have noted on a gateway's charts", Query: []string{"from", "to"}, Answer: Annotations{}},

@@ -175,7 +175,7 @@ func (b *berth) day(ctx context.Context, f *trucks.Fleet, n int) (int, error) {
 // maxima asks for the daily maximum of every truck's velocity.
 func (b *berth) maxima(ctx context.Context, f *trucks.Fleet, _ int) (int, error) {
 	values := url.Values{
-		"sensor": {"readings.velocity"}, "points": {strconv.Itoa(b.options.days + 2)},
+		"sensor": {"readings.velocity"}, "value": {"max"}, "points": {strconv.Itoa(b.options.days + 2)},
 		"from": {b.options.start.Format(time.RFC3339)}, "to": {f.End().Format(time.RFC3339)},
 	}
 	found := 0

@@ -119,21 +119,39 @@ func (c *chart) addColumn(i *block.Info) {
 	c.kind = i.Kind
 }
 
-// series returns what was collected as the API answers it.
-func (c *chart) series() api.Series {
-	out := api.Series{
-		Sensor: c.sensor, Raw: c.raw,
-		Time: []int64{}, Min: []api.Number{}, Max: []api.Number{}, Mean: []api.Number{}, Count: []uint64{},
-	}
+// series returns what was collected as the API answers it: of the values that are named those only, if any are.
+func (c *chart) series(values []string) api.Series {
+	out := api.Series{Sensor: c.sensor, Raw: c.raw}
 	if c.kind.Valid() {
 		out.Kind = c.kind.String()
 	}
 	if c.raw {
 		c.rawPoints(&out)
 		out.Gap = gap(c.times, 0)
+	} else {
+		out.Gap = gap(c.bucketPoints(&out), c.step)
+	}
+	if len(values) == 0 {
 		return out
 	}
-	starts := make([]int64, 0, len(c.buckets))
+	for _, v := range api.SeriesValues {
+		if !slices.Contains(values, v) {
+			out.Drop(v)
+		}
+	}
+	return out
+}
+
+// bucketPoints makes a point of each bucket that has readings, and returns where they begin.
+func (c *chart) bucketPoints(out *api.Series) (starts []int64) {
+	n := 0
+	for i := range c.buckets {
+		if c.buckets[i].count > 0 {
+			n++
+		}
+	}
+	starts, out.Time = make([]int64, 0, n), make([]int64, 0, n)
+	out.Min, out.Max, out.Mean, out.Count = make(api.Numbers, 0, n), make(api.Numbers, 0, n), make(api.Numbers, 0, n), make([]uint64, 0, n)
 	for i := range c.buckets {
 		b := &c.buckets[i]
 		if b.count == 0 {
@@ -151,12 +169,14 @@ func (c *chart) series() api.Series {
 		out.Mean = append(out.Mean, api.Number(mean))
 		out.Count = append(out.Count, b.count)
 	}
-	out.Gap = gap(starts, c.step)
-	return out
+	return starts
 }
 
-// rawPoints appends each reading as a point of its own.
+// rawPoints makes each reading a point of its own.
 func (c *chart) rawPoints(out *api.Series) {
+	n := len(c.times)
+	out.Time, out.Count = make([]int64, 0, n), make([]uint64, 0, n)
+	out.Min, out.Max, out.Mean = make(api.Numbers, 0, n), make(api.Numbers, 0, n), make(api.Numbers, 0, n)
 	for i, t := range c.times {
 		v := c.values[i]
 		number, ok := v.Number()

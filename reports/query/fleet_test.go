@@ -36,6 +36,9 @@ func TestAFleetIsAnsweredAsEachOfIt(t *testing.T) {
 		for _, state := range []string{"whole", "behind", "away"} {
 			w.Head.Away, w.Head.Header.Complete = state == "away", state == "whole"
 			q := SeriesRequest{Sensors: []string{sensor}, From: now.AddDate(0, 0, -days), To: now, Points: 50}
+			if state == "behind" {
+				q.Values = []string{"max", "count"}
+			}
 			var asked []string
 			f, err := w.engine.FleetSeries(w.ctx, FleetRequest{Sensors: q.Sensors}, q)
 			if err != nil {
@@ -47,6 +50,9 @@ func TestAFleetIsAnsweredAsEachOfIt(t *testing.T) {
 				alone, err := w.engine.Series(w.ctx, q)
 				if d := cmp.Diff(alone, a); err != nil || d != "" {
 					t.Errorf("%d days of %s, the head %s: %v\n%s", days, a.Gateway, state, err, d)
+				}
+				if s := &a.Series[0]; (s.Min == nil) != (state == "behind") || (s.Mean == nil) != (state == "behind") || s.Max == nil || s.Count == nil {
+					t.Errorf("the values of %s, the head %s, are not those that were asked for: %+v", a.Gateway, state, s)
 				}
 				if a.Complete.Complete != (state == "whole") {
 					t.Errorf("with the head %s the answer about %s says that it is complete: %v", state, a.Gateway, a.Complete.Complete)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"berth/internal/api"
@@ -29,7 +30,8 @@ type SeriesRequest struct {
 	Gateway  string
 	Sensors  []string // 1 to MostSensors
 	From, To time.Time
-	Points   int // 2 to MostPoints; 0 is DefaultPoints
+	Points   int      // 2 to MostPoints; 0 is DefaultPoints
+	Values   []string // of a bucket, of api.SeriesValues; none: all
 }
 
 // validate fills in defaults and returns an Invalid error for what cannot be asked.
@@ -46,6 +48,8 @@ func (q *SeriesRequest) validate() error {
 		return schema.Errorf(schema.Invalid, "%d sensors are more than %d", len(q.Sensors), MostSensors)
 	case q.Points < 2 || q.Points > MostPoints:
 		return schema.Errorf(schema.Invalid, "%d points are not between 2 and %d", q.Points, MostPoints)
+	case slices.ContainsFunc(q.Values, func(v string) bool { return !slices.Contains(api.SeriesValues, v) }):
+		return schema.Errorf(schema.Invalid, "%q are not all values of a series", q.Values).WithNext("use %s", strings.Join(api.SeriesValues, ", "))
 	case !q.From.Before(q.To):
 		return schema.Errorf(schema.Invalid, "the range ends at %s, not after it begins at %s", q.To.Format(time.RFC3339), q.From.Format(time.RFC3339))
 	}
@@ -147,7 +151,7 @@ func (a *answering) finish(ctx context.Context) (*api.SeriesAnswer, error) {
 		Step: time.Duration(a.p.step).Seconds(),
 	}
 	for _, sensor := range a.q.Sensors {
-		answer.Series = append(answer.Series, a.charts[sensor].series())
+		answer.Series = append(answer.Series, a.charts[sensor].series(a.q.Values))
 	}
 	return answer, nil
 }
