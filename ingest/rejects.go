@@ -33,7 +33,7 @@ func (i *Ingest) keep(ctx context.Context, shelf bus.Shelf, name string, known a
 
 // keepReject keeps a reject of the gate, which was answered and counted already.
 func (i *Ingest) keepReject(r *record.Reject, raw []byte) error {
-	_, err := i.keep(context.Background(), bus.Rejects, "", r, raw)
+	_, err := i.keep(context.Background(), bus.Rejects, r.Gateway, r, raw)
 	return err
 }
 

@@ -20,7 +20,9 @@ func (r *Reports) gateways(w http.ResponseWriter, req *http.Request) error {
 		return err
 	}
 	values := req.URL.Query()
-	q := query.GatewaysRequest{After: values.Get("after"), Limit: limit, Search: values.Get("q"), Choice: choiceOf(values)}
+	q := query.GatewaysRequest{
+		After: values.Get("after"), Limit: limit, Search: values.Get("q"), State: api.State(values.Get("state")), Sort: values.Get("sort"), Choice: choiceOf(values),
+	}
 	switch format := values.Get("format"); format {
 	case "", "json":
 	case "csv":
@@ -36,10 +38,14 @@ func (r *Reports) gateways(w http.ResponseWriter, req *http.Request) error {
 	return writeJSON(w, page)
 }
 
-// gatewaysCSV streams the list a page at a time, so that its length costs no memory. How far it is complete is what the
-// first page knew.
+// gatewaysCSV streams the list a page at a time, so that its length costs no memory; in another order than that of names all is
+// gathered first, so that each gateway is in it once. How far it is complete is what the first page knew.
 func (r *Reports) gatewaysCSV(w http.ResponseWriter, req *http.Request, q query.GatewaysRequest) error {
-	page, err := r.engine.Gateways(req.Context(), q)
+	get := r.engine.Gateways
+	if q.Sort != "" && q.Sort != api.ByName {
+		get = r.engine.AllGateways
+	}
+	page, err := get(req.Context(), q)
 	if err != nil {
 		return err
 	}
@@ -50,7 +56,7 @@ func (r *Reports) gatewaysCSV(w http.ResponseWriter, req *http.Request, q query.
 	setComplete(h, page.Complete)
 	stream := httpserver.NewStream(w, req)
 	defer stream.Close()
-	out, err := sheet.NewCSV(stream, "gateway", "state", "first_seen", "last_seen", "interval_seconds", "sensors", "groups", "tags", "attributes", "clock_ahead_seconds")
+	out, err := sheet.NewCSV(stream, "gateway", "state", "first_seen", "last_seen", "interval_seconds", "sensors", "groups", "tags", "attributes", "clock_ahead_seconds", "readings_last_hour", "rejects")
 	if err != nil {
 		return err
 	}
@@ -78,9 +84,13 @@ func gatewayCells(g *api.Gateway) []sheet.Cell {
 		}
 		return sheet.Text(t.UTC().Format(time.RFC3339Nano))
 	}
+	rejects := sheet.Text("")
+	if g.Rejects != nil {
+		rejects = sheet.Int(int64(*g.Rejects))
+	}
 	said, sent := api.Grouping{Groups: g.Groups, Tags: g.Tags}, api.Grouping{Tags: g.Attributes}
 	return []sheet.Cell{
 		sheet.Text(g.Name), sheet.Text(string(g.State)), at(g.FirstSeen), at(g.LastSeen), sheet.Float(g.Interval), sheet.Int(int64(g.Sensors)),
-		sheet.Text(said.GroupsText()), sheet.Text(said.TagsText()), sheet.Text(sent.TagsText()), sheet.Float(g.ClockAhead),
+		sheet.Text(said.GroupsText()), sheet.Text(said.TagsText()), sheet.Text(sent.TagsText()), sheet.Float(g.ClockAhead), sheet.Int(int64(g.Rate)), rejects,
 	}
 }

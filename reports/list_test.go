@@ -33,11 +33,19 @@ func TestTheListAsCSV(t *testing.T) {
 		t.Fatalf("listed are %s", got)
 	}
 	at := b.begin.UTC().Format(time.RFC3339Nano)
-	if got, want := strings.Join(rows[1][1:], "|"), "offline|"+at+"|"+at+"|0|2|'=north;a|site=Kai 3||0"; got != want {
+	if got, want := strings.Join(rows[1][1:], "|"), "offline|"+at+"|"+at+"|0|2|'=north;a|site=Kai 3||0|0|0"; got != want {
 		t.Errorf("its row is %s, want %s", got, want)
 	}
-	if got := strings.Join(rows[2][1:], "|"); got != "never|||0|0||||0" {
+	if got := strings.Join(rows[2][1:], "|"); got != "never|||0|0||||0|0|0" {
 		t.Errorf("the row of one that was never seen is %s", got)
+	}
+	ordered := b.ask(root + "/gateways?format=csv&limit=2&sort=-last_seen&state=never")
+	rows, err = csv.NewReader(strings.NewReader(b.text(ordered))).ReadAll()
+	if ordered.StatusCode != http.StatusOK || err != nil || len(rows) != 4 || rows[1][0] != "later" || rows[3][0] != "ä" {
+		t.Errorf("those never seen, sorted: %q, %v", rows, err)
+	}
+	if answer := b.ask(root + "/gateways?sort=colour"); answer.StatusCode != http.StatusBadRequest {
+		t.Errorf("an order that is none: %s", b.text(answer))
 	}
 	if answer := b.ask(root + "/gateways?format=pdf"); answer.StatusCode != http.StatusBadRequest {
 		t.Errorf("a format that is none: %s", b.text(answer))

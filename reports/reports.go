@@ -130,6 +130,7 @@ func (r *Reports) Start(ctx context.Context) (err error) {
 		Settings: func() record.Settings { return r.pipeline().Settings },
 		Keys:     func() []string { return *r.keys.Load() },
 		Grouping: r.grouping,
+		Rejects:  func(ctx context.Context) (func(string) uint64, error) { return r.bus.CountKept(ctx, bus.Rejects) },
 		Logger:   r.options.Logger,
 	})
 	r.maker = report.New(report.Options{

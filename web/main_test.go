@@ -305,7 +305,7 @@ type fakeReports struct {
 func newFakeReports(t *testing.T, provider, token string) *fakeReports {
 	f := &fakeReports{bodies: map[string]string{}}
 	prefix := "/api/v1/providers/" + provider
-	f.answer("/gateways", `{"gateways":[{"name":"crane <1>","state":"online","first_seen":"2026-11-21T10:00:00Z","last_seen":"2026-11-21T10:00:00Z","interval_seconds":10,"sensors":2,"attributes":{"site":"quay & co"}}],"next":"crane <1>","complete":true}`)
+	f.answer("/gateways", `{"gateways":[{"name":"crane <1>","state":"online","first_seen":"2026-11-21T10:00:00Z","last_seen":"2026-11-21T10:00:00Z","interval_seconds":10,"readings_last_hour":12345,"rejects":7,"sensors":2,"attributes":{"site":"quay & co"}}],"next":"crane <1>","complete":true}`)
 	f.answer("/gateways/crane", `{"name":"crane","state":"late","first_seen":null,"last_seen":"2026-11-21T10:00:00Z","interval_seconds":0.25,"sensors":2,"attributes":{}}`)
 	f.answer("/gateways/crane/latest", `{"gateway":"crane","readings":[{"sensor":"load","time":"2026-11-21T10:00:00Z","time_ms":1795255200000,"time_ns":"1795255200000000000","kind":"float","value":12.5},{"sensor":"note","time":"2026-11-21T10:00:00Z","time_ms":1795255200000,"time_ns":"1795255200000000000","kind":"text","value":"<b>fine</b>"}],"complete":false,"complete_up_to":"2026-11-21T09:59:00Z","incomplete_reason":"ingest does not answer"}`)
 	for _, path := range []string{"/gateways/crane/sensors", "/gateways/crane/series", "/gateways/crane/readings", "/gateways/crane/live", "/export", "/exports"} {

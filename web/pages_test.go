@@ -266,6 +266,19 @@ func TestGatewaysPage(t *testing.T) {
 	if asked := h.reports["north"].asked(); len(asked) != 2 || asked[0].URL.RawQuery != "after=a&limit=100&q=cr" {
 		t.Errorf("asked %v", asked)
 	}
+	a = b.get("/providers/north?q=cr&state=online&sort=-rate")
+	for _, want := range []string{
+		`<th scope="col" class="number" aria-sort="descending"><a href="?q=cr&amp;sort=rate&amp;state=online"`, `<th scope="col"><a href="?q=cr&amp;sort=-last_seen&amp;state=online">Last seen</a>`,
+		`<option value="online" selected>`, `<input type="hidden" name="sort" value="-rate">`, `<td class="number">12 345</td>`, `<td class="number"><a href="/providers/north/rejects">7</a></td>`,
+		"after=crane&#43;%3C1%3E&amp;q=cr&amp;sort=-rate&amp;state=online", "gateways?format=csv&amp;q=cr&amp;sort=-rate&amp;state=online",
+	} {
+		if !strings.Contains(a.body, want) {
+			t.Errorf("the sorted page lacks %q", want)
+		}
+	}
+	if asked := h.reports["north"].asked(); len(asked) != 2 || asked[0].URL.RawQuery != "limit=100&q=cr&sort=-rate&state=online" {
+		t.Errorf("asked %v", asked)
+	}
 	h.remove("services", "north.reports.one")
 	h.soon("no instance is known", func() bool { return len(h.web.dir.reports("north")) == 0 })
 	if a := b.get("/providers/north"); a.status != 200 || !strings.Contains(a.body, "keeps asking") {

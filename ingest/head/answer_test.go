@@ -174,3 +174,23 @@ func TestPartsOfAFleet(t *testing.T) {
 		t.Errorf("too many gateways are answered %v", err)
 	}
 }
+
+// TestReadingsAreCountedOnceOverARestart reads messages of the log again that a gateway's row counts already.
+func TestReadingsAreCountedOnceOverARestart(t *testing.T) {
+	const at = 1000 * schema.HourSpan
+	h := New(Options{}, 1, 1)
+	in := batch.NewInterner(16)
+	h.Follow(2, &batch.Header{Kind: batch.Data, Created: at - 1}, truckRows(in, 1, 3, aDay))
+	h.Follow(3, &batch.Header{Kind: batch.Data, Created: at + 1}, truckRows(in, 1, 2, aDay+schema.HourSpan))
+	h.Follow(4, &batch.Header{Kind: batch.Data, Created: at + 2}, truckRows(in, 1, 4, aDay+2*schema.HourSpan))
+	row := &catalog.Entry{Gateway: "truck_0"}
+	row.Arrived.Add(at-2, 500)
+	row.Arrived.Add(at+1, 20)
+	if err := h.Load("truck_0", &keyspace.Gateway{Name: "truck_0", Position: endOf(3), Entry: catalog.EncodeEntry(nil, row)}, func(why error) error { return why }); err != nil {
+		t.Fatal(err)
+	}
+	e, err := catalog.DecodeEntry(h.gateways["truck_0"].encodeEntry())
+	if want := (catalog.Arrived{Hour: 1000, Count: 60, Before: 500}); err != nil || e.Arrived != want {
+		t.Errorf("counted are %+v, want %+v, %v", e.Arrived, want, err)
+	}
+}

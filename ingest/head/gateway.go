@@ -96,6 +96,14 @@ func (g *gateway) arrived(at int64, seq uint64) {
 	}
 }
 
+// uncount takes back readings that the gateway's row counts, the oldest first.
+func (g *gateway) uncount(readings int) {
+	a := &g.entry.Arrived
+	before := min(a.Before, uint64(max(readings, 0)))
+	a.Before -= before
+	a.Count -= min(a.Count, uint64(max(readings, 0))-before)
+}
+
 // smooth returns the moving average of an interval after one more observation.
 func smooth(interval, seen int64) int64 {
 	switch {
@@ -123,6 +131,7 @@ func (g *gateway) merge(row *catalog.Entry) {
 		e.FirstSeen = min(e.FirstSeen, row.FirstSeen)
 		e.LastSeen = max(e.LastSeen, row.LastSeen)
 	}
+	e.Arrived = e.Arrived.Join(row.Arrived, func(a, b uint64) uint64 { return a + b })
 	for i := range row.Latest {
 		l := &row.Latest[i]
 		e.Observe(l.Sensor, l.Time, l.Value, l.Position)

@@ -165,6 +165,7 @@ func (h *Head) apply(seq uint64, created int64, rows *batch.Rows) {
 		h.bytes += p.bytes - before
 		h.grown += p.bytes - before
 		h.readings += uint64(len(r.Shape.Sensors))
+		l.gateway.entry.Arrived.Add(created, uint64(len(r.Shape.Sensors)))
 		if !l.gateway.dirty {
 			h.soil(l.gateway)
 		}

@@ -238,22 +238,23 @@ func (h *Head) Load(name string, r *keyspace.Gateway, unreadable func(why error)
 		return nil
 	}
 	g.loaded = true
-	g.merge(row)
-	h.recost(g)
 	if r != nil {
 		g.stored, g.tailed = r.Position, len(r.Tail) > 0
 		for _, p := range g.parts {
-			h.cut(p, r.Position)
+			g.uncount(h.cut(p, r.Position))
 		}
 		for _, b := range bases {
 			h.rebase(g, b)
 		}
 	}
+	g.merge(row)
+	h.recost(g)
 	signal(h.stir)
 	return nil
 }
 
-func (h *Head) cut(p *part, upTo schema.Position) {
+// cut drops the readings of a part up to a position, and returns how many they were.
+func (h *Head) cut(p *part, upTo schema.Position) (dropped int) {
 	before := p.readings
 	freed := p.cut(upTo)
 	h.bytes -= freed
@@ -261,6 +262,7 @@ func (h *Head) cut(p *part, upTo schema.Position) {
 	if p.closed {
 		h.closing -= freed
 	}
+	return before - p.readings
 }
 
 // rebase puts a base before the rows of its day, in the part that holds the oldest of them.

@@ -1,7 +1,7 @@
 // Package api is the HTTP API of a provider's readings as types: what reports answers, what web serves under the same
 // paths, and what pages, simulated gateways and tests read. Times are RFC 3339 with offset plus epoch milliseconds.
 //
-//	GET /api/v1/providers/{p}/gateways                      Gateways    ?after= &limit= (default 100, most 1000) &q= &group=… &tag=…
+//	GET /api/v1/providers/{p}/gateways                      Gateways    ?sort=[-]name|state|last_seen|rate|rejects &after= &limit= (default 100, most 1000) &q= &state= &group=… &tag=…
 //	GET /api/v1/providers/{p}/gateways/{g}                  Gateway
 //	GET /api/v1/providers/{p}/gateways/{g}/sensors          Sensors
 //	GET /api/v1/providers/{p}/gateways/{g}/latest           Latest
@@ -46,6 +46,21 @@ const (
 	Never   State = "never" // has a key, has never sent
 )
 
+// States returns all of them.
+func States() []State { return []State{Online, Late, Offline, Never} }
+
+// What a list of gateways may be sorted by.
+const (
+	ByName     = "name"
+	ByState    = "state" // those first that need somebody: offline, late, online, never
+	ByLastSeen = "last_seen"
+	ByRate     = "rate"
+	ByRejects  = "rejects"
+)
+
+// Orders returns all of them.
+func Orders() []string { return []string{ByName, ByState, ByLastSeen, ByRate, ByRejects} }
+
 // StateOf is the rule: with i the gateway's usual interval between frames, it is online until it has been silent for
 // 3·i (at least 2 minutes), late until 10·i (at least 15 minutes), then offline; never when it has never sent.
 func StateOf(now, lastSeen time.Time, interval time.Duration) State {
@@ -68,7 +83,9 @@ type Gateway struct {
 	State      State             `json:"state"`
 	FirstSeen  *time.Time        `json:"first_seen"` // null: never
 	LastSeen   *time.Time        `json:"last_seen"`
-	Interval   float64           `json:"interval_seconds"` // usual time between frames; 0: not known yet
+	Interval   float64           `json:"interval_seconds"`   // usual time between frames; 0: not known yet
+	Rate       uint64            `json:"readings_last_hour"` // that arrived, those that came again counted again
+	Rejects    *uint64           `json:"rejects"`            // of its own that are kept; null: it cannot be told now
 	Sensors    int               `json:"sensors"`
 	Attributes map[string]string `json:"attributes"`                    // as it sends them
 	Groups     []string          `json:"groups"`                        // that people have put it into
@@ -80,7 +97,7 @@ type Gateway struct {
 // wrong. A clock that is slow cannot be told from readings that come late, which are welcome.
 const ClockTolerance = 2 * time.Minute
 
-// Gateways is a page of gateways in byte order of their names.
+// Gateways is a page of gateways in the order that was asked for, at first byte order of their names.
 type Gateways struct {
 	Gateways []Gateway `json:"gateways"`
 	Next     string    `json:"next,omitempty"` // the value of after for the next page; empty: this was the last

@@ -41,6 +41,8 @@ var Parameters = []Parameter{
 	{Name: "points", About: "How many points a series has at most.", Number: true},
 	{Name: "q", About: "A part of the names that are wanted."},
 	{Name: "sensor", About: "A sensor; without one all are meant.", Repeated: true},
+	{Name: "sort", About: "What a list of gateways is sorted by: name, state (those first that need somebody), last_seen, rate or rejects; -rate and so on is the other way round."},
+	{Name: "state", About: "Gateways in this state: online, late, offline or never."},
 	{Name: "tag", About: "Gateways that have this tag, a name or name=value; of several, all of them.", Repeated: true},
 	{Name: "to", About: "Where the range ends, which is no part of it; of a letter the address that it goes to."},
 	{Name: "value", About: "Of a series, besides times: min, max, mean or count; without one all are meant.", Repeated: true},
@@ -52,7 +54,7 @@ func Operations() []Operation {
 	all := []Operation{
 		{Method: get, Path: "/latest", Summary: "Newest readings of all gateways", Query: []string{"sensor", "after", "limit"}, Answer: FleetLatest{}},
 		{Method: get, Path: "/series", Summary: "Series of all gateways", Query: []string{"sensor", "from", "to", "points", "value", "after", "limit"}, Answer: FleetSeries{}},
-		{Method: get, Path: "/gateways", Summary: "Gateways, in order of their names, a page of them as json or all as csv", Query: []string{"after", "limit", "q", "group", "tag", "format"}, Answer: Gateways{}},
+		{Method: get, Path: "/gateways", Summary: "Gateways, a page of them as json or all as csv", Query: []string{"sort", "after", "limit", "q", "state", "group", "tag", "format"}, Answer: Gateways{}},
 		{Method: get, Path: "/gateways/:gateway", Summary: "A gateway", Answer: Gateway{}},
 		{Method: get, Path: "/gateways/:gateway/sensors", Summary: "Sensors of a gateway", Answer: Sensors{}},
 		{Method: get, Path: "/gateways/:gateway/latest", Summary: "Newest readings of a gateway", Answer: Latest{}},

@@ -59,7 +59,7 @@ func providerSpec(name string) accountSpec {
 			userProvisioner: {},
 			userPipeline: allow(
 				[]string{
-					logSubject, rejectsSubject, asideSubject + ".*", headSubjects, houseSubjects,
+					logSubject, rejectsSubject, rejectsSubject + ".*", asideSubject + ".*", headSubjects, houseSubjects,
 					"$JS.API.STREAM.INFO." + logStream,
 					"$JS.API.STREAM.PURGE." + logStream,
 					"$JS.API.STREAM.MSG.GET." + logStream,

@@ -92,7 +92,7 @@ func (c *Conn) prepare(ctx context.Context, o LogOptions) error {
 			Duplicates: duplicateWindow, AllowDirect: true,
 		},
 		{
-			Name: rejectsStream, Subjects: []string{rejectsSubject}, MaxBytes: o.RejectsQuota, Discard: jetstream.DiscardOld,
+			Name: rejectsStream, Subjects: []string{rejectsSubject, rejectsSubject + ".*"}, MaxBytes: o.RejectsQuota, Discard: jetstream.DiscardOld,
 			Duplicates: time.Minute, AllowDirect: c.copies == 1,
 		},
 		{

@@ -40,12 +40,12 @@ type Kept struct {
 }
 
 // Keep puts bytes on a shelf with what is known of them, and returns when they are on disk. On a shelf that drops nothing
-// an entry has a name, for what it is: kept is false when it is there already. Limited says that such a shelf is full.
+// an entry has a name, for what it is: kept is false when it is there already. Limited says that such a shelf is full. Among
+// the rejects the name is the sender's, or empty: see [Conn.CountKept].
 func (c *Conn) Keep(ctx context.Context, s Shelf, name string, about, raw []byte) (kept bool, err error) {
 	msg := &nats.Msg{Subject: s.subject, Header: nats.Header{aboutHeader: {string(about)}}, Data: raw}
-	if s.once {
-		sum := sha256.Sum256([]byte(name))
-		msg.Subject += "." + hex.EncodeToString(sum[:])
+	if s.once || name != "" {
+		msg.Subject = s.subjectOf(name)
 	}
 	_, err = c.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
 	if e, ok := errors.AsType[*jetstream.APIError](err); ok && e.ErrorCode == codeStoreFailed {
@@ -56,6 +56,35 @@ func (c *Conn) Keep(ctx context.Context, s Shelf, name string, about, raw []byte
 			WithNext("look at it, then feed it again or remove it: provisioner aside ls <provider>").WithCause(err)
 	}
 	return err == nil, failed("keep "+s.subject, err)
+}
+
+// subjectOf returns the subject of entries of a name, which may hold what a subject may not. Of senders there are few beside
+// what half a sum tells apart, and all their subjects come in one answer.
+func (s Shelf) subjectOf(name string) string {
+	sum := sha256.Sum256([]byte(name))
+	if s.once {
+		return s.subject + "." + hex.EncodeToString(sum[:])
+	}
+	return s.subject + "." + hex.EncodeToString(sum[:8])
+}
+
+// CountKept returns how many entries of each name a shelf holds.
+func (c *Conn) CountKept(ctx context.Context, s Shelf) (of func(name string) uint64, err error) {
+	stream, err := c.js.Stream(ctx, s.stream)
+	if err != nil {
+		return nil, failed("count "+s.subject, err)
+	}
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(s.subject+".*"))
+	if err != nil {
+		return nil, failed("count "+s.subject, err)
+	}
+	kept := info.State.Subjects
+	return func(name string) uint64 {
+		if len(kept) == 0 {
+			return 0
+		}
+		return kept[s.subjectOf(name)]
+	}, nil
 }
 
 // mostMisses bounds how many entries that are gone a list steps over.

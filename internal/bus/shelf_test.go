@@ -3,6 +3,7 @@ package bus
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"testing"
 
 	"berth/schema"
@@ -57,6 +58,40 @@ func TestRejectsAreReadAndRemovedOneByOne(t *testing.T) {
 	}
 	if all, kept, err := c.List(t.Context(), Rejects, 0, 10, 1<<20); err != nil || len(all) != 2 || kept != 2 {
 		t.Errorf("%d listed of %d, %v", len(all), kept, err)
+	}
+}
+
+func TestRejectsAreCountedBySender(t *testing.T) {
+	h := newHouse(t)
+	_, c := h.provider("acme", LogOptions{RejectsQuota: 1 << 20})
+	for i, sender := range []string{"a.b >*", "水", "", "水", "水"} {
+		if _, err := c.Keep(t.Context(), Rejects, sender, []byte("{}"), make([]byte, 100_000+i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	count := func(want ...uint64) {
+		t.Helper()
+		of, err := c.CountKept(t.Context(), Rejects)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := []uint64{of("a.b >*"), of("水"), of("another")}; !slices.Equal(got, want) {
+			t.Errorf("%d are kept of each, want %d", got, want)
+		}
+	}
+	count(1, 3, 0)
+	if err := c.Drop(t.Context(), Rejects, 4); err != nil { // removed, or fed
+		t.Fatal(err)
+	}
+	count(1, 2, 0)
+	for range 8 { // the oldest make room
+		if _, err := c.Keep(t.Context(), Rejects, "another", []byte("{}"), make([]byte, 110_000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	of, err := c.CountKept(t.Context(), Rejects)
+	if _, kept, listErr := c.List(t.Context(), Rejects, 0, 1, 1); err != nil || listErr != nil || of("a.b >*") != 0 || of("another")+of("水") != kept {
+		t.Errorf("%d and %d of %d, %v, %v", of("another"), of("水"), kept, err, listErr)
 	}
 }
 

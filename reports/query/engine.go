@@ -35,10 +35,11 @@ type Head interface {
 type Options struct {
 	Store    keyspace.Reader
 	Head     Head
-	Settings func() record.Settings               // of the provider, as they are now
-	Keys     func() []string                      // names of gateways that have a key of their own, sorted
-	Grouping func(gateway string) record.Grouping // what people say of a gateway; nil: nothing
-	Now      func() time.Time                     // nil: time.Now
+	Settings func() record.Settings                                               // of the provider, as they are now
+	Keys     func() []string                                                      // names of gateways that have a key of their own, sorted
+	Grouping func(gateway string) record.Grouping                                 // what people say of a gateway; nil: nothing
+	Rejects  func(ctx context.Context) (of func(sender string) uint64, err error) // how many are kept; nil: nobody can tell
+	Now      func() time.Time                                                     // nil: time.Now
 	Logger   *slog.Logger
 }
 
@@ -49,6 +50,7 @@ type Engine struct {
 	settings func() record.Settings
 	keys     func() []string
 	grouping func(gateway string) record.Grouping
+	kept     func(ctx context.Context) (of func(sender string) uint64, err error)
 	now      func() time.Time
 	log      *slog.Logger
 	zone     atomic.Pointer[time.Location] // the provider's, as last loaded
@@ -57,7 +59,7 @@ type Engine struct {
 
 // New returns an Engine.
 func New(o Options) *Engine {
-	e := &Engine{store: o.Store, head: o.Head, settings: o.Settings, keys: o.Keys, grouping: o.Grouping, now: o.Now, log: o.Logger}
+	e := &Engine{store: o.Store, head: o.Head, settings: o.Settings, keys: o.Keys, grouping: o.Grouping, kept: o.Rejects, now: o.Now, log: o.Logger}
 	if e.grouping == nil {
 		e.grouping = func(string) record.Grouping { return record.Grouping{} }
 	}

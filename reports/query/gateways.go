@@ -13,20 +13,6 @@ import (
 	"berth/schema/catalog"
 )
 
-// What a list of gateways may ask for.
-const (
-	DefaultGateways = 100
-	MostGateways    = 1000
-)
-
-// GatewaysRequest asks for a page of gateways in byte order of their names.
-type GatewaysRequest struct {
-	After  string // the last name of the page before
-	Limit  int    // 1 to MostGateways; 0 is DefaultGateways
-	Search string // only names that contain it, in any case
-	Choice
-}
-
 // Choice is of gateways that are in one of the groups, of which none means any, and have all of the tags, each a name, or a
 // name=value. The zero Choice is of all.
 type Choice struct {
@@ -40,47 +26,6 @@ func (c Choice) All() bool { return len(c.Groups) == 0 && len(c.Tags) == 0 }
 // has reports whether a gateway is of a choice.
 func (e *Engine) has(c Choice, gateway string) bool {
 	return c.All() || e.grouping(gateway).In(c.Groups, c.Tags)
-}
-
-// Gateways answers with a page of gateways: those of the catalog, those that only the head knows yet, and those that
-// have a key and have never sent.
-func (e *Engine) Gateways(ctx context.Context, q GatewaysRequest) (*api.Gateways, error) {
-	if q.Limit == 0 {
-		q.Limit = DefaultGateways
-	}
-	if q.Limit < 1 || q.Limit > MostGateways {
-		return nil, schema.Errorf(schema.Invalid, "%d gateways a page are not between 1 and %d", q.Limit, MostGateways)
-	}
-	search := strings.ToLower(q.Search)
-	page := &api.Gateways{Gateways: []api.Gateway{}, Complete: api.Complete{Complete: true}}
-	after := q.After
-	for {
-		limit := q.Limit + 1 // one more tells whether a next page has anything
-		if search != "" || !q.All() {
-			limit = MostGateways
-		}
-		entries, complete, err := e.entries(ctx, after, limit)
-		if err != nil {
-			return nil, err
-		}
-		if !complete.Complete {
-			page.Complete = complete
-		}
-		for _, entry := range entries {
-			after = entry.Gateway
-			if search != "" && !strings.Contains(strings.ToLower(entry.Gateway), search) || !e.has(q.Choice, entry.Gateway) {
-				continue
-			}
-			if len(page.Gateways) == q.Limit {
-				page.Next = page.Gateways[q.Limit-1].Name
-				return page, nil
-			}
-			page.Gateways = append(page.Gateways, e.gateway(entry))
-		}
-		if len(entries) < limit {
-			return page, nil
-		}
-	}
 }
 
 // entries returns the first limit entries after a name, of the head, the catalog and the keys together.
@@ -137,6 +82,7 @@ func join(row, head *catalog.Entry) *catalog.Entry {
 	if head.Interval != 0 {
 		row.Interval = head.Interval
 	}
+	row.Arrived = row.Arrived.Join(head.Arrived, func(a, b uint64) uint64 { return max(a, b) }) // the head counts on from the row once it has read it
 	if len(head.Attributes) > 0 {
 		row.Attributes = head.Attributes
 	}
@@ -146,8 +92,8 @@ func join(row, head *catalog.Entry) *catalog.Entry {
 	return row
 }
 
-// gateway returns an entry as the API answers it.
-func (e *Engine) gateway(entry *catalog.Entry) api.Gateway {
+// gateway returns an entry as the API answers it, with how many rejects are kept of it.
+func (e *Engine) gateway(entry *catalog.Entry, rejects rejects) api.Gateway {
 	g := api.Gateway{
 		Name:       entry.Gateway,
 		Interval:   time.Duration(entry.Interval).Seconds(),
@@ -159,17 +105,27 @@ func (e *Engine) gateway(entry *catalog.Entry) api.Gateway {
 	for _, a := range entry.Attributes {
 		g.Attributes[a.Name] = a.Value
 	}
-	var last time.Time
 	if entry.LastSeen != 0 {
-		last = time.Unix(0, entry.LastSeen)
 		g.LastSeen = new(e.Clock().Time(entry.LastSeen))
 		g.FirstSeen = new(e.Clock().Time(entry.FirstSeen))
 	}
 	if ahead := clockAhead(entry); ahead > api.ClockTolerance {
 		g.ClockAhead = ahead.Seconds()
 	}
-	g.State = api.StateOf(e.now(), last, time.Duration(entry.Interval))
+	now := e.now()
+	g.State, g.Rate = stateOf(now, entry), entry.Arrived.LastHour(now.UnixNano())
+	if rejects != nil {
+		g.Rejects = new(rejects(entry.Gateway))
+	}
 	return g
+}
+
+func stateOf(now time.Time, entry *catalog.Entry) api.State {
+	var last time.Time
+	if entry.LastSeen != 0 {
+		last = time.Unix(0, entry.LastSeen)
+	}
+	return api.StateOf(now, last, time.Duration(entry.Interval))
 }
 
 // clockAhead returns by how much the newest reading of a gateway was measured after the last of its frames arrived, and so
@@ -237,7 +193,7 @@ func (e *Engine) Gateway(ctx context.Context, name string) (*api.Gateway, error)
 	if err != nil {
 		return nil, err
 	}
-	return new(e.gateway(entry)), nil
+	return new(e.gateway(entry, e.rejects(ctx))), nil
 }
 
 // Sensors answers with the sensors of a gateway, or NotFound.

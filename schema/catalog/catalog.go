@@ -3,7 +3,7 @@
 // as blocks. When rows are written is left to others. Its invariant: the latest value of a sensor is the one measured
 // last, in whatever order readings were observed.
 //
-// # Version 1
+// # Version 2 of entries, 1 of tails
 //
 // Uvarint, zigzag, strings (a length and bytes), names and values are those of schema/internal/wire.
 //
@@ -14,6 +14,10 @@
 //	zigzag   first seen, ns                                    uvarint  length
 //	zigzag   last seen - first seen                            bytes    schema/block
 //	zigzag   interval, ns                           4 bytes  CRC-32C of all before
+//	uvarint  hour: its number since 1970; 0 when
+//	         no readings are counted, else:
+//	[uvarint]  readings that arrived in it
+//	[uvarint]  readings of the hour before
 //	uvarint  number of attributes; for each:
 //	           string   name
 //	           string   value
@@ -25,6 +29,10 @@
 //	           uvarint  ordinal
 //	           value
 //	4 bytes  CRC-32C of all before, lowest byte first
+//
+// # Version 1 of entries
+//
+// It is read, and no longer written: it lacks the hour and what follows from it.
 package catalog
 
 import (
@@ -40,7 +48,7 @@ import (
 // The magics and versions that entries and tails begin with.
 const (
 	EntryMagic   = "BCE"
-	EntryVersion = 1
+	EntryVersion = 2
 	TailMagic    = "BCT"
 	TailVersion  = 1
 )
@@ -66,7 +74,55 @@ type Entry struct {
 	FirstSeen  int64    // arrival of the first reading
 	LastSeen   int64    // arrival of the last reading
 	Interval   int64    // between arrivals, as observed; 0 when not known
+	Arrived    Arrived  // readings, lately
 	Latest     []Latest // sorted by sensor
+}
+
+// Arrived counts readings by the hour of UTC in which they arrived, those that came again counted again.
+type Arrived struct {
+	Hour   int64  // that was counted last, from 1970; 0: nothing was
+	Count  uint64 // in it
+	Before uint64 // in the hour before it
+}
+
+// Add counts readings that arrived at a time, if it is known: it is not 0. What arrived before the hour that was counted last
+// is counted with it.
+func (a *Arrived) Add(at int64, readings uint64) {
+	if hour := at / schema.HourSpan; hour > 0 {
+		a.reach(hour)
+		a.Count += readings
+	}
+}
+
+// reach goes on to an hour.
+func (a *Arrived) reach(hour int64) {
+	switch {
+	case hour <= a.Hour:
+		return
+	case hour == a.Hour+1:
+		a.Before = a.Count
+	default:
+		a.Before = 0
+	}
+	a.Hour, a.Count = hour, 0
+}
+
+// Join returns what two counts say together whose readings are added by sum: their sum where they counted different readings,
+// the greater where one counted all of the other's.
+func (a *Arrived) Join(b Arrived, sum func(a, b uint64) uint64) Arrived {
+	own, hour := *a, max(a.Hour, b.Hour)
+	own.reach(hour)
+	b.reach(hour)
+	return Arrived{Hour: hour, Count: sum(own.Count, b.Count), Before: sum(own.Before, b.Before)}
+}
+
+// LastHour returns about how many readings arrived in the hour that ends now: those of the hour before count by how much of
+// it they cover.
+func (a *Arrived) LastHour(now int64) uint64 {
+	at := *a
+	at.reach(now / schema.HourSpan)
+	left := float64(schema.HourSpan-now%schema.HourSpan) / float64(schema.HourSpan)
+	return at.Count + uint64(math.Round(left*float64(at.Before)))
 }
 
 // Observe notes a reading. The latest value of a sensor is the one with the greatest time; of equal times that with the
@@ -104,6 +160,9 @@ func EncodeEntry(dst []byte, e *Entry) []byte {
 	dst = wire.AppendZigzag(dst, e.FirstSeen)
 	dst = wire.AppendZigzag(dst, e.LastSeen-e.FirstSeen)
 	dst = wire.AppendZigzag(dst, e.Interval)
+	if dst = binary.AppendUvarint(dst, uint64(max(e.Arrived.Hour, 0))); e.Arrived.Hour > 0 {
+		dst = binary.AppendUvarint(binary.AppendUvarint(dst, e.Arrived.Count), e.Arrived.Before)
+	}
 	dst = binary.AppendUvarint(dst, uint64(len(e.Attributes)))
 	for _, a := range e.Attributes {
 		dst = wire.AppendString(wire.AppendString(dst, a.Name), a.Value)
@@ -128,7 +187,7 @@ func EncodeEntry(dst []byte, e *Entry) []byte {
 
 // DecodeEntry reads an entry. An error is Invalid: the bytes are no entry, of a version that is not known, or damaged.
 func DecodeEntry(data []byte) (*Entry, error) {
-	c, err := open(data, "catalog entry", EntryMagic, EntryVersion)
+	c, version, err := open(data, "catalog entry", EntryMagic, EntryVersion)
 	if err != nil {
 		return nil, err
 	}
@@ -136,6 +195,12 @@ func DecodeEntry(data []byte) (*Entry, error) {
 	e.FirstSeen = c.Zigzag()
 	e.LastSeen = e.FirstSeen + c.Zigzag()
 	e.Interval = c.Zigzag()
+	if version > 1 {
+		e.Arrived.Hour = int64(c.Uvarint() & math.MaxInt64)
+	}
+	if e.Arrived.Hour > 0 {
+		e.Arrived.Count, e.Arrived.Before = c.Uvarint(), c.Uvarint()
+	}
 	for count := c.Count(uint64(c.Left())); len(e.Attributes) < count && c.OK(); {
 		e.Attributes = append(e.Attributes, Attribute{Name: c.String(maxAttribute), Value: c.String(maxAttribute)})
 	}
@@ -173,7 +238,7 @@ func DecodeTail(data []byte) ([][]byte, error) {
 	if len(data) == 0 {
 		return nil, nil
 	}
-	c, err := open(data, "tail", TailMagic, TailVersion)
+	c, _, err := open(data, "tail", TailMagic, TailVersion)
 	if err != nil {
 		return nil, err
 	}
@@ -187,18 +252,18 @@ func DecodeTail(data []byte) ([][]byte, error) {
 	return blocks, nil
 }
 
-// open checks the magic, checksum and version of a shape, and returns a cursor behind them.
-func open(data []byte, what, magic string, version byte) (*wire.Cursor, error) {
+// open checks the magic, checksum and version of a shape, of which all versions from 1 are read, and returns a cursor behind them.
+func open(data []byte, what, magic string, newest byte) (c *wire.Cursor, version byte, err error) {
 	body, sealed := wire.Unseal(data)
-	c := wire.NewCursor(body)
+	c = wire.NewCursor(body)
 	if string(c.Bytes(uint64(len(magic)))) != magic {
-		return nil, schema.Errorf(schema.Invalid, "%d bytes are no %s: they do not begin with %s", len(data), what, magic)
+		return nil, 0, schema.Errorf(schema.Invalid, "%d bytes are no %s: they do not begin with %s", len(data), what, magic)
 	}
 	if !sealed {
-		return nil, schema.Errorf(schema.Invalid, "a %s of %d bytes cannot be read: its checksum is wrong", what, len(data))
+		return nil, 0, schema.Errorf(schema.Invalid, "a %s of %d bytes cannot be read: its checksum is wrong", what, len(data))
 	}
-	if v := c.Byte(); v != version {
-		return nil, schema.Errorf(schema.Invalid, "a %s of %d bytes cannot be read: version %d is not known to this release", what, len(data), v)
+	if version = c.Byte(); version == 0 || version > newest {
+		return nil, 0, schema.Errorf(schema.Invalid, "a %s of %d bytes cannot be read: version %d is not known to this release", what, len(data), version)
 	}
-	return c, nil
+	return c, version, nil
 }

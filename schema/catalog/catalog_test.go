@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -71,6 +72,7 @@ func TestEntriesAreReadBack(t *testing.T) {
 		e := &Entry{
 			Gateway: rapid.StringN(1, 30, 128).Draw(t, "gateway"), FirstSeen: rapid.Int64().Draw(t, "first"),
 			LastSeen: rapid.Int64().Draw(t, "last"), Interval: rapid.Int64().Draw(t, "interval"),
+			Arrived: arrivals(t),
 		}
 		for range rapid.IntRange(0, 4).Draw(t, "attributes") {
 			e.Attributes = append(e.Attributes, Attribute{Name: rapid.String().Draw(t, "name"), Value: rapid.String().Draw(t, "value")})
@@ -87,6 +89,43 @@ func TestEntriesAreReadBack(t *testing.T) {
 			t.Fatal(diff)
 		}
 	})
+}
+
+func arrivals(t *rapid.T) (a Arrived) {
+	at := rapid.Int64Range(0, 1<<60).Draw(t, "arrival")
+	for range rapid.IntRange(0, 5).Draw(t, "arrivals") {
+		at += rapid.Int64Range(0, 3*schema.HourSpan).Draw(t, "later")
+		a.Add(at, rapid.Uint64Range(0, 1<<40).Draw(t, "readings"))
+	}
+	return a
+}
+
+func TestReadingsOfTheLastHourAreCounted(t *testing.T) {
+	const hour = schema.HourSpan
+	var a Arrived
+	if n := a.LastHour(7 * hour); n != 0 {
+		t.Fatalf("%d of a gateway that never sent", n)
+	}
+	for minute := range int64(150) { // six a minute, for two hours and a half
+		a.Add(100*hour+minute*int64(time.Minute), 6)
+	}
+	for minute, want := range map[int64]uint64{150: 360, 165: 270, 179: 186, 180: 180, 210: 90, 240: 0, 10_000: 0} {
+		if n := a.LastHour(100*hour + minute*int64(time.Minute)); n != want {
+			t.Errorf("after %d minutes %d in the last hour, want %d", minute, n, want)
+		}
+	}
+	a.Add(100*hour, 1) // a clock that was set back
+	if a.Hour != 102 || a.Count != 181 {
+		t.Errorf("%+v", a)
+	}
+	later := Arrived{Hour: 103, Count: 10}
+	both := Arrived{Hour: 103, Count: 10, Before: 181}
+	if got := a.Join(later, func(a, b uint64) uint64 { return a + b }); got != both {
+		t.Errorf("%+v, want %+v", got, both)
+	}
+	if got := later.Join(a, func(a, b uint64) uint64 { return max(a, b) }); got != both {
+		t.Errorf("%+v, want %+v", got, both)
+	}
 }
 
 func TestTailsAreReadBack(t *testing.T) {
@@ -110,6 +149,7 @@ func goldenEntry() *Entry {
 	const at = int64(1773446400e9)
 	return &Entry{
 		Gateway: "truck_2718", FirstSeen: at, LastSeen: at + 86400e9, Interval: 10e9,
+		Arrived:    Arrived{Hour: (at + 86400e9) / schema.HourSpan, Count: 1234, Before: 1440},
 		Attributes: []Attribute{{"fleet", "South"}, {"model", "läuft"}},
 		Latest: []Latest{
 			{Sensor: "diagnostics.status", Time: at + 86390e9, Value: schema.IntValue(3), Position: schema.Position{Sequence: 900, Ordinal: 7}},
@@ -122,8 +162,24 @@ func goldenEntry() *Entry {
 
 func goldenTail() [][]byte { return [][]byte{[]byte("a block of yesterday"), []byte("one of today")} }
 
+// goldenEntry1 is what version 1 has of it.
+func goldenEntry1() *Entry {
+	e := goldenEntry()
+	e.Arrived = Arrived{}
+	return e
+}
+
 func TestGoldenFilesOfEveryVersionAreRead(t *testing.T) {
-	for name, written := range map[string][]byte{"v1-entry": EncodeEntry(nil, goldenEntry()), "v1-tail": EncodeTail(nil, goldenTail())} {
+	data, err := os.ReadFile(filepath.Join("testdata", "v1-entry.golden"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := DecodeEntry(data); err != nil {
+		t.Fatal(err)
+	} else if diff := gocmp.Diff(goldenEntry1(), got, equal); diff != "" {
+		t.Error(diff)
+	}
+	for name, written := range map[string][]byte{"v2-entry": EncodeEntry(nil, goldenEntry()), "v1-tail": EncodeTail(nil, goldenTail())} {
 		file := filepath.Join("testdata", name+".golden")
 		if *update {
 			if err := os.WriteFile(file, written, 0o600); err != nil {

@@ -1,0 +1,240 @@
+package query
+
+import (
+	"cmp"
+	"context"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"berth/internal/api"
+	"berth/schema"
+	"berth/schema/catalog"
+)
+
+// What a list of gateways may ask for.
+const (
+	DefaultGateways = 100
+	MostGateways    = 1000
+)
+
+// GatewaysRequest asks for a page of gateways in an order.
+type GatewaysRequest struct {
+	After  string    // what the page before gave as next
+	Limit  int       // 1 to MostGateways; 0 is DefaultGateways
+	Search string    // only names that contain it, in any case
+	State  api.State // only those in it; empty: in any
+	Sort   string    // one of api.Orders, those with - the other way round; empty: by name
+	Choice
+}
+
+// check fills in defaults and returns an Invalid error for what cannot be asked.
+func (q *GatewaysRequest) check() error {
+	if q.Limit == 0 {
+		q.Limit = DefaultGateways
+	}
+	switch {
+	case q.Limit < 1 || q.Limit > MostGateways:
+		return schema.Errorf(schema.Invalid, "%d gateways a page are not between 1 and %d", q.Limit, MostGateways)
+	case q.State != "" && !slices.Contains(api.States(), q.State):
+		return schema.Errorf(schema.Invalid, "%q is no state of a gateway", q.State).WithNext("use online, late, offline or never")
+	case q.Sort != "" && !slices.Contains(api.Orders(), strings.TrimPrefix(q.Sort, "-")):
+		return schema.Errorf(schema.Invalid, "gateways have no order %q", q.Sort).WithNext("use %s, with - before it for the other way round", strings.Join(api.Orders(), ", "))
+	}
+	return nil
+}
+
+// Gateways answers with a page of gateways: those of the catalog, those that only the head knows yet, and those that
+// have a key and have never sent. In another order than that of names all are looked at for each page, and what they are ordered
+// by changes: a gateway that changes its place between two pages may be on both, or on none.
+func (e *Engine) Gateways(ctx context.Context, q GatewaysRequest) (*api.Gateways, error) {
+	if err := q.check(); err != nil {
+		return nil, err
+	}
+	return e.list(ctx, &q, q.Limit)
+}
+
+// AllGateways is Gateways and answers with all that follow, as they are at one moment, in as much memory as they take.
+func (e *Engine) AllGateways(ctx context.Context, q GatewaysRequest) (*api.Gateways, error) {
+	if err := q.check(); err != nil {
+		return nil, err
+	}
+	return e.list(ctx, &q, math.MaxInt32)
+}
+
+// list answers with the first limit gateways that follow.
+func (e *Engine) list(ctx context.Context, q *GatewaysRequest, limit int) (*api.Gateways, error) {
+	rejects := e.rejects(ctx)
+	s := e.orderOf(q.Sort, rejects)
+	after, err := s.placeOf(q.After)
+	if err != nil {
+		return nil, err
+	}
+	var best []listed // in order, one more than wanted: it tells whether a next page has anything
+	complete, err := e.walk(ctx, q, after.name, s, limit, func(entry *catalog.Entry) bool {
+		one := listed{place{s.key(entry), entry.Gateway}, entry}
+		if q.After != "" && s.compare(one.place, after) <= 0 {
+			return true
+		}
+		best = append(best, one)
+		if s.names && !s.down {
+			return len(best) <= limit
+		}
+		if len(best) > 2*limit+8 {
+			best = s.first(best, limit+1)
+		}
+		return true
+	})
+	if err != nil {
+		return nil, err
+	}
+	best = s.first(best, limit+1)
+	page := &api.Gateways{Gateways: make([]api.Gateway, 0, min(len(best), limit)), Complete: complete}
+	if len(best) > limit {
+		best = best[:limit]
+		page.Next = best[limit-1].cursor(s)
+	}
+	for i := range best {
+		page.Gateways = append(page.Gateways, e.gateway(best[i].entry, rejects))
+	}
+	return page, nil
+}
+
+// listed is a gateway of a list.
+type listed struct {
+	place
+	entry *catalog.Entry
+}
+
+// walk yields the entries that a request is about, in order of their names, until yield returns false. In another order than that of names it
+// yields all of them.
+func (e *Engine) walk(ctx context.Context, q *GatewaysRequest, after string, s *order, limit int, yield func(*catalog.Entry) bool) (all api.Complete, err error) {
+	all.Complete = true
+	search, now, some := strings.ToLower(q.Search), e.now(), MostGateways
+	if !s.names || s.down {
+		after = ""
+	} else if search == "" && q.State == "" && q.All() {
+		some = min(limit, MostGateways-1) + 1
+	}
+	for {
+		entries, complete, err := e.entries(ctx, after, some)
+		if err != nil {
+			return all, err
+		}
+		if !complete.Complete {
+			all = complete
+		}
+		for _, entry := range entries {
+			after = entry.Gateway
+			wanted := (search == "" || strings.Contains(strings.ToLower(entry.Gateway), search)) &&
+				(q.State == "" || q.State == stateOf(now, entry)) && e.has(q.Choice, entry.Gateway)
+			if wanted && !yield(entry) {
+				return all, nil
+			}
+		}
+		if len(entries) < some {
+			return all, nil
+		}
+	}
+}
+
+// order is what gateways are sorted by; those that are alike in it by name.
+type order struct {
+	names bool // by nothing else
+	down  bool
+	key   func(*catalog.Entry) int64
+}
+
+// urgency is the order of states: what needs somebody comes first.
+var urgency = map[api.State]int64{api.Offline: 0, api.Late: 1, api.Online: 2, api.Never: 3}
+
+// orderOf returns the order of a name that was checked.
+func (e *Engine) orderOf(sort string, rejects rejects) *order {
+	by, down := strings.CutPrefix(sort, "-")
+	s := &order{down: down}
+	switch now := e.now(); by {
+	case api.ByState:
+		s.key = func(entry *catalog.Entry) int64 { return urgency[stateOf(now, entry)] }
+	case api.ByLastSeen:
+		s.key = func(entry *catalog.Entry) int64 { return entry.LastSeen }
+	case api.ByRate:
+		s.key = func(entry *catalog.Entry) int64 { return int64(entry.Arrived.LastHour(now.UnixNano())) }
+	case api.ByRejects:
+		s.key = func(entry *catalog.Entry) int64 {
+			if rejects == nil {
+				return 0
+			}
+			return int64(rejects(entry.Gateway))
+		}
+	default:
+		s.names, s.key = true, func(*catalog.Entry) int64 { return 0 }
+	}
+	return s
+}
+
+// place is where a gateway stands in an order.
+type place struct {
+	key  int64
+	name string
+}
+
+func (s *order) compare(a, b place) int {
+	switch {
+	case s.names && s.down:
+		return cmp.Compare(b.name, a.name)
+	case s.down:
+		a.key, b.key = b.key, a.key
+	}
+	return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.name, b.name))
+}
+
+// first sorts gateways and returns the first of them, so many at most.
+func (s *order) first(all []listed, most int) []listed {
+	slices.SortFunc(all, func(a, b listed) int { return s.compare(a.place, b.place) })
+	clear(all[min(len(all), most):])
+	return all[:min(len(all), most)]
+}
+
+// cursor returns what the next page is asked for after: the name, or what it is sorted by and the name.
+func (p place) cursor(s *order) string {
+	if s.names {
+		return p.name
+	}
+	return strconv.FormatInt(p.key, 10) + " " + p.name
+}
+
+// placeOf returns the place that a cursor names; an empty one is that of the first page.
+func (s *order) placeOf(cursor string) (place, error) {
+	if s.names || cursor == "" {
+		return place{name: cursor}, nil
+	}
+	key, name, ok := strings.Cut(cursor, " ")
+	n, err := strconv.ParseInt(key, 10, 64)
+	if !ok || err != nil {
+		return place{}, schema.Errorf(schema.Invalid, "the list goes on after %q in another order than it began", cursor).WithNext("begin with its first page")
+	}
+	return place{n, name}, nil
+}
+
+// rejects returns how many rejects of a sender are kept; nil: nobody can tell now.
+type rejects = func(sender string) uint64
+
+// rejectsLimit bounds how long a list waits to be told of rejects.
+const rejectsLimit = 2 * time.Second
+
+// rejects returns how many rejects are kept of each sender.
+func (e *Engine) rejects(ctx context.Context) rejects {
+	if e.kept == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, rejectsLimit)
+	defer cancel()
+	of, err := e.kept(ctx)
+	if err != nil {
+		e.log.Debug("rejects cannot be counted", "error", err)
+		return nil
+	}
+	return of
+}
