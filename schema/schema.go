@@ -24,6 +24,13 @@ const (
 	WeekSpan = 7 * DaySpan
 )
 
+// LateAfter is how long after it was measured a reading may come and not be late.
+const LateAfter = time.Hour
+
+// Late reports whether a reading of a time that the log received at another came late, both in nanoseconds. What the log
+// received of it is fixed there: the same reading of the log is late or not however often it is read.
+func Late(t, received int64) bool { return t < received-int64(LateAfter) }
+
 // Start returns the start of the span of the given length (HourSpan, DaySpan) that t lies in, also before 1970.
 func Start(t, span int64) int64 {
 	r := t % span

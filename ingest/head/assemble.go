@@ -29,6 +29,7 @@ type group struct {
 	shape *batch.Shape
 	rows  []uint32 // indices, in order of time once settled
 	times []int64
+	late  []bool // of each time; empty: no row came late
 }
 
 // column says where the values of a column are: sensor i of a group.
@@ -98,7 +99,7 @@ func (a *assembler) find(s *batch.Shape) int {
 		a.groups = append(a.groups, group{})
 	}
 	g := &a.groups[len(a.groups)-1]
-	g.shape, g.rows, g.times = s, g.rows[:0], g.times[:0]
+	g.shape, g.rows, g.times, g.late = s, g.rows[:0], g.times[:0], g.late[:0]
 	return len(a.groups) - 1
 }
 
@@ -119,27 +120,36 @@ func (a *assembler) distinct() bool {
 	return true
 }
 
-// settle puts the group's rows in order of time and keeps the last of those that claim one time.
+// settle puts the group's rows in order of time and keeps the last of those that claim one time, which came late if all of
+// these did.
 func (g *group) settle(rows []row) {
-	g.times = g.times[:0]
-	rising := true
+	g.times, g.late = g.times[:0], g.late[:0]
+	rising, some := true, false
 	for i, r := range g.rows {
 		g.times = append(g.times, rows[r].time)
 		rising = rising && (i == 0 || g.times[i-1] < g.times[i])
+		some = some || rows[r].late()
 	}
 	if rising {
+		for i := 0; some && i < len(g.rows); i++ {
+			g.late = append(g.late, rows[g.rows[i]].late())
+		}
 		return
 	}
 	slices.SortFunc(g.rows, func(x, y uint32) int {
 		return cmp.Or(cmp.Compare(rows[x].time, rows[y].time), cmp.Compare(x, y))
 	})
-	kept := 0
+	kept, late := 0, true
 	for i, r := range g.rows {
+		late = late && rows[r].late()
 		if i+1 < len(g.rows) && rows[g.rows[i+1]].time == rows[r].time {
 			continue
 		}
 		g.rows[kept], g.times[kept] = r, rows[r].time
-		kept++
+		if some {
+			g.late = append(g.late, late)
+		}
+		kept, late = kept+1, true
 	}
 	g.rows, g.times = g.rows[:kept], g.times[:kept]
 }
@@ -148,6 +158,9 @@ func (g *group) settle(rows []row) {
 func (a *assembler) column(v *view, o column) block.Column {
 	g := &a.groups[o.group]
 	c := block.Column{Sensor: o.sensor, Kind: g.shape.Kinds[o.i], Times: g.times}
+	if len(g.late) > 0 {
+		c.Late = g.late
+	}
 	if c.Kind == schema.Text {
 		c.Texts = make([]string, 0, len(g.rows))
 		for _, r := range g.rows {
@@ -176,8 +189,12 @@ func build(v *view) (*block.Content, error) {
 	for i := range v.rows {
 		r := &v.rows[i]
 		p := r.position()
+		add := b.Add
+		if r.late() {
+			add = b.AddLate
+		}
 		for j, sensor := range r.shape.Sensors {
-			b.Add(sensor, r.time, v.value(r, j), p)
+			add(sensor, r.time, v.value(r, j), p)
 			p.Ordinal++
 		}
 	}

@@ -32,7 +32,7 @@ func TestAssemblerEqualsBuilder(t *testing.T) {
 			s := rapid.SampledFrom(shapes).Draw(t, "shape")
 			at := aDay + int64(rapid.IntRange(0, 12).Draw(t, "slot"))*schema.HourSpan
 			rows := drawRow(t, s, at)
-			p.add(&rows.Rows[0], uint64(n+1), &lane{shape: s, texts: textsOf(s)}, rows, 0)
+			p.add(&rows.Rows[0], uint64(n+1), aDay+int64(rapid.IntRange(0, 13).Draw(t, "received"))*schema.HourSpan, &lane{shape: s, texts: textsOf(s)}, rows)
 		}
 		v := p.view()
 		want, err := build(&v)
@@ -105,7 +105,7 @@ func TestHoursOfAContent(t *testing.T) {
 	p := &part{gateway: &gateway{name: "crane-1"}, day: aDay}
 	for n, hour := range []int64{5, 0, 23, 5} {
 		rows := &batch.Rows{Rows: []batch.Row{{Shape: s, Time: aDay + hour*schema.HourSpan + schema.HourSpan - 1}}, Bits: []uint64{1}}
-		p.add(&rows.Rows[0], uint64(n+1), &lane{shape: s}, rows, 0)
+		p.add(&rows.Rows[0], uint64(n+1), 0, &lane{shape: s}, rows)
 	}
 	v := p.view()
 	c, err := a.assemble(&v)

@@ -86,7 +86,7 @@ func BenchmarkSeal(b *testing.B) {
 	data := truckRows(in, 1, 120, aDay)
 	l := &lane{shape: data.Rows[0].Shape}
 	for i := range data.Rows {
-		p.add(&data.Rows[i], 1, l, data, 0)
+		p.add(&data.Rows[i], 1, 0, l, data)
 	}
 	var e Encoder
 	b.ReportAllocs()

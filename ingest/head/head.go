@@ -159,7 +159,8 @@ func (h *Head) apply(seq uint64, created int64, rows *batch.Rows) {
 		}
 		p := h.part(l.gateway, r.Time)
 		before := p.bytes
-		p.add(r, seq, l, rows, now)
+		p.add(r, seq, created, l, rows)
+		p.touched = now
 		l.observe(r, seq, rows)
 		l.gateway.newest = p.rows[len(p.rows)-1].end()
 		h.bytes += p.bytes - before

@@ -30,16 +30,24 @@ type row struct {
 	shape *batch.Shape
 	time  int64
 	seq   uint64
-	ord   uint32 // of its first reading; the others follow
+	ord   uint32 // of its first reading; the others follow. With lateRow it came late
 	first uint32 // index of its first value in the part's bits
 }
 
+// lateRow is set in the ordinal of a row that came late: no message has nearly as many readings.
+const lateRow = 1 << 31
+
+// late reports whether the row came late.
+func (r *row) late() bool { return r.ord&lateRow != 0 }
+
 // position returns the position of the row's first reading.
-func (r *row) position() schema.Position { return schema.Position{Sequence: r.seq, Ordinal: r.ord} }
+func (r *row) position() schema.Position {
+	return schema.Position{Sequence: r.seq, Ordinal: r.ord &^ lateRow}
+}
 
 // end returns the position of the row's last reading.
 func (r *row) end() schema.Position {
-	return schema.Position{Sequence: r.seq, Ordinal: r.ord + uint32(len(r.shape.Sensors)) - 1}
+	return schema.Position{Sequence: r.seq, Ordinal: r.ord&^lateRow + uint32(len(r.shape.Sensors)) - 1}
 }
 
 // part holds the readings of one gateway and one UTC day that are not yet surely in the keyspace, in order of position.
@@ -65,8 +73,8 @@ type part struct {
 	older, newer *part // neighbours among the open parts, in the order in which they were opened
 }
 
-// add appends a row. Values of kind Text are moved into the part's own text.
-func (p *part) add(r *batch.Row, seq uint64, l *lane, from *batch.Rows, now int64) {
+// add appends a row, of a batch that was received at a time. Values of kind Text are moved into the part's own text.
+func (p *part) add(r *batch.Row, seq uint64, received int64, l *lane, from *batch.Rows) {
 	n := len(r.Shape.Sensors)
 	first := len(p.bits)
 	if len(p.rows) == 0 || p.rows[len(p.rows)-1].time != r.Time {
@@ -78,10 +86,11 @@ func (p *part) add(r *batch.Row, seq uint64, l *lane, from *batch.Rows, now int6
 	if first+n > cap(p.bits) {
 		p.bits = moveTo(p.bits, p.room(first))
 	}
-	p.rows = append(p.rows, row{
-		shape: r.Shape, time: r.Time, seq: seq,
-		ord: r.First, first: uint32(first),
-	})
+	ord := r.First
+	if schema.Late(r.Time, received) {
+		ord |= lateRow
+	}
+	p.rows = append(p.rows, row{shape: r.Shape, time: r.Time, seq: seq, ord: ord, first: uint32(first)})
 	p.bits = append(p.bits, from.Bits[r.First:int(r.First)+n]...)
 	grown := int64(rowBytes + n*valueBytes)
 	for _, i := range l.texts {
@@ -91,7 +100,6 @@ func (p *part) add(r *batch.Row, seq uint64, l *lane, from *batch.Rows, now int6
 	}
 	p.readings += n
 	p.bytes += grown
-	p.touched = now
 }
 
 // room returns how many elements a slice of the part will have when the part is full, if it has n now and the part is a

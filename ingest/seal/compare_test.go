@@ -25,7 +25,11 @@ func (w *world) compare(withHead bool) {
 		w.t.Fatalf("these keys named different readings: %v", w.store.clash)
 	}
 	for gateway, want := range w.model {
-		if found := w.found(gateway, withHead); !maps.Equal(want, found) {
+		found, late := w.found(gateway, withHead)
+		if !maps.Equal(w.late[gateway], late) {
+			w.t.Fatalf("gateway %s, which came late (-model +found):\n%s", gateway, cmp.Diff(w.late[gateway], late, cmp.AllowUnexported(identity{})))
+		}
+		if !maps.Equal(want, found) {
 			w.t.Fatalf("gateway %s (-model +found):\n%s", gateway, cmp.Diff(want, found, cmp.AllowUnexported(identity{}, reading{})))
 		}
 	}

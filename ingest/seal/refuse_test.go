@@ -79,7 +79,7 @@ func TestCorruptTailIsSetAside(t *testing.T) {
 	if len(w.aside) != 1 || w.aside[0].What != "row" || len(w.aside[0].Data) == 0 {
 		t.Errorf("set aside is %+v", w.aside)
 	}
-	if got := w.found("truck-1", true); len(got) != 10 {
+	if got, _ := w.found("truck-1", true); len(got) != 10 {
 		t.Errorf("%d readings are found after the corrupt tail", len(got))
 	}
 }

@@ -64,6 +64,7 @@ type world struct {
 	asideErr error                           // what setting aside returns, if it cannot be done
 	keep     time.Duration                   // retention of readings; 0: for ever
 	model    map[string]map[identity]reading // by gateway
+	late     map[string]map[identity]bool    // of those, which came late each time
 	readings map[string]int                  // sent, by gateway
 }
 
@@ -94,7 +95,7 @@ func newWorld(t fataler) *world {
 func newWorldOn(t fataler, log journal, k keyspace.Writer) *world {
 	w := &world{
 		t: t, log: log, keyspace: k, shapes: batch.NewInterner(1 << 12), clock: start,
-		model: make(map[string]map[identity]reading), readings: make(map[string]int),
+		model: make(map[string]map[identity]reading), late: make(map[string]map[identity]bool), readings: make(map[string]int),
 	}
 	w.begin()
 	w.replay()
@@ -180,6 +181,7 @@ type row struct {
 // send commits rows as one batch and has the head follow it.
 func (w *world) send(rows ...row) (seq uint64) {
 	b := &batch.Rows{}
+	h := &batch.Header{Kind: batch.Data, Claim: "c", Created: w.clock.Add(w.jump).UnixNano()}
 	for _, r := range rows {
 		kinds := make([]schema.Kind, len(r.values))
 		for i, v := range r.values {
@@ -188,10 +190,13 @@ func (w *world) send(rows ...row) (seq uint64) {
 		shape := w.shapes.Shape(r.gateway, r.sensors, kinds, []batch.Attribute{{Name: "site", Value: "harbor"}})
 		b.Rows = append(b.Rows, batch.Row{Shape: shape, Time: r.time, First: uint32(len(b.Bits))})
 		if w.model[r.gateway] == nil {
-			w.model[r.gateway] = make(map[identity]reading)
+			w.model[r.gateway], w.late[r.gateway] = make(map[identity]reading), make(map[identity]bool)
 		}
 		for i, v := range r.values {
-			w.model[r.gateway][identity{r.sensors[i], r.time}] = readingOf(v)
+			id := identity{r.sensors[i], r.time}
+			_, again := w.model[r.gateway][id]
+			w.late[r.gateway][id] = schema.Late(r.time, h.Created) && (!again || w.late[r.gateway][id])
+			w.model[r.gateway][id] = readingOf(v)
 			w.readings[r.gateway]++
 			if v.Kind() == schema.Text {
 				b.Bits = append(b.Bits, b.AddText([]byte(v.Text())))
@@ -200,7 +205,6 @@ func (w *world) send(rows ...row) (seq uint64) {
 			}
 		}
 	}
-	h := &batch.Header{Kind: batch.Data, Claim: "c", Created: w.clock.Add(w.jump).UnixNano()}
 	seq = w.log.append(w.encoder.Encode(nil, h, b))
 	w.head.Follow(seq, h, b)
 	return seq
@@ -265,18 +269,19 @@ func (w *world) open(data []byte) *block.Reader {
 	return r
 }
 
-// found returns all that is found of a gateway's readings.
-func (w *world) found(gateway string, withHead bool) map[identity]reading {
+// found returns all that is found of a gateway's readings, and which of them came late.
+func (w *world) found(gateway string, withHead bool) (found map[identity]reading, late map[identity]bool) {
 	w.t.Helper()
 	series, err := block.Merge(w.sources(gateway, math.MinInt64/2, math.MaxInt64/2, withHead), nil, math.MinInt64/2, math.MaxInt64/2)
 	w.check(err)
-	found := make(map[identity]reading)
+	found, late = make(map[identity]reading), make(map[identity]bool)
 	for i := range series {
 		for j := range series[i].Len() {
-			found[identity{series[i].Sensor, series[i].Times[j]}] = readingOf(series[i].Value(j))
+			id := identity{series[i].Sensor, series[i].Times[j]}
+			found[id], late[id] = readingOf(series[i].Value(j)), series[i].Late != nil && series[i].Late[j]
 		}
 	}
-	return found
+	return found, late
 }
 
 var _ fataler = (*testing.T)(nil)

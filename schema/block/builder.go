@@ -28,7 +28,8 @@ type series struct {
 	kinds  []schema.Kind // nil while all are of kind
 	kind   schema.Kind
 	texts  []string
-	rising bool // times rise strictly
+	late   []bool // nil while none came late
+	rising bool   // times rise strictly
 }
 
 // NewBuilder returns a Builder for readings of the given gateway.
@@ -50,6 +51,12 @@ func (b *Builder) Add(sensor string, t int64, v schema.Value, p schema.Position)
 	s.add(t, v.Kind(), v.Bits())
 }
 
+// AddLate adds a reading that came late. It is late in the content unless it was also added as one that was not.
+func (b *Builder) AddLate(sensor string, t int64, v schema.Value, p schema.Position) {
+	b.Add(sensor, t, v, p)
+	b.bySensor[sensor].markLate()
+}
+
 // AddContent adds what a Content holds, such as a stored tail that was read back. Readings added earlier must have
 // positions before its From, and those added later after its To.
 func (b *Builder) AddContent(c *Content) {
@@ -63,6 +70,9 @@ func (b *Builder) AddContent(c *Content) {
 				s.addText(t, column.Texts[j])
 			} else {
 				s.add(t, column.Kind, column.Bits[j])
+			}
+			if lateAt(column.Late, j) {
+				s.markLate()
 			}
 		}
 	}
@@ -119,8 +129,19 @@ func (s *series) add(t int64, kind schema.Kind, bits uint64) {
 	if s.kinds != nil {
 		s.kinds = append(s.kinds, kind)
 	}
+	if s.late != nil {
+		s.late = append(s.late, false)
+	}
 	s.times = append(s.times, t)
 	s.bits = append(s.bits, bits)
+}
+
+// markLate notes that the reading added last came late.
+func (s *series) markLate() {
+	if s.late == nil {
+		s.late = make([]bool, len(s.times), cap(s.times))
+	}
+	s.late[len(s.late)-1] = true
 }
 
 // Content returns what was added, each identity once. The Builder goes on unchanged: what is added later is not in the
@@ -149,10 +170,16 @@ func (s *series) sorted() *series {
 	out := &series{sensor: s.sensor, kind: s.kind, texts: s.texts, rising: true}
 	out.times = make([]int64, 0, len(order))
 	out.bits = make([]uint64, 0, len(order))
+	late := true // of all readings of a time
 	for i, at := range order {
+		late = late && lateAt(s.late, int(at))
 		if i+1 < len(order) && s.times[order[i+1]] == s.times[at] {
 			continue
 		}
+		if s.late != nil {
+			out.late = append(out.late, late)
+		}
+		late = true
 		out.times = append(out.times, s.times[at])
 		out.bits = append(out.bits, s.bits[at])
 		if s.kinds != nil {
@@ -166,7 +193,7 @@ func (s *series) sorted() *series {
 func (s *series) columns(dst []Column) []Column {
 	n := len(s.times)
 	if s.kinds == nil {
-		c := Column{Sensor: s.sensor, Kind: s.kind, Times: s.times[:n:n]}
+		c := Column{Sensor: s.sensor, Kind: s.kind, Times: s.times[:n:n], Late: someLate(s.late)}
 		if s.kind != schema.Text {
 			c.Bits = s.bits[:n:n]
 			return append(dst, c)
@@ -189,10 +216,22 @@ func (s *series) columns(dst []Column) []Column {
 			} else {
 				c.Bits = append(c.Bits, s.bits[i])
 			}
+			if s.late != nil {
+				c.Late = append(c.Late, s.late[i])
+			}
 		}
+		c.Late = someLate(c.Late)
 		if len(c.Times) > 0 {
 			dst = append(dst, c)
 		}
 	}
 	return dst
+}
+
+// someLate returns which readings came late; nil if none did.
+func someLate(late []bool) []bool {
+	if !slices.Contains(late, true) {
+		return nil
+	}
+	return slices.Clip(late)
 }

@@ -24,6 +24,7 @@ type Column struct {
 	Times  []int64  // strictly rising; columns of one Content may share them, so they are read only
 	Bits   []uint64 // of each reading, as schema.Value.Bits; unused for Text
 	Texts  []string // of each reading of a Text column; else unused
+	Late   []bool   // of each reading, whether it came late (schema.LateAfter); nil: none did
 }
 
 // Len returns how many readings the column holds.
@@ -113,6 +114,9 @@ func (c *Column) check() error {
 	}
 	if !c.Kind.Valid() || values != len(c.Times) || values == 0 {
 		return schema.Errorf(schema.Invalid, "a %s column of sensor %q has %d times and %d values", c.Kind, c.Sensor, len(c.Times), values)
+	}
+	if len(c.Late) != 0 && len(c.Late) != len(c.Times) {
+		return schema.Errorf(schema.Invalid, "of %d readings of sensor %q it is said whether %d came late", len(c.Times), c.Sensor, len(c.Late))
 	}
 	for i := 1; i < len(c.Times); i++ {
 		if c.Times[i-1] >= c.Times[i] {

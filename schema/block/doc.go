@@ -3,7 +3,9 @@
 // readings and resolves identities, and Merge, which reads several blocks as one. Where blocks are kept, and when one is
 // cut, is left to others. Its invariant: what is read is bit for bit what was written, or an error that names the block.
 //
-// # Version 1
+// # Versions 1 and 2
+//
+// Version 2 is written only where readings came late, so that a release before it reads what it would have written itself.
 //
 // Uvarint and zigzag are those of schema/internal/wire; times are in units of 10^u ns, the largest that all times of
 // the block are multiples of.
@@ -24,6 +26,7 @@
 //	packed   the rests of the names, one after another
 //	entries  the directory: what entry draws, for each column
 //	payloads of each column
+//	[lates]  of version 2 only: what came late, for each column
 //	4 bytes  CRC-32C of all before, lowest byte first
 //
 // A time column is itself, or which times of column 0 it has:
@@ -50,6 +53,12 @@
 //	uvarint   length << 2 | form
 //	[uvarint] length of what follows, unless the form is 0
 //	bytes     the bytes, the zstd frame, or the codes, lowest bit first
+//
+// Lates are a number for each column: 0 where no reading came late, 1 where those did that are at the same places as in the
+// column before, else how many lengths follow, plus one:
+//
+//	uvarint   0, 1, or 2n + 1
+//	[uvarint] 2n lengths, by turns of a stretch that came on time and of one that came late; the rest came on time
 //
 // # Streams of integers
 //

@@ -8,10 +8,11 @@ import (
 	"berth/schema/internal/wire"
 )
 
-// Magic and Version begin every block.
+// Magic and a version begin every block.
 const (
-	Magic   = "BBK"
-	Version = 1
+	Magic       = "BBK"
+	Version     = 1 // where no reading came late
+	LateVersion = 2
 )
 
 // The head byte of a column in the directory.
@@ -81,7 +82,11 @@ func Encode(dst []byte, c *Content) ([]byte, error) {
 func (e *encoder) append(dst []byte, c *Content) ([]byte, error) {
 	first, last := c.Span()
 	e.times.collect(c.Columns, first)
-	dst = append(append(dst, Magic...), Version)
+	late, version := hasLate(c), byte(Version)
+	if late {
+		version = LateVersion
+	}
+	dst = append(append(dst, Magic...), version)
 	e.names = append(e.names[:0], c.Gateway...)
 	dst = appendPackedBytes(dst, e.names)
 	dst = append(dst, byte(e.times.unit))
@@ -114,7 +119,11 @@ func (e *encoder) append(dst []byte, c *Content) ([]byte, error) {
 	dst = append(dst, e.heads...)
 	dst = appendPackedBytes(dst, e.names)
 	dst = append(dst, e.directory...)
-	return append(dst, e.payload...), nil
+	dst = append(dst, e.payload...)
+	if late {
+		dst = appendLates(dst, c.Columns)
+	}
+	return dst, nil
 }
 
 // column appends a column to the directory and the payload.

@@ -126,6 +126,13 @@ func columnGen(t *rapid.T, sensor string, kind schema.Kind, times []int64) Colum
 	default:
 		c.Texts = textsGen(t, len(times))
 	}
+	switch pick(t, "late", 6) {
+	case 0:
+		c.Late = slices.Repeat([]bool{true}, len(times))
+	case 1:
+		c.Late = rapid.SliceOfN(rapid.Bool(), len(times), len(times)).Draw(t, "which came late")
+	}
+	c.Late = someLate(c.Late)
 	return c
 }
 

@@ -2,6 +2,7 @@ package block
 
 import (
 	"flag"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -17,7 +18,7 @@ var update = flag.Bool("update", false, "write the golden files of the version t
 // goldenContents are the contents of the golden files. They have every coding and every form of a stream; they must
 // never change, for the files of old versions hold them.
 func goldenContents() map[string]*Content {
-	return map[string]*Content{"codings": goldenCodings(), "times": goldenTimes(), "one": goldenOne()}
+	return map[string]*Content{"codings": goldenCodings(), "times": goldenTimes(), "one": goldenOne(), "late": goldenLate()}
 }
 
 // goldenOne is the smallest block.
@@ -91,6 +92,23 @@ func goldenCodings() *Content {
 	return c
 }
 
+// goldenLate has readings that came late: none, all, some, and the same ones as in the column before.
+func goldenLate() *Content {
+	c := goldenTimes()
+	for i, which := range []func(j int) bool{
+		func(int) bool { return false }, func(int) bool { return true }, func(j int) bool { return j < 3 || j == 7 }, func(int) bool { return true },
+	} {
+		column := &c.Columns[i]
+		for j := range column.Times {
+			column.Late = append(column.Late, which(j))
+		}
+	}
+	same := c.Columns[3]
+	same.Sensor = "wind"
+	c.Columns = append(c.Columns, same)
+	return c
+}
+
 // goldenTimes has times that are parts of others, times of their own, and a sensor of two kinds.
 func goldenTimes() *Content {
 	c := &Content{Gateway: "weather", From: schema.Position{Sequence: 7}, To: schema.Position{Sequence: 1 << 33, Ordinal: math.MaxUint32}}
@@ -119,8 +137,8 @@ func goldenTimes() *Content {
 func TestGoldenFilesOfEveryVersionAreRead(t *testing.T) {
 	for name, want := range goldenContents() {
 		t.Run(name, func(t *testing.T) {
-			file := filepath.Join("testdata", "v1-"+name+".golden")
 			written := encoded(t, want)
+			file := filepath.Join("testdata", fmt.Sprintf("v%d-%s.golden", written[len(Magic)], name))
 			if *update {
 				if err := os.WriteFile(file, written, 0o600); err != nil {
 					t.Fatal(err)

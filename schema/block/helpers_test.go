@@ -99,7 +99,7 @@ func truckContent(n int) *Content {
 func diff(want, got *Content) string {
 	same := func(a, b Column) bool {
 		return a.Sensor == b.Sensor && a.Kind == b.Kind && slices.Equal(a.Times, b.Times) &&
-			slices.Equal(a.Bits, b.Bits) && slices.Equal(a.Texts, b.Texts)
+			slices.Equal(a.Bits, b.Bits) && slices.Equal(a.Texts, b.Texts) && slices.Equal(someLate(a.Late), someLate(b.Late))
 	}
 	if want.Gateway == got.Gateway && want.From == got.From && want.To == got.To && slices.EqualFunc(want.Columns, got.Columns, same) {
 		return ""

@@ -17,6 +17,7 @@ type Series struct {
 	Kinds  []schema.Kind
 	Bits   []uint64 // as schema.Value.Bits; of a Text the index in Texts
 	Texts  []string
+	Late   []bool // of each reading, whether it came late each time that it came; nil: none did
 }
 
 // Len returns how many readings the series holds.
@@ -84,7 +85,8 @@ type piece struct {
 // Of two sources that hold one identity, the one whose last position is greater wins. That is the later reading: the
 // parts of a gateway's day close in position order, so a source holds the latest of every identity of its day between
 // its two positions. Had the source that reaches less far a later reading of the identity, that reading's position
-// would lie within the other's range as well, or before it, where the other's own is later.
+// would lie within the other's range as well, or before it, where the other's own is later. Late is a reading that came
+// late in every source that holds it: what came on time and was sent again did not.
 func Merge(sources []Source, keep func(sensor string) bool, from, to int64) ([]Series, error) {
 	ranks := rank(sources)
 	pieces := make(map[string][]piece)
@@ -144,6 +146,9 @@ func (c *Column) cut(from, to int64) bool {
 		return true
 	}
 	c.Times = c.Times[low:high]
+	if len(c.Late) > 0 {
+		c.Late = c.Late[low:high]
+	}
 	if c.Kind == schema.Text {
 		c.Texts = c.Texts[low:high]
 	} else {
@@ -155,17 +160,21 @@ func (c *Column) cut(from, to int64) bool {
 // merge fills the series from pieces of its sensor. Pieces that overlap no other in time are copied whole.
 func (s *Series) merge(pieces []piece) {
 	slices.SortFunc(pieces, func(a, b piece) int { return cmp.Compare(a.Times[0], b.Times[0]) })
-	total := 0
+	total, late := 0, false
 	for i := range pieces {
 		total += len(pieces[i].Times)
+		late = late || len(pieces[i].Late) > 0
 	}
 	s.Kinds = make([]schema.Kind, 0, total)
 	if one := &pieces[0]; len(pieces) == 1 && one.Kind != schema.Text {
-		s.Times, s.Bits = one.Times, one.Bits
+		s.Times, s.Bits, s.Late = one.Times, one.Bits, one.Late
 		s.Kinds = append(s.Kinds, slices.Repeat([]schema.Kind{one.Kind}, total)...)
 		return
 	}
 	s.Times, s.Bits = make([]int64, 0, total), make([]uint64, 0, total)
+	if late {
+		s.Late = make([]bool, 0, total)
+	}
 	for len(pieces) > 0 {
 		n, last := 1, pieces[0].last()
 		for ; n < len(pieces) && pieces[n].Times[0] <= last; n++ {
@@ -184,6 +193,10 @@ func (p *piece) last() int64 { return p.Times[len(p.Times)-1] }
 
 func (s *Series) appendPiece(p *piece) {
 	s.Times = append(s.Times, p.Times...)
+	if s.Late != nil {
+		s.Late = append(s.Late, p.Late...)
+		s.Late = append(s.Late, make([]bool, len(s.Times)-len(s.Late))...)
+	}
 	for range p.Times {
 		s.Kinds = append(s.Kinds, p.Kind)
 	}
@@ -220,6 +233,11 @@ func (s *Series) appendOverlapping(pieces []piece) {
 			} else {
 				s.Bits = append(s.Bits, p.Bits[p.at])
 			}
+			if s.Late != nil {
+				s.Late = append(s.Late, lateAt(p.Late, p.at))
+			}
+		} else if s.Late != nil && !lateAt(p.Late, p.at) {
+			s.Late[len(s.Late)-1] = false
 		}
 		if p.at++; p.at < len(p.Times) {
 			heap.Fix(&h, 0)

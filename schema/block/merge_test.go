@@ -17,12 +17,14 @@ type event struct {
 	time     int64
 	value    schema.Value
 	position schema.Position
+	late     bool
 }
 
 // eventsGen makes readings in position order, with identities that come again under other values and kinds.
 func eventsGen(t *rapid.T) []event {
 	events := make([]event, rapid.IntRange(1, 120).Draw(t, "events"))
 	p := schema.Position{Sequence: 1}
+	late := rapid.Bool().Draw(t, "some came late")
 	for i := range events {
 		if rapid.Bool().Draw(t, "new batch") {
 			p = schema.Position{Sequence: p.Sequence + 1}
@@ -34,6 +36,7 @@ func eventsGen(t *rapid.T) []event {
 		if pick(t, "late", 3) == 0 {
 			e.time = day + rapid.Int64Range(0, 40).Draw(t, "time")
 		}
+		e.late = late && pick(t, "came late", 3) > 0
 		switch pick(t, "kind", 6) {
 		case 0:
 			e.value = schema.IntValue(int64(i))
@@ -58,7 +61,11 @@ func brute(events []event, keep func(string) bool, from, to int64) []event {
 	last := make(map[identity]event)
 	for _, e := range events {
 		if e.time >= from && e.time < to && (keep == nil || keep(e.sensor)) {
-			last[identity{e.sensor, e.time}] = e
+			of := identity{e.sensor, e.time}
+			if earlier, again := last[of]; again {
+				e.late = e.late && earlier.late
+			}
+			last[of] = e
 		}
 	}
 	out := make([]event, 0, len(last))
@@ -77,7 +84,7 @@ func flatten(series []Series) []event {
 	for i := range series {
 		s := &series[i]
 		for j := range s.Len() {
-			out = append(out, event{sensor: s.Sensor, time: s.Times[j], value: s.Value(j)})
+			out = append(out, event{sensor: s.Sensor, time: s.Times[j], value: s.Value(j), late: lateAt(s.Late, j)})
 		}
 	}
 	return out
@@ -86,9 +93,17 @@ func flatten(series []Series) []event {
 func build(events []event) *Content {
 	b := NewBuilder("gw")
 	for _, e := range events {
-		b.Add(e.sensor, e.time, e.value, e.position)
+		add(b, e)
 	}
 	return b.Content()
+}
+
+func add(b *Builder, e event) {
+	if e.late {
+		b.AddLate(e.sensor, e.time, e.value, e.position)
+	} else {
+		b.Add(e.sensor, e.time, e.value, e.position)
+	}
 }
 
 // source is a content, or a reader of it.
@@ -152,7 +167,7 @@ func TestBuilderKeepsTheLatestOfEveryIdentity(t *testing.T) {
 			if tail+i == middle && b.Len() > 0 {
 				early, before = b.Content(), build(events[:middle])
 			}
-			b.Add(e.sensor, e.time, e.value, e.position)
+			add(b, e)
 		}
 		c := b.Content()
 		if err := c.check(); err != nil {

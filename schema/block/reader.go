@@ -37,6 +37,7 @@ type Reader struct {
 type readColumn struct {
 	entry
 	data  []byte
+	late  []bool   // of each reading; nil: none came late
 	texts []string // distinct, of a Text
 }
 
@@ -54,11 +55,11 @@ func Open(data []byte) (*Reader, error) {
 	switch {
 	case !sealed:
 		return nil, r.damaged("its checksum is wrong")
-	case version != Version:
+	case version != Version && version != LateVersion:
 		return nil, r.damaged("its version is not known to this release")
 	case !r.readHeader(c):
 		return nil, r.damaged("its header is damaged")
-	case !r.readDirectory(c):
+	case !r.readDirectory(c, version):
 		return nil, r.damaged("its directory is damaged")
 	}
 	return r, nil
@@ -92,7 +93,7 @@ func (r *Reader) readHeader(c *wire.Cursor) bool {
 	return ok
 }
 
-func (r *Reader) readDirectory(c *wire.Cursor) bool {
+func (r *Reader) readDirectory(c *wire.Cursor, version byte) bool {
 	count := c.Count(MaxColumns)
 	if count == 0 || count > c.Left() {
 		return false
@@ -124,7 +125,10 @@ func (r *Reader) readDirectory(c *wire.Cursor) bool {
 			return false
 		}
 	}
-	return c.Done() && readings <= MaxReadings && r.readEnds()
+	if readings > MaxReadings || version == LateVersion && !r.readLates(c) {
+		return false
+	}
+	return c.Done() && r.readEnds()
 }
 
 // readEnds fills the first and last time of each column.
