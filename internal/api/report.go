@@ -60,6 +60,7 @@ type ReportTotals struct {
 	Silent       int     `json:"silent"`       // gateways last heard before the period ended: what they measured since may still come
 	Expected     *uint64 `json:"expected"`     // readings; null: no interval is known
 	Readings     uint64  `json:"readings"`     // received
+	Late         uint64  `json:"late"`         // of these, those that came more than an hour after they were measured
 	Rejected     uint64  `json:"rejected"`     // refused, as far as rejects are kept
 	Completeness *Number `json:"completeness"` // of the readings expected of each sensor, how many there are
 	Availability *Number `json:"availability"` // the time that lies in no gap, of all gateways' time
@@ -74,6 +75,7 @@ type ReportGateway struct {
 	Start        time.Time      `json:"start"`    // from here on it is expected to measure
 	Expected     *uint64        `json:"expected"` // readings of the sensors whose interval is known; null: of none
 	Readings     uint64         `json:"readings"`
+	Late         uint64         `json:"late"`            // of these, those that came more than an hour after they were measured
 	Before       *uint64        `json:"readings_before"` // in the period before
 	Rejected     uint64         `json:"rejected"`
 	Completeness *Number        `json:"completeness"`
@@ -105,6 +107,7 @@ type ReportSensor struct {
 	Usual    bool          `json:"interval_usual"`   // it is not set, but what was usual
 	Expected *uint64       `json:"expected"`
 	Readings uint64        `json:"readings"`
+	Late     uint64        `json:"late"`    // of these, those that came more than an hour after they were measured
 	Numbers  uint64        `json:"numbers"` // readings whose value is a number
 	First    *ReportValue  `json:"first"`
 	Last     *ReportValue  `json:"last"`

@@ -122,17 +122,18 @@ func (p *page) summary() {
 	p.fact("availability", text(p.Share(r.Totals.Availability)))
 	p.fact("readings", count(r.Totals.Readings))
 	p.fact("expected", text(p.Count(r.Totals.Expected)))
+	p.fact("late", count(r.Totals.Late))
 	p.fact("rejected", count(r.Totals.Rejected))
 	p.fact("gateways", count(r.Totals.Gateways))
 	p.fact("sensors", count(r.Totals.Sensors))
 	p.add("</dl>\n")
 	if len(r.Gateways) > 1 {
 		p.add(beginScroll, p.t("gateways"), "\">\n")
-		p.heads(1, "gateway", "readings", "expected", "completeness", "availability", "gap.longest", "rejected")
+		p.heads(1, "gateway", "readings", "expected", "completeness", "availability", "gap.longest", "late", "rejected")
 		for i := range r.Gateways {
 			g := &r.Gateways[i]
 			p.add(`<tr><th scope="row"><a href="#gateway-`, count(i), `">`, text(g.Name), `</a></th>`)
-			p.cells(count(g.Readings), text(p.Count(g.Expected)), text(p.Share(g.Completeness)), text(p.Share(g.Availability)), text(p.Longest(*g)), count(g.Rejected))
+			p.cells(count(g.Readings), text(p.Count(g.Expected)), text(p.Share(g.Completeness)), text(p.Share(g.Availability)), text(p.Longest(*g)), count(g.Late), count(g.Rejected))
 		}
 		p.add(endScroll)
 	}
@@ -150,6 +151,7 @@ func (p *page) gateway(i int, g *api.ReportGateway) {
 	p.fact("availability", text(p.Share(g.Availability)))
 	p.fact("received", count(g.Readings))
 	p.fact("expected", text(p.Count(g.Expected)))
+	p.fact("late", count(g.Late))
 	p.fact("rejected", count(g.Rejected))
 	p.fact("before.readings", text(p.Count(g.Before)))
 	p.fact("first_seen", text(p.When(g.FirstSeen)))

@@ -42,7 +42,7 @@ func New(r *api.Report, language string) (*View, error) {
 }
 
 // methods are the numbers whose computation is explained, in order.
-var methods = []string{"readings", "expected", "completeness", "rejected", "availability", "values", "mean", "p95", "increase", "change", "chart"}
+var methods = []string{"readings", "expected", "completeness", "late", "rejected", "availability", "values", "mean", "p95", "increase", "change", "chart"}
 
 // Methods says how each number is computed.
 func (v *View) Methods() []api.ReportMethod {
@@ -268,6 +268,9 @@ func (v *View) Limits() []string {
 	}
 	if r.Rejects != nil {
 		all = append(all, v.T("limits.rejects", "time", v.Time(*r.Rejects)))
+	}
+	if r.Totals.Late > 0 {
+		all = append(all, v.T("limits.late", "n", r.Totals.Late))
 	}
 	if r.Totals.Silent > 0 {
 		all = append(all, v.T("limits.silent", "n", r.Totals.Silent))

@@ -35,6 +35,7 @@ func (d *document) head() {
 		{v.T("availability"), v.Share(t.Availability)},
 		{v.T("readings"), strconv.FormatUint(t.Readings, 10)},
 		{v.T("expected"), v.Count(t.Expected)},
+		{v.T("late"), strconv.FormatUint(t.Late, 10)},
 		{v.T("rejected"), strconv.FormatUint(t.Rejected, 10)},
 		{v.T("gateways"), strconv.Itoa(t.Gateways)},
 		{v.T("sensors"), strconv.Itoa(t.Sensors)},
@@ -75,20 +76,21 @@ func (d *document) figures(all [][2]string, size float64) {
 func (d *document) overview() {
 	v := d.v
 	columns := []column{
-		{v.T("gateway"), 99, false},
-		{v.T("readings"), 29, true},
-		{v.T("expected"), 29, true},
-		{v.T("completeness"), 29, true},
-		{v.T("availability"), 29, true},
-		{v.T("gap.longest"), 29, true},
-		{v.T("rejected"), 29, true},
+		{v.T("gateway"), 91, false},
+		{v.T("readings"), 26, true},
+		{v.T("expected"), 26, true},
+		{v.T("completeness"), 26, true},
+		{v.T("availability"), 26, true},
+		{v.T("gap.longest"), 26, true},
+		{v.T("late"), 26, true},
+		{v.T("rejected"), 26, true},
 	}
 	rows := make([]tableRow, 0, len(v.Report.Gateways))
 	for i := range v.Report.Gateways {
 		g := &v.Report.Gateways[i]
 		rows = append(rows, tableRow{
 			g.Name, strconv.FormatUint(g.Readings, 10), v.Count(g.Expected), v.Share(g.Completeness), v.Share(g.Availability),
-			v.Longest(*g), strconv.FormatUint(g.Rejected, 10),
+			v.Longest(*g), strconv.FormatUint(g.Late, 10), strconv.FormatUint(g.Rejected, 10),
 		})
 	}
 	d.Ln(1)
@@ -119,6 +121,7 @@ func (d *document) gateway(g *api.ReportGateway) {
 		{v.T("availability"), v.Share(g.Availability)},
 		{v.T("received"), strconv.FormatUint(g.Readings, 10)},
 		{v.T("expected"), v.Count(g.Expected)},
+		{v.T("late"), strconv.FormatUint(g.Late, 10)},
 		{v.T("rejected"), strconv.FormatUint(g.Rejected, 10)},
 		{v.T("before.readings"), v.Count(g.Before)},
 		{v.T("gap.limit"), v.Duration(g.GapLimit)},

@@ -112,7 +112,7 @@ func sensorColumns(v *reportview.View) []sheet.Column {
 		texts(v, 24, "", "gateway", "sensor", "name"), texts(v, 10, "", "unit", "kind"), texts(v, 12, "", "readings", "expected", "numbers", "min", "max", "mean", "p95"),
 		timed(v, "first.time"), texts(v, 12, "", "first"), timed(v, "last.time"), texts(v, 12, "", "last"),
 		texts(v, 12, "", "sum", "increase", "resets"), texts(v, 10, shareFormat, "change"),
-		texts(v, 12, "", "before.readings", "before.min", "before.max", "before.mean", "before.sum", "before.increase"),
+		texts(v, 12, "", "before.readings", "before.min", "before.max", "before.mean", "before.sum", "before.increase", "late"),
 	)
 }
 
@@ -135,13 +135,13 @@ func sensorRow(g *api.ReportGateway, s *api.ReportSensor) []sheet.Cell {
 	row = append(append(row, clocked(lastAt)...), last)
 	return append(row,
 		digits(s.Sum), digits(s.Increase), count(&s.Resets), share(s.Change),
-		count(&before.Readings), digits(before.Min), digits(before.Max), digits(before.Mean), digits(before.Sum), digits(before.Increase))
+		count(&before.Readings), digits(before.Min), digits(before.Max), digits(before.Mean), digits(before.Sum), digits(before.Increase), count(&s.Late))
 }
 
 func gatewayColumns(v *reportview.View) []sheet.Column {
 	return join(
 		texts(v, 24, "", "gateway"), texts(v, 12, "", "readings", "expected", "rejected"), texts(v, 14, shareFormat, "completeness", "availability"),
-		texts(v, 12, "", "gaps"), texts(v, 14, "", "gap.longest", "gap.limit"), timed(v, "first_seen"), timed(v, "last_seen"), texts(v, 40, "", "limits"),
+		texts(v, 12, "", "gaps"), texts(v, 14, "", "gap.longest", "gap.limit"), timed(v, "first_seen"), timed(v, "last_seen"), texts(v, 40, "", "limits"), texts(v, 12, "", "late"),
 	)
 }
 
@@ -154,7 +154,7 @@ func gatewayRow(g *api.ReportGateway) []sheet.Cell {
 		sheet.Text(g.Name), count(&g.Readings), count(g.Expected), count(&g.Rejected), share(g.Completeness), share(g.Availability),
 		count(&g.Gaps), seconds(longest), seconds(g.GapLimit),
 	}
-	return append(append(append(row, clocked(g.FirstSeen)...), clocked(g.LastSeen)...), sheet.Text(g.Reason))
+	return append(append(append(row, clocked(g.FirstSeen)...), clocked(g.LastSeen)...), sheet.Text(g.Reason), count(&g.Late))
 }
 
 func gapColumns(v *reportview.View) []sheet.Column {
@@ -176,7 +176,7 @@ func summaryRows(v *reportview.View) [][]sheet.Cell {
 		line("period", sheet.Text(v.Name())),
 		line("from", clocked(&r.From)...), line("to", clocked(&r.To)...), line("zone", sheet.Text(r.Zone)), line("made", clocked(&r.Made)...),
 		line("gateways", sheet.Int(int64(r.Totals.Gateways))), line("sensors", sheet.Int(int64(r.Totals.Sensors))),
-		line("readings", count(&r.Totals.Readings)), line("expected", count(r.Totals.Expected)), line("rejected", count(&r.Totals.Rejected)),
+		line("readings", count(&r.Totals.Readings)), line("late", count(&r.Totals.Late)), line("expected", count(r.Totals.Expected)), line("rejected", count(&r.Totals.Rejected)),
 		line("completeness", sheet.Text(v.Share(r.Totals.Completeness))), line("availability", sheet.Text(v.Share(r.Totals.Availability))),
 	}
 	if of := v.Of(); of != "" {

@@ -80,7 +80,7 @@ func bench(t testing.TB, zone string) (*Renderer, report.Request) {
 			energy = 3
 		}
 		w.Events = append(w.Events,
-			querytest.Event{Sensor: "boiler.temperature", Time: at, Value: schema.FloatValue(math.Round(200+100*math.Sin(float64(i)/20)) / 10)},
+			querytest.Event{Sensor: "boiler.temperature", Time: at, Late: i%12 == 0, Value: schema.FloatValue(math.Round(200+100*math.Sin(float64(i)/20)) / 10)},
 			querytest.Event{Sensor: "meter.energy", Time: at, Value: schema.IntValue(energy)},
 			querytest.Event{Sensor: formula, Time: at, Value: schema.TextValue("-2+3")},
 			querytest.Event{Sensor: "pump.on", Time: at, Value: schema.BoolValue(i%3 == 0)},
@@ -147,6 +147,7 @@ func TestCSVHasTheReportsNumbers(t *testing.T) {
 	if err != nil || len(rows) != 5 {
 		t.Fatalf("%d rows, %v", len(rows), err)
 	}
+	notes := "2026-03-09 01:00 +01:00 至 2026-03-09 03:00 +01:00: Pumpe getauscht 更换水泵 (jane); 2026-03-09 20:00 +01:00: =1+1 (@jane)"
 	for i, s := range report.Gateways[0].Sensors {
 		row := map[string]string{}
 		for c, title := range rows[0] {
@@ -160,7 +161,13 @@ func TestCSVHasTheReportsNumbers(t *testing.T) {
 			"gateway": querytest.Gateway, "sensor": s.Sensor, "label": s.Label, "unit": s.Unit, "readings": fmt.Sprint(s.Readings), "expected": fmt.Sprint(*s.Expected),
 			"min": textOf(s.Min), "max": textOf(s.Max), "mean": textOf(s.Mean), "p95": textOf(s.P95), "sum": textOf(s.Sum), "increase": textOf(s.Increase),
 			"first_time": s.First.Time.Format(time.RFC3339Nano), "last": s.Last.Value.String(), "from": "2026-03-09T00:00:00+01:00", "time_zone": "Europe/Berlin",
-			"before_mean": textOf(s.Before.Mean), "gateway_rejected": "1", "gaps": "1", "longest_gap_seconds": "7800", "complete": "true", "complete_up_to": "",
+			"before_mean": textOf(s.Before.Mean), "gateway_rejected": "1", "gaps": "1", "longest_gap_seconds": "7800", "complete": "true", "complete_up_to": "", "gateway_late": "11", "late": "0", "annotations": "",
+		}
+		if s.Sensor == "boiler.temperature" {
+			want["late"] = "11"
+		}
+		if i == 0 {
+			want["annotations"] = notes
 		}
 		for title, text := range want {
 			if row[title] != text {
@@ -192,6 +199,9 @@ func TestBookHasTheReportsNumbers(t *testing.T) {
 		want := []string{querytest.Gateway, s.Sensor, s.Label, s.Unit, s.Last.Kind, fmt.Sprint(s.Readings), fmt.Sprint(*s.Expected), fmt.Sprint(s.Numbers), textOf(s.Min), textOf(s.Max), textOf(s.Mean), textOf(s.P95)}
 		if d := cmp.Diff(want, row[:len(want)]); d != "" {
 			t.Errorf("%s (-want +got):\n%s", s.Sensor, d)
+		}
+		if got := row[len(row)-1]; got != fmt.Sprint(s.Late) || (s.Late > 0) != (s.Sensor == "boiler.temperature") {
+			t.Errorf("%d readings of %s came late, and the book says %s", s.Late, s.Sensor, got)
 		}
 		if row[13] != "UTC-02:30" {
 			t.Errorf("the first reading of %s has the offset %q", s.Sensor, row[13])

@@ -4,9 +4,11 @@ import (
 	"context"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"berth/internal/api"
+	"berth/internal/reportview"
 	"berth/internal/sheet"
 )
 
@@ -77,7 +79,7 @@ var csvTitles = []string{
 	"interval_seconds", "expected", "readings", "numbers", "min", "max", "mean", "p95", "first_time", "first", "last_time", "last",
 	"sum", "increase", "resets", "before_readings", "before_min", "before_max", "before_mean", "before_sum", "before_increase", "change",
 	"gateway_expected", "gateway_readings", "gateway_rejected", "completeness", "availability", "gaps", "gap_seconds", "longest_gap_seconds",
-	"complete", "complete_up_to",
+	"complete", "complete_up_to", "gateway_late", "late", "annotations",
 }
 
 // writeCSV writes a row for each sensor, and one for a gateway that has none.
@@ -90,15 +92,17 @@ func writeCSV(ctx context.Context, j *job) error {
 		r := j.view.Report
 		head := []sheet.Cell{sheet.Time(r.From), sheet.Time(r.To), sheet.Text(r.Zone), sheet.Text(g.Name)}
 		tail := gatewayCells(g)
+		notes := sheet.Text(noted(j.view, g))
 		for i := range g.Sensors {
 			row := append(append(append([]sheet.Cell{}, head...), sensorCells(&g.Sensors[i])...), tail...)
-			if err := rows.Row(row...); err != nil {
+			if err := rows.Row(append(row, count(&g.Sensors[i].Late), notes)...); err != nil {
 				return err
 			}
+			notes = sheet.Cell{}
 		}
 		if len(g.Sensors) == 0 {
-			none := make([]sheet.Cell, len(csvTitles)-len(head)-len(tail))
-			return rows.Row(append(append(head, none...), tail...)...)
+			none := make([]sheet.Cell, len(csvTitles)-len(head)-len(tail)-2)
+			return rows.Row(append(append(append(head, none...), tail...), sheet.Cell{}, notes)...)
 		}
 		return nil
 	})
@@ -140,6 +144,15 @@ func gatewayCells(g *api.ReportGateway) []sheet.Cell {
 	}
 	return []sheet.Cell{
 		count(g.Expected), count(&g.Readings), count(&g.Rejected), share(g.Completeness), share(g.Availability), count(&g.Gaps),
-		seconds(g.GapTime), seconds(longest), sheet.Bool(g.Complete.Complete), moment(g.UpTo),
+		seconds(g.GapTime), seconds(longest), sheet.Bool(g.Complete.Complete), moment(g.UpTo), count(&g.Late),
 	}
+}
+
+// noted returns what people have noted on a gateway's charts as one text, which the gateway's first row of CSV has.
+func noted(v *reportview.View, g *api.ReportGateway) string {
+	all := make([]string, 0, len(g.Annotations))
+	for _, a := range g.Annotations {
+		all = append(all, v.Noted(a)+": "+a.Text+" ("+a.Who+")")
+	}
+	return strings.Join(all, "; ")
 }

@@ -11,6 +11,7 @@
 //   - Percentile 95 is by the nearest rank: the least value that at least 95 of 100 values do not exceed.
 //   - A counter's increase is the sum of its rises from each value to the next, and from 0 where it fell, since then it began
 //     anew. A rise belongs to the period in which it ends, so that the days of a month add up to the month.
+//   - A reading came late if it came more than schema.LateAfter after it was measured, each time that it came.
 //   - Readings are expected at a sensor's interval: as set, else the median distance between its readings, else the usual
 //     time between the gateway's frames. Completeness counts of no sensor more readings than were expected.
 //   - A gap is a stretch without any reading of the gateway of more than three of the least interval of its sensors, at
@@ -205,6 +206,7 @@ func (w *making) total(g *api.ReportGateway) {
 	t.Gateways++
 	t.Sensors += len(g.Sensors)
 	t.Readings += g.Readings
+	t.Late += g.Late
 	t.Rejected += g.Rejected
 	if g.Silent {
 		t.Silent++

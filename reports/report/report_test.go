@@ -162,6 +162,16 @@ func (r recount) numbers(sensor string, from, to time.Time) (texts []string, sor
 	return append(texts, number(total), ""), sorted
 }
 
+// lateOf returns how many came late.
+func lateOf(events []querytest.Event) (late int) {
+	for _, e := range events {
+		if e.Late {
+			late++
+		}
+	}
+	return late
+}
+
 func textOf(d *api.Digits) string {
 	if d == nil {
 		return ""
@@ -170,7 +180,7 @@ func textOf(d *api.Digits) string {
 }
 
 func (r recount) check(t *rapid.T, g *api.ReportGateway) {
-	all := 0
+	all, late := 0, 0
 	for i := range g.Sensors {
 		s := &g.Sensors[i]
 		want, sorted := r.numbers(s.Sensor, r.p.From, r.p.To)
@@ -185,10 +195,16 @@ func (r recount) check(t *rapid.T, g *api.ReportGateway) {
 		}
 		r.checkBefore(t, s)
 		r.checkMore(t, s, g)
-		all += int(s.Readings)
+		if n := lateOf(r.of(s.Sensor, r.p.From, r.p.To)); int(s.Late) != n {
+			t.Fatalf("%s: %d of %d readings came late, want %d", s.Sensor, s.Late, s.Readings, n)
+		}
+		all, late = all+int(s.Readings), late+int(s.Late)
 	}
 	if want := len(r.of("", r.p.From, r.p.To)); all != want || int(g.Readings) != want {
 		t.Fatalf("%d readings, and %d of the sensors, want %d", g.Readings, all, want)
+	}
+	if want := lateOf(r.of("", r.p.From, r.p.To)); late != want || int(g.Late) != want {
+		t.Fatalf("%d readings came late, and %d of the sensors, want %d", g.Late, late, want)
 	}
 	r.checkGaps(t, g)
 }

@@ -16,6 +16,7 @@ type sensor struct {
 	said record.Sensor
 
 	readings, numbers   uint64
+	late                uint64 // of the readings
 	first, last         schema.Value
 	firstTime, lastTime int64
 	least, most         schema.Value
@@ -80,6 +81,9 @@ func (s *sensor) add(series *block.Series, w *walk) {
 			s.usual.addKey(uint64(t - s.lastTime))
 		}
 		s.readings++
+		if series.Late != nil && series.Late[i] {
+			s.late++
+		}
 		s.last, s.lastTime = v, t
 		p := w.point(s, t)
 		p.count++
@@ -187,7 +191,7 @@ func (s *sensor) report(w *walk, before *sensor) api.ReportSensor {
 	n := s.figures()
 	r := api.ReportSensor{
 		Sensor: s.name, Label: s.said.Label, Unit: s.said.Unit, Decimals: s.said.Decimals, Counter: s.said.Counter,
-		Readings: s.readings, Numbers: s.numbers, Min: n.least, Max: n.most, Mean: n.mean, Sum: n.sum, Increase: n.increase,
+		Readings: s.readings, Late: s.late, Numbers: s.numbers, Min: n.least, Max: n.most, Mean: n.mean, Sum: n.sum, Increase: n.increase,
 		Resets: s.counter.resets,
 	}
 	if s.readings > 0 {

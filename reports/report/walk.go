@@ -226,6 +226,7 @@ func (w *walk) addSensors(g *api.ReportGateway, before *walk, span int64, frames
 			}
 		}
 		g.Readings += s.readings
+		g.Late += s.late
 		g.Sensors = append(g.Sensors, r)
 	}
 	if shortest > 0 {

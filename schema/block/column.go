@@ -18,7 +18,7 @@ func (r *Reader) Column(i int, dst *Column) error {
 	}
 	dst.Sensor, dst.Kind = r.infos[i].Sensor, r.infos[i].Kind
 	dst.Times = append(dst.Times[:0], times...)
-	dst.Late = append(dst.Late[:0], r.columns[i].late...)
+	dst.Late = append(dst.Late[:0], r.late(i)...)
 	return r.values(i, dst)
 }
 
@@ -28,7 +28,7 @@ func (r *Reader) run(i int) (Column, error) {
 	if err != nil {
 		return Column{}, err
 	}
-	c := Column{Sensor: r.infos[i].Sensor, Kind: r.infos[i].Kind, Times: times, Late: r.columns[i].late}
+	c := Column{Sensor: r.infos[i].Sensor, Kind: r.infos[i].Kind, Times: times, Late: r.late(i)}
 	return c, r.values(i, &c)
 }
 

@@ -26,7 +26,7 @@
 //	packed   the rests of the names, one after another
 //	entries  the directory: what entry draws, for each column
 //	payloads of each column
-//	[lates]  of version 2 only: what came late, for each column
+//	[lates]  of version 2 only: what came late
 //	4 bytes  CRC-32C of all before, lowest byte first
 //
 // A time column is itself, or which times of column 0 it has:
@@ -54,8 +54,8 @@
 //	[uvarint] length of what follows, unless the form is 0
 //	bytes     the bytes, the zstd frame, or the codes, lowest bit first
 //
-// Lates are a number for each column: 0 where no reading came late, 1 where those did that are at the same places as in the
-// column before, else how many lengths follow, plus one:
+// Lates are a byte: 0 where every reading came late, else 1, and then there is a number for each column: 0 where none came
+// late, 1 where those did that are at the same places as in the column before, else how many lengths follow, plus one:
 //
 //	uvarint   0, 1, or 2n + 1
 //	[uvarint] 2n lengths, by turns of a stretch that came on time and of one that came late; the rest came on time

@@ -18,7 +18,7 @@ var update = flag.Bool("update", false, "write the golden files of the version t
 // goldenContents are the contents of the golden files. They have every coding and every form of a stream; they must
 // never change, for the files of old versions hold them.
 func goldenContents() map[string]*Content {
-	return map[string]*Content{"codings": goldenCodings(), "times": goldenTimes(), "one": goldenOne(), "late": goldenLate()}
+	return map[string]*Content{"codings": goldenCodings(), "times": goldenTimes(), "one": goldenOne(), "late": goldenLate(), "all-late": goldenAllLate()}
 }
 
 // goldenOne is the smallest block.
@@ -106,6 +106,13 @@ func goldenLate() *Content {
 	same := c.Columns[3]
 	same.Sensor = "wind"
 	c.Columns = append(c.Columns, same)
+	return c
+}
+
+// goldenAllLate has nothing but readings that came late.
+func goldenAllLate() *Content {
+	c := goldenOne()
+	c.Columns[0].Late = []bool{true}
 	return c
 }
 

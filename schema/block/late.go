@@ -12,8 +12,30 @@ func hasLate(c *Content) bool {
 	return slices.ContainsFunc(c.Columns, func(c Column) bool { return slices.Contains(c.Late, true) })
 }
 
-// appendLates appends for each column which of its readings came late.
+// The first byte of lates. The numbers are stored; they never change.
+const (
+	latesAll  = 0 // as of gateways that were away for days, and of what is taken over from elsewhere
+	latesEach = 1
+)
+
+// allLate is what columns share of which every reading came late; it is never changed.
+var allLate = slices.Repeat([]bool{true}, 4096)
+
+// lateAll returns that n readings came late.
+func lateAll(n int) []bool {
+	if n <= len(allLate) {
+		return allLate[:n:n]
+	}
+	return slices.Repeat([]bool{true}, n)
+}
+
+// appendLates appends which readings came late.
 func appendLates(dst []byte, columns []Column) []byte {
+	onTime := slices.ContainsFunc(columns, func(c Column) bool { return len(c.Late) == 0 || slices.Contains(c.Late, false) })
+	if !onTime {
+		return append(dst, latesAll)
+	}
+	dst = append(dst, latesEach)
 	var lengths []uint64
 	for i := range columns {
 		late := columns[i].Late
@@ -47,8 +69,28 @@ func appendLates(dst []byte, columns []Column) []byte {
 	return dst
 }
 
-// readLates reads which readings of each column came late.
+// readLates reads which readings came late.
 func (r *Reader) readLates(c *wire.Cursor) bool {
+	switch c.Byte() {
+	case latesAll:
+		r.allLate = true
+		return c.OK()
+	case latesEach:
+		return r.readEachLate(c)
+	default:
+		return false
+	}
+}
+
+// late returns which readings of a column came late; it is not to be changed.
+func (r *Reader) late(i int) []bool {
+	if r.allLate {
+		return lateAll(r.times[r.columns[i].times].n)
+	}
+	return r.columns[i].late
+}
+
+func (r *Reader) readEachLate(c *wire.Cursor) bool {
 	for i := range r.columns {
 		n := r.times[r.columns[i].times].n
 		switch said := c.Count(2*MaxReadings + 1); {

@@ -2,6 +2,7 @@ package block
 
 import (
 	"encoding/binary"
+	"slices"
 	"testing"
 
 	"berth/schema"
@@ -17,21 +18,33 @@ func TestLatesThatCannotBe(t *testing.T) {
 	other.Sensor, other.Times, other.Bits, other.Late = "t", []int64{day + 1}, []uint64{3}, nil
 	c.Columns = append(c.Columns, other)
 	data := encoded(t, c)
-	said := []byte{3, 1, 1, 0}
+	said := []byte{latesEach, 3, 1, 1, 0}
 	body := data[:len(data)-wire.ChecksumSize-len(said)]
 	if got := string(data[len(body) : len(body)+len(said)]); got != string(said) {
 		t.Fatalf("it ends with %x, not with %x", got, said)
 	}
-	for _, ok := range [][]byte{said, {0, 0}, {3, 0, 2, 0}, {0, 3, 0, 1}, {0, 0}, {5, 0, 1, 0, 1, 0}} {
-		if _, err := Open(wire.Seal(append(body[:len(body):len(body)], ok...), 0)); err != nil {
+	for _, ok := range [][]byte{said, {latesAll}, {1, 0, 0}, {1, 3, 0, 2, 0}, {1, 0, 3, 0, 1}, {1, 5, 0, 1, 0, 1, 0}} {
+		if _, err := Open(wire.Seal(append(slices.Clip(body), ok...), 0)); err != nil {
 			t.Errorf("%v: %v", ok, err)
 		}
 	}
 	for _, wrong := range [][]byte{
-		{}, {3, 1, 1}, {3, 1, 2, 0}, {3, 3, 0, 0}, {2, 1, 0}, {1, 0}, {3, 1, 1, 1}, {3, 1, 1, 0, 0}, {7, 0, 1, 0, 1, 0, 0, 0},
-		append(binary.AppendUvarint(nil, 2*MaxReadings+1), said...), binary.AppendUvarint(nil, 1<<63),
+		{},
+		{latesEach},
+		{2, 0, 0},
+		{latesAll, 0},
+		{1, 3, 1, 1},
+		{1, 3, 1, 2, 0},
+		{1, 3, 3, 0, 0},
+		{1, 2, 1, 0},
+		{1, 1, 0},
+		{1, 3, 1, 1, 1},
+		{1, 3, 1, 1, 0, 0},
+		{1, 7, 0, 1, 0, 1, 0, 0, 0},
+		append(binary.AppendUvarint([]byte{1}, 2*MaxReadings+1), said...),
+		binary.AppendUvarint([]byte{1}, 1<<63),
 	} {
-		if _, err := Open(wire.Seal(append(body[:len(body):len(body)], wrong...), 0)); !schema.Is(err, schema.Invalid) {
+		if _, err := Open(wire.Seal(append(slices.Clip(body), wrong...), 0)); !schema.Is(err, schema.Invalid) {
 			t.Errorf("%v: %v", wrong, err)
 		}
 	}

@@ -31,13 +31,14 @@ type Reader struct {
 	times       []timeColumn
 	columns     []readColumn
 	infos       []Info
+	allLate     bool // every reading came late
 }
 
 // readColumn is a column that is not decoded yet.
 type readColumn struct {
 	entry
 	data  []byte
-	late  []bool   // of each reading; nil: none came late
+	late  []bool   // of each reading; nil: none came late, unless all of the block's did
 	texts []string // distinct, of a Text
 }
 

@@ -30,6 +30,7 @@ type Event struct {
 	Sensor string
 	Time   int64
 	Value  schema.Value
+	Late   bool // it came late
 }
 
 // Position deals positions out so that two readings share each batch.
@@ -66,6 +67,7 @@ func History(t *rapid.T) []Event {
 		default:
 			e.Value = schema.FloatValue(float64(rapid.IntRange(-1000, 1000).Draw(t, "float")) / 4)
 		}
+		e.Late = rapid.IntRange(0, 2).Draw(t, "late") == 0
 		events = append(events, e)
 	}
 	return events
@@ -172,7 +174,11 @@ func (w *World) contents(from, to, size int) []*block.Content {
 		if builders[d] == nil {
 			builders[d] = block.NewBuilder(Gateway)
 		}
-		builders[d].Add(e.Sensor, e.Time, e.Value, Position(i))
+		add := builders[d].Add
+		if e.Late {
+			add = builders[d].AddLate
+		}
+		add(e.Sensor, e.Time, e.Value, Position(i))
 		if builders[d].Len() >= size {
 			done = append(done, builders[d].Content())
 			delete(builders, d)
@@ -302,11 +308,15 @@ func (w *World) Entry(from, to int) *catalog.Entry {
 	return e
 }
 
-// Truth returns the readings that are valid, in order of time and sensor.
+// Truth returns the readings that are valid, in order of time and sensor. Late are those that came late each time.
 func (w *World) Truth() []Event {
 	byIdentity := map[string]Event{}
 	for _, e := range w.Events {
-		byIdentity[fmt.Sprint(e.Sensor, " ", e.Time)] = e
+		id := fmt.Sprint(e.Sensor, " ", e.Time)
+		if earlier, again := byIdentity[id]; again {
+			e.Late = e.Late && earlier.Late
+		}
+		byIdentity[id] = e
 	}
 	var out []Event
 	for _, e := range byIdentity {
