@@ -58,6 +58,15 @@ func newInstallAt(t *testing.T, dir, data string) *install.Install {
 // newInstallOn is newInstallAt with its keyspaces at a URL, and more flags of serve.
 func newInstallOn(t *testing.T, dir, data, keyspaces string, flags ...string) *install.Install {
 	t.Helper()
+	in := newStopped(t, dir, data)
+	in.Keyspaces, in.Flags = keyspaces, flags
+	begin(t, in)
+	return in
+}
+
+// newStopped returns an installation that is not started, with its log in dir and its data in another folder.
+func newStopped(t *testing.T, dir, data string) *install.Install {
+	t.Helper()
 	if _, err := os.Stat("../web/assets/dist"); err != nil {
 		t.Fatal("the pages are not built: run `make build` first")
 	}
@@ -71,13 +80,28 @@ func newInstallOn(t *testing.T, dir, data, keyspaces string, flags ...string) *i
 	if err != nil {
 		t.Fatal(err)
 	}
-	in.Keyspaces, in.Flags = keyspaces, flags
+	return in
+}
+
+// begin starts an installation, which ends with the test, and returns its sign-in link.
+func begin(t *testing.T, in *install.Install) (link string) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), recovery)
 	defer cancel()
-	if _, err := in.Start(ctx); err != nil {
-		said, _ := os.ReadFile(log.Name())
-		t.Fatalf("%v; what it said ends\n%s", err, said[max(0, len(said)-4000):])
-	}
+	link, err := in.Start(ctx)
 	t.Cleanup(in.Stop)
-	return in
+	if err != nil {
+		t.Fatalf("%v; what it said ends\n%s", err, said(in))
+	}
+	return link
+}
+
+// said returns the end of what an installation has said.
+func said(in *install.Install) string {
+	log, ok := in.Log.(*os.File)
+	if !ok {
+		return ""
+	}
+	text, _ := os.ReadFile(log.Name())
+	return string(text[max(0, len(text)-4000):])
 }

@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"berth/internal/bus/natstest"
-	"berth/promises/install"
 )
 
 var serverKills = flag.Int("server-kills", 0, "how often a NATS server of its own is killed; 0: a few times, and no cluster")
@@ -93,15 +92,7 @@ func TestAClusterThatStartsIsWaitedFor(t *testing.T) {
 	dir := t.TempDir()
 	servers, _, flags := configureNATS(t, dir, 3)
 	servers[0].Run()
-	log, err := os.Create(filepath.Join(dir, "serve.log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer log.Close()
-	in, err := install.New(t.Context(), build(t), filepath.Join(dir, "var"), log)
-	if err != nil {
-		t.Fatal(err)
-	}
+	in := newStopped(t, dir, filepath.Join(dir, "var"))
 	in.Flags = flags
 	ctx, cancel := context.WithTimeout(t.Context(), recovery)
 	defer cancel()
@@ -110,13 +101,9 @@ func TestAClusterThatStartsIsWaitedFor(t *testing.T) {
 		_, err := in.Start(ctx)
 		started <- err
 	}()
-	waiting := func() (said string, ok bool) {
-		text, _ := os.ReadFile(log.Name())
-		return string(text), strings.Contains(string(text), "waiting for nats")
-	}
 	if err := eventually(func() error {
-		if said, ok := waiting(); !ok {
-			return fmt.Errorf("it does not say that it waits: %s", said)
+		if text := said(in); !strings.Contains(text, "waiting for nats") {
+			return fmt.Errorf("it does not say that it waits: %s", text)
 		}
 		return nil
 	}); err != nil {
@@ -125,8 +112,7 @@ func TestAClusterThatStartsIsWaitedFor(t *testing.T) {
 	servers[1].Start()
 	servers[2].Start()
 	if err := <-started; err != nil {
-		said, _ := waiting()
-		t.Fatalf("%v; it said\n%s", err, said)
+		t.Fatalf("%v; it said\n%s", err, said(in))
 	}
 	in.Stop()
 }

@@ -15,8 +15,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"berth/promises/install"
 )
 
 var takeovers = flag.Int("takeovers", 10, "how often a newer ingest takes over")
@@ -128,20 +126,11 @@ func newTakeOver(t *testing.T) *takeOver {
 			t.Fatal(err)
 		}
 	}
-	log, err := os.Create(filepath.Join(dir, "serve.log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = log.Close() })
-	in, err := install.New(t.Context(), bin, filepath.Join(dir, "var"), log)
-	if err != nil {
-		t.Fatal(err)
-	}
+	in := newStopped(t, dir, filepath.Join(dir, "var"))
+	in.Bin = bin
+	begin(t, in)
 	ctx, cancel := context.WithTimeout(t.Context(), recovery)
 	defer cancel()
-	if _, err := in.Start(ctx); err != nil {
-		t.Fatal(err)
-	}
 	o := &takeOver{sending: newSending(t, in, dir, 50), dir: dir, program: filepath.Join(bin, "ingest.away")}
 	pid, err := in.InstancePID(ctx, "provider1", "ingest")
 	if err != nil {

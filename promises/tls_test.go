@@ -17,7 +17,6 @@ import (
 
 	"berth/internal/certs"
 	"berth/internal/gateways"
-	"berth/promises/install"
 )
 
 // TestEverythingComesByTLS sends by every protocol that gateways speak, half of them by TLS, to the one port of a provider,
@@ -90,22 +89,9 @@ func TestARenewedCertificateNeedsNoRestart(t *testing.T) {
 	dir := t.TempDir()
 	authority, cert, key, renew := certificateFiles(t, dir)
 	renew("first")
-	log, err := os.Create(filepath.Join(dir, "serve.log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer log.Close()
-	in, err := install.New(t.Context(), build(t), filepath.Join(dir, "var"), log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	in.Flags = []string{"--tls-cert", cert, "--tls-key", key}
+	in := newInstallOn(t, dir, filepath.Join(dir, "var"), "", "--tls-cert", cert, "--tls-key", key)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*recovery)
 	defer cancel()
-	if _, err := in.Start(ctx); err != nil {
-		t.Fatal(err)
-	}
-	defer in.Stop()
 	provider, err := in.Add(ctx, "provider1")
 	if err != nil {
 		t.Fatal(err)
@@ -214,24 +200,12 @@ func TestTheFrontDoorByTLS(t *testing.T) {
 	dir := t.TempDir()
 	authority, cert, key, renew := certificateFiles(t, dir)
 	renew("first")
-	log, err := os.Create(filepath.Join(dir, "serve.log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer log.Close()
-	in, err := install.New(t.Context(), build(t), filepath.Join(dir, "var"), log)
-	if err != nil {
-		t.Fatal(err)
-	}
+	in := newStopped(t, dir, filepath.Join(dir, "var"))
 	site := "https://" + in.Web + "/berth"
 	in.Flags = []string{"--web-cert", cert, "--web-key", key, "--web-url", site}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*recovery)
+	link := begin(t, in)
+	ctx, cancel := context.WithTimeout(t.Context(), recovery)
 	defer cancel()
-	link, err := in.Start(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer in.Stop()
 	secret, ok := strings.CutPrefix(link, site+"/sign-in?link=")
 	if !ok {
 		t.Fatalf("the link is %s", link)

@@ -20,7 +20,6 @@ const embedded = "embedded"
 // Times of a start on NATS servers of their own.
 const (
 	natsPatience = time.Minute            // how long they are waited for
-	natsAnswers  = 5 * time.Second        // how long one attempt may take: what reaches no leader is never answered
 	natsAgain    = 500 * time.Millisecond // how often they are asked
 )
 
@@ -72,11 +71,16 @@ func (p *Provisioner) openHouse(ctx context.Context, conn *bus.Conn, authority *
 	again := time.NewTicker(natsAgain)
 	defer again.Stop()
 	for {
-		err := p.tryHouse(within, conn, authority, secret)
+		err := bus.Insist(within, func(ctx context.Context) error {
+			err := p.tryHouse(ctx, conn, authority, secret)
+			if schema.Is(err, schema.Unavailable) {
+				p.o.Logger.Info("waiting for nats to keep records", "error", err)
+			}
+			return err
+		})
 		if !schema.Is(err, schema.Unavailable) {
 			return err
 		}
-		p.o.Logger.Info("waiting for nats to keep records", "error", err)
 		select {
 		case <-again.C:
 		case <-within.Done():
@@ -86,8 +90,6 @@ func (p *Provisioner) openHouse(ctx context.Context, conn *bus.Conn, authority *
 }
 
 func (p *Provisioner) tryHouse(ctx context.Context, conn *bus.Conn, authority *bus.Authority, secret []byte) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, natsAnswers)
-	defer cancel()
 	if p.house, err = house.Open(ctx, conn, secret); err != nil {
 		return err
 	}

@@ -275,7 +275,7 @@ func (p *Provisioner) startBus(ctx context.Context, secret []byte) (*bus.Authori
 	}
 	p.healer = &healer{healthy: p.server.Healthy, room: p.disk.Room, revive: revive, renewed: &p.renewed, log: p.o.Logger, after: func(ctx context.Context) error {
 		p.world.Doubt()
-		return errors.Join(conn.PrepareHouse(ctx), authority.SyncStreams(authority.HouseKey()))
+		return errors.Join(bus.Insist(ctx, conn.PrepareHouse), authority.SyncStreams(authority.HouseKey()))
 	}}
 	return authority, nil
 }

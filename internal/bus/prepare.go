@@ -53,18 +53,18 @@ var (
 // be done; call it again whenever the server has restarted, which forgets the registry. Conflict says that the log holds
 // more than its new quota and keeps the old one; all else is done then.
 func (c *Conn) Prepare(ctx context.Context, o LogOptions) error {
-	return insist(ctx, func(ctx context.Context) error { return c.prepare(ctx, o) })
+	return Insist(ctx, func(ctx context.Context) error { return c.prepare(ctx, o) })
 }
 
-// Of a cluster that elects, a request that reaches no leader is never answered: so each try at preparing has a limit of its
-// own, beyond any answer that comes.
+// How [Insist] tries: each time beyond any answer that comes.
 const (
 	tryFor = 5 * time.Second
 	tries  = 12
 )
 
-// insist calls fn, which may be called again, until it ends otherwise than by its time.
-func insist(ctx context.Context, fn func(ctx context.Context) error) error {
+// Insist calls fn, which may be called again, until it ends otherwise than by its time, at most for a minute: of a cluster that
+// elects, a request that reaches no leader is never answered.
+func Insist(ctx context.Context, fn func(ctx context.Context) error) error {
 	for n := 1; ; n++ {
 		within, cancel := context.WithTimeout(ctx, tryFor)
 		err := fn(within)
@@ -117,14 +117,13 @@ func (c *Conn) prepare(ctx context.Context, o LogOptions) error {
 	return quota
 }
 
-// PrepareHouse makes the house's buckets and its audit log, or finds them. Call it again whenever the server has restarted.
+// PrepareHouse makes the house's buckets and its audit log, or finds them. Call it again whenever the server has restarted. Who
+// calls it insists, on what else is asked then too.
 func (c *Conn) PrepareHouse(ctx context.Context) error {
-	return insist(ctx, func(ctx context.Context) error {
-		if err := c.prepareBuckets(ctx, houseBuckets); err != nil {
-			return err
-		}
-		return c.prepareAudit(ctx)
-	})
+	if err := c.prepareBuckets(ctx, houseBuckets); err != nil {
+		return err
+	}
+	return c.prepareAudit(ctx)
 }
 
 func (c *Conn) prepareBuckets(ctx context.Context, buckets []BucketOptions) error {
