@@ -7,6 +7,7 @@ import (
 	"berth/internal/bus"
 	"berth/internal/metrics"
 	"berth/provisioner/meter"
+	"berth/provisioner/survey"
 	"berth/schema/record"
 )
 
@@ -38,11 +39,14 @@ func (p *Provisioner) used(ctx context.Context) ([]meter.Now, error) {
 	if err != nil {
 		return nil, err
 	}
+	return usedOf(v), nil
+}
+
+func usedOf(v *survey.Survey) (all []meter.Now) {
 	made := map[string]*record.Provider{}
 	for i := range v.Providers {
 		made[v.Providers[i].Name] = &v.Providers[i]
 	}
-	var all []meter.Now
 	for i := range v.Instances {
 		if at := &v.Instances[i]; at.Up && at.Role == record.RoleIngest && made[at.Provider] != nil {
 			n := meter.Now{
@@ -54,7 +58,7 @@ func (p *Provisioner) used(ctx context.Context) ([]meter.Now, error) {
 			}
 		}
 	}
-	return all, nil
+	return all
 }
 
 // read reads what ingest answers, and reports whether all of it is there.

@@ -2,12 +2,14 @@ package reports
 
 import (
 	"encoding/csv"
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"berth/internal/api"
+	"berth/internal/sheet"
 )
 
 // TestTheListAsCSV has more gateways than a page holds.
@@ -32,6 +34,9 @@ func TestTheListAsCSV(t *testing.T) {
 	if got := strings.Join(names, ","); got != "gateway,"+gateway+",later,much later,ä" {
 		t.Fatalf("listed are %s", got)
 	}
+	if rest := b.text(b.ask(root + "/gateways?format=csv&after=later")); strings.Count(rest, "\n") != 3 || !strings.Contains(rest, "\nmuch later,") {
+		t.Errorf("after later are listed %s", rest)
+	}
 	at := b.begin.UTC().Format(time.RFC3339Nano)
 	if got, want := strings.Join(rows[1][1:], "|"), "offline|"+at+"|"+at+"|0|2|'=north;a|site=Kai 3||0|0|0"; got != want {
 		t.Errorf("its row is %s, want %s", got, want)
@@ -49,5 +54,22 @@ func TestTheListAsCSV(t *testing.T) {
 	}
 	if answer := b.ask(root + "/gateways?format=pdf"); answer.StatusCode != http.StatusBadRequest {
 		t.Errorf("a format that is none: %s", b.text(answer))
+	}
+}
+
+// TestARowOfTheList has another value in each column.
+func TestARowOfTheList(t *testing.T) {
+	first, last := time.Unix(1767225600, 0), time.Unix(1767312000, 5)
+	g := api.Gateway{
+		Name: "g", State: api.Online, FirstSeen: &first, LastSeen: &last, Interval: 2.5, Sensors: 3, Groups: []string{"a"}, Tags: map[string]string{"t": "1"},
+		Attributes: map[string]string{"model": "x"}, ClockAhead: 200,
+	}
+	var got strings.Builder
+	out, err := sheet.NewCSV(&got, "titles")
+	if err == nil {
+		err = errors.Join(out.Row(gatewayCells(&g)...), out.Flush())
+	}
+	if want := "titles\ng,online,2026-01-01T00:00:00Z,2026-01-02T00:00:00.000000005Z,2.5,3,a,t=1,model=x,200\n"; err != nil || got.String() != want {
+		t.Errorf("%v, %q, want %q", err, got.String(), want)
 	}
 }

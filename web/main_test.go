@@ -184,6 +184,16 @@ func (h *house) put(bucket, key string, v any) {
 	check(h.t, err)
 }
 
+// count returns how many records a bucket has.
+func (h *house) count(bucket string) int {
+	h.t.Helper()
+	b, err := h.conn.Bucket(h.t.Context(), bus.BucketOptions{Name: bucket})
+	check(h.t, err)
+	all, err := b.List(h.t.Context())
+	check(h.t, err)
+	return len(all)
+}
+
 func (h *house) remove(bucket, key string) {
 	h.t.Helper()
 	b, err := h.conn.Bucket(h.t.Context(), bus.BucketOptions{Name: bucket})

@@ -2,6 +2,7 @@ package web
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -61,12 +62,22 @@ func TestAScheduledReportIsChanged(t *testing.T) {
 	if len(list.Schedules) != 1 || got.ID != s.ID || got.Provider != "north" || got.Name != "By the API" || !got.Created.Equal(s.Created) || got.Since.IsZero() {
 		t.Errorf("%+v", list.Schedules)
 	}
-	for _, wrong := range []string{strings.Replace(body, "weekly", "hourly", 1), strings.Replace(body, "c@example.com", "nobody", 1), "{"} {
+	for _, wrong := range []string{
+		strings.Replace(body, "weekly", "hourly", 1), strings.Replace(body, "c@example.com", "nobody", 1), "{",
+		strings.Replace(body, `"id"`, `"gateways":[" a"],"id"`, 1), strings.Replace(body, `"en"`, `"xx"`, 1),
+	} {
 		if a := api.do(http.MethodPut, path, wrong, map[string]string{"Content-Type": "application/json"}); a.status != http.StatusBadRequest {
 			t.Errorf("status %d of %s", a.status, wrong)
 		}
 	}
 	if a := api.do(http.MethodPut, path+"x", body, map[string]string{"Content-Type": "application/json"}); a.status != http.StatusNotFound {
 		t.Errorf("status %d of a schedule that is not there", a.status)
+	}
+	for i := range mostSchedules - 1 {
+		s.ID = fmt.Sprint("many", i)
+		h.put("schedules", "north."+s.ID, s)
+	}
+	if a := api.do(http.MethodPost, "/api/v1/providers/north/schedules", body, map[string]string{"Content-Type": "application/json"}); a.status != http.StatusTooManyRequests {
+		t.Errorf("status %d of one too many", a.status)
 	}
 }

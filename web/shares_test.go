@@ -2,6 +2,7 @@ package web
 
 import (
 	"encoding/json"
+	"fmt"
 	"html"
 	"net/http"
 	"net/url"
@@ -12,6 +13,7 @@ import (
 
 	"berth/internal/api"
 	"berth/internal/credentials"
+	"berth/internal/people"
 	"berth/schema/record"
 )
 
@@ -126,6 +128,14 @@ func TestSharesThatAreNoGood(t *testing.T) {
 		t.Error("whoever guesses is not slowed")
 	}
 	manage := h.bearer(h.token("north", record.ScopeManage))
+	listed := func() (shares []api.Share) {
+		var list api.Shares
+		check(t, json.Unmarshal([]byte(manage.get("/api/v1/providers/north/shares").body), &list))
+		return list.Shares
+	}
+	if n := len(listed()); n != 2 { // the good one, and that of the earlier provider of that name
+		t.Errorf("%d are listed", n)
+	}
 	for _, body := range []string{
 		`{"period":"yesterday"}`, `{"name":"n","period":"yesterday","expires":"2020-01-01T00:00:00Z"}`, `{"name":"n","unknown":1}`,
 		`{"name":"n","period":"yesterday","expires":"` + now.Add(400*24*time.Hour).Format(time.RFC3339) + `"}`,
@@ -140,5 +150,21 @@ func TestSharesThatAreNoGood(t *testing.T) {
 	check(t, json.Unmarshal([]byte(good.body), &one))
 	if good.status != http.StatusOK || !strings.Contains(one.URL, "/shared?key=rl_") || one.From.IsZero() || one.Expires.Before(now.AddDate(0, 0, 29)) {
 		t.Errorf("status %d: %s", good.status, good.body)
+	}
+	if n := h.count("shares"); n != 4 { // that which had expired is removed
+		t.Errorf("%d are kept", n)
+	}
+	b := h.signedIn(record.Admin, "north")
+	if a := b.act("/providers/north/shares", "revoke", "id", "none"); a.status != http.StatusBadRequest {
+		t.Errorf("revoking one that is not there: status %d", a.status)
+	}
+	if a := b.act("/providers/north/shares", "revoke", "id", one.ID); a.status != http.StatusOK || len(listed()) != 2 || !strings.Contains(a.body, "The link opens nothing any more") {
+		t.Errorf("revoking on the page: status %d, %d are listed", a.status, len(listed()))
+	}
+	for i := range people.MostShares - 2 {
+		put(func(s *record.Share) { s.ID = fmt.Sprint("many", i) })
+	}
+	if a := manage.do(http.MethodPost, "/api/v1/providers/north/shares", `{"name":"n","period":"last-month"}`, map[string]string{"Content-Type": "application/json"}); a.status != http.StatusTooManyRequests {
+		t.Errorf("one too many: status %d", a.status)
 	}
 }

@@ -157,7 +157,7 @@ func TestConversations(t *testing.T) {
 			"add provider1 -o json", "add provider1 -o json", "show provider1 -o json", "plan -o json",
 			"gateway add provider1 gw1 -o json", "gateway add provider1 gw1 -o json", "gateway revoke provider1 gw1 -o json",
 			"gateway ls provider1 -o json", "token create provider1 --name ci -o json", "set provider1 --retention 30d -o json",
-			"rm provider1 --yes -o json", "show nobody -o json",
+			"usage -o json", "usage provider1 --by day --csv", "rm provider1 --yes -o json", "show nobody -o json",
 		},
 		"keys": {
 			"add provider1", "gateway add provider1 gw1", "gateway add provider1 gw1", "gateway add provider1 gw1 --relay",
@@ -219,7 +219,8 @@ func TestConversations(t *testing.T) {
 		},
 		"mistakes": {
 			"add", "add Provider1", "frobnicate", "stat", "ad provider1", "ls --frob", "ls -o xml", "add provider1 extra", "token", "show provider1",
-			"gateway bogus", "gateway rotat provider1 gw1", "token list provider1", "token bogus -o json", "link a b",
+			"gateway bogus", "gateway rotat provider1 gw1", "token list provider1", "token bogus -o json", "link a b", "usage",
+			"usage --by week", "usage --month 2026-13",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -449,6 +449,19 @@ func TestAScheduleIsChanged(t *testing.T) {
 	if days, week := w.asked["gw1 24h0m0s"], w.asked[" 168h0m0s"]; days == 0 || week == 0 || w.asked[" 24h0m0s"] > 0 {
 		t.Errorf("asked of: %v", w.asked)
 	}
+	before, _, err := w.scheduler.Schedule(t.Context(), s.Provider, s.ID)
+	if err == nil {
+		err = w.scheduler.Pause(t.Context(), s.Provider, s.ID, true)
+	}
+	renamed := record.Schedule{
+		Version: 1, ID: s.ID, Provider: s.Provider, Of: s.Of, Name: "Renamed", Every: before.Every, Hour: 8, Formats: s.Formats, Recipients: s.Recipients,
+	}
+	if err == nil {
+		err = w.scheduler.Change(t.Context(), &renamed)
+	}
+	if after, _, nerr := w.scheduler.Schedule(t.Context(), s.Provider, s.ID); err != nil || nerr != nil || !after.Paused || !after.Created.Equal(before.Created) || !after.Since.Equal(before.Since) {
+		t.Errorf("%v, %v, renamed it is %+v", err, nerr, after)
+	}
 	missing := changed
 	if missing.ID = "none"; !schema.Is(w.scheduler.Change(t.Context(), &missing), schema.NotFound) {
 		t.Error("a schedule that is not there was changed")
