@@ -32,7 +32,6 @@ import (
 
 	"berth/internal/bus"
 	"berth/internal/credentials"
-	"berth/internal/houseapi"
 	"berth/internal/keyspace"
 	"berth/internal/keyspace/open"
 	"berth/internal/lifecycle"
@@ -386,7 +385,7 @@ func (p *Provisioner) startControl(ctx context.Context) error {
 		Status: p.status, House: p.house, World: p.world, Loop: p.loop, Runtime: p.runtime, Site: p.site, Doctor: p.examine, Usage: p.usage, Logger: p.o.Logger,
 		HidesSenders: p.inside != runtime.Inside{},
 	})
-	stop, err := p.conn.Answer(houseapi.SendersSubject, api.AnswerSenders)
+	stop, err := p.answerWeb(api)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}

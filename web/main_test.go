@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -39,6 +40,8 @@ type house struct {
 	senders atomic.Pointer[houseapi.SendersRequest] // the last question who may send
 	survey  atomic.Pointer[houseapi.Survey]         // how the installation is; nil: the provisioner is away
 	asked   atomic.Int64                            // how often that was asked
+	managed atomic.Pointer[houseapi.ManageRequest]  // the last act that was asked for, or done
+	moved   atomic.Int64                            // counts what makes plans others
 	ahead   atomic.Int64                            // nanoseconds that the front door's clock is ahead
 }
 
@@ -69,6 +72,7 @@ func newHouse(t *testing.T, change ...func(o *Options)) *house {
 	h.answerSenders()
 	h.survey.Store(&houseapi.Survey{At: time.Now(), Passed: 20, Checks: []houseapi.SurveyCheck{}, Disks: []houseapi.SurveyDisk{}, Providers: []houseapi.SurveyProvider{}})
 	h.answerSurvey()
+	h.answerManage()
 	h.put("runs", "north.7.1767225600.0", record.ScheduleRun{
 		Version: 1, Provider: "north", Schedule: "7", From: time.Unix(1767225600, 0), To: time.Unix(1767312000, 0), State: record.RunDone,
 		Files: []record.RunFile{{Name: "报告.pdf", Type: "application/pdf", Language: "zh", Size: 4, Pieces: 1}},
@@ -144,6 +148,38 @@ func (h *house) answerSurvey() {
 			return schema.Errorf(schema.Unavailable, "nobody is there to answer")
 		}
 		data, err := json.Marshal(s)
+		if err != nil {
+			return err
+		}
+		return reply(data)
+	})
+	check(h.t, err)
+	h.t.Cleanup(stop)
+}
+
+// answerManage answers as the provisioner does what an act comes to. Its plan is another each time that something has moved.
+func (h *house) answerManage() {
+	stop, err := h.conn.Answer(houseapi.ManageSubject, func(_ context.Context, request []byte, reply func([]byte) error) error {
+		var q houseapi.ManageRequest
+		if err := json.Unmarshal(request, &q); err != nil {
+			return err
+		}
+		h.managed.Store(&q)
+		m := houseapi.Managed{
+			Provider: q.Provider, Act: q.Act, Port: 6007, Keyspace: q.Provider, State: "ready", Plan: "plan" + strconv.FormatInt(h.moved.Load(), 10),
+			Applied: q.Apply, Changed: q.Provider != "south", Steps: []houseapi.Step{
+				{Provider: q.Provider, Kind: "start", Role: "ingest", Why: "it does <not> run", Text: q.Provider + ": start ingest (it does <not> run)"},
+				{Provider: q.Provider, Kind: "juggle", Why: "a later release does"},
+				{Provider: q.Provider, Kind: "wait", Why: "to announce it"},
+			},
+		}
+		switch {
+		case q.Apply && q.Plan != "" && q.Plan != m.Plan:
+			return schema.Errorf(schema.Conflict, "it has moved")
+		case q.Act == houseapi.ActAdd && schema.CheckProvider(q.Provider) != nil:
+			return schema.CheckProvider(q.Provider)
+		}
+		data, err := json.Marshal(m)
 		if err != nil {
 			return err
 		}

@@ -250,8 +250,11 @@ func statusesOf(rt route, o *api.Operation) []int {
 	if len(o.Query) > 0 || o.Body != nil || rt.does != "" {
 		statuses = append(statuses, http.StatusBadRequest)
 	}
+	if rt.does != "" || rt.access == mayOperate { // what would be done may be what cannot be
+		statuses = append(statuses, http.StatusConflict)
+	}
 	if rt.does != "" {
-		statuses = append(statuses, http.StatusConflict, http.StatusRequestEntityTooLarge)
+		statuses = append(statuses, http.StatusRequestEntityTooLarge)
 	}
 	return statuses
 }

@@ -22,6 +22,9 @@ import (
 // everyPage names the data of each page: one struct a template.
 var everyPage = map[string]func() page{
 	"account":   func() page { return &accountData{} },
+	"act":       func() page { return &actData{Act: "restart"} },
+	"add":       func() page { return &addData{} },
+	"operate":   func() page { return &operateData{} },
 	"books":     func() page { return &booksData{} },
 	"connect":   func() page { return &connectData{} },
 	"error":     func() page { return &errorData{Code: "internal"} },
@@ -48,7 +51,7 @@ var everyPage = map[string]func() page{
 
 // words are what a text field is set to where its value is a part of a text's key.
 var words = map[string]string{
-	"Code": "internal", "Problem": "range.wrong", "Kind": "float", "ID": "nc", "Span": "1h", "State": "late", "Role": "viewer", "Roles": "admin", "Said": "change.kept.feed", "Done": "account.done.end",
+	"Code": "internal", "Problem": "range.wrong", "Kind": "float", "ID": "nc", "Span": "1h", "State": "late", "Role": "viewer", "Roles": "admin", "Said": "change.kept.feed", "Done": "account.done.end", "Act": "remove", "Acts": "stop",
 }
 
 // setAll sets every field of a struct, and what it refers to, to something.
@@ -158,7 +161,7 @@ var (
 
 // names are the words that no language translates.
 var names = map[string]bool{
-	"Berth": true, "provisioner": true, "doctor": true, "link": true, "bin": true, "add": true, "provider": true, "UTC": true,
+	"Berth": true, "provisioner": true, "doctor": true, "link": true, "bin": true, "add": true, "rm": true, "purge": true, "data": true, "provider": true, "UTC": true,
 	"PDF": true, "XLSX": true, "CSV": true, "JSON": true, "Parquet": true,
 }
 
@@ -197,7 +200,7 @@ func TestCatalogIsUsedAndComplete(t *testing.T) {
 	catalog, err := locale.Load()
 	check(t, err)
 	texts := catalog.Texts("en")
-	used, prefixes := map[string]bool{}, []string{"ahead.", "ago.", "error.", "chart.", "account.done.", "people.done.", "keys.done.", "tokens.done.", "change.", "schedules.done.", "schedules.run.", "schedules.letter.", "shares.done."}
+	used, prefixes := map[string]bool{}, []string{"ahead.", "ago.", "error.", "chart.", "account.done.", "people.done.", "keys.done.", "tokens.done.", "change.", "schedules.done.", "schedules.run.", "schedules.letter.", "shares.done.", "operate.done.", "act.title.", "step."}
 	templateFiles, _ := filepath.Glob("templates/*.html")
 	for _, file := range templateFiles {
 		source, err := os.ReadFile(file)

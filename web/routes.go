@@ -110,7 +110,7 @@ func (w *Web) routes() []route {
 			post(apiPrefix+shelf+"/:id/feed", mayWrite, "kept.feed", w.pass),
 			act(http.MethodDelete, apiPrefix+shelf+"/:id", mayWrite, "kept.remove", w.pass))
 	}
-	return slices.Concat(routes, w.scheduleRoutes(), w.shareRoutes(), w.usageRoutes())
+	return slices.Concat(routes, w.scheduleRoutes(), w.shareRoutes(), w.usageRoutes(), w.operateRoutes())
 }
 
 // lacks returns what web cannot do its work without. Without NATS nobody's session can be read.

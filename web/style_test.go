@@ -57,6 +57,7 @@ func TestColorsHaveContrast(t *testing.T) {
 		{"accent-strong", "soft"},
 		{"on-accent", "accent"},
 		{"on-accent", "accent-strong"},
+		{"on-accent", "bad"},
 		{"good", "good-soft"},
 		{"good", "page"},
 		{"bad", "page"},

@@ -3,7 +3,6 @@ package api
 import (
 	"net/http"
 
-	"berth/internal/houseapi"
 	"berth/schema/record"
 )
 
@@ -17,7 +16,7 @@ type Operation struct {
 	Answer  any      // of what type the answer's JSON is; nil: it is no JSON
 	Type    string   // of an answer that is no JSON
 	Own     bool     // web answers it itself, not the provider's reports
-	House   bool     // it is about the installation, and for an operator who is signed in
+	House   bool     // it is about the installation
 }
 
 // Parameter is a parameter in an operation's query.
@@ -29,6 +28,8 @@ type Parameter struct {
 
 // Parameters are all that an operation may have in its query.
 var Parameters = []Parameter{
+	{Name: "act", About: "What would be done: restart, stop, start or remove."},
+	{Name: "add", About: "The name of a provider that would be added."},
 	{Name: "after", About: "The name, or the cursor, after which the answer begins: what the answer before gave as next."},
 	{Name: "before", About: "The entry before which the answer begins: what the answer before ended at.", Number: true},
 	{Name: "format", About: "The format of the answer."},
@@ -38,6 +39,7 @@ var Parameters = []Parameter{
 	{Name: "lang", About: "The language of a report: en or zh."},
 	{Name: "limit", About: "How many entries the answer has at most.", Number: true},
 	{Name: "period", About: "The period of a report, such as yesterday or 2026-11."},
+	{Name: "plan", About: "What a plan that was asked for before says of itself: it is done only if it still comes to that."},
 	{Name: "points", About: "How many points a series has at most.", Number: true},
 	{Name: "q", About: "A part of the names that are wanted."},
 	{Name: "sensor", About: "A sensor; without one all are meant.", Repeated: true},
@@ -92,7 +94,7 @@ func Operations() []Operation {
 		{Method: post, Path: "/shares", Summary: "Share a report by a link that expires; it is shown once", Body: ShareRequest{}, Answer: NewShare{}, Own: true},
 		{Method: http.MethodDelete, Path: "/shares/:share", Summary: "End the sharing of a report", Answer: Done{}, Own: true},
 	}...)
-	all = append(all, Operation{Method: get, Path: "/survey", Summary: "How the installation is: every provider, and what is wrong and what to do", Answer: houseapi.Survey{}, Own: true, House: true})
+	all = append(all, operate()...)
 	run, schedule := record.ScheduleRun{}, record.Schedule{}
 	all = append(all, []Operation{
 		{Method: get, Path: "/schedules", Summary: "Scheduled reports", Answer: map[string][]record.Schedule{}, Own: true},

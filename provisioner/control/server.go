@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"berth/internal/bus"
@@ -44,8 +45,9 @@ type Options struct {
 
 // Server answers the API. It is an http.Handler.
 type Server struct {
-	o   Options
-	mux *http.ServeMux
+	o         Options
+	mux       *http.ServeMux
+	followers atomic.Int64 // of logs, by web
 }
 
 // NewServer returns the API's handler.

@@ -29,6 +29,11 @@ func (h *House) Add(ctx context.Context, name string, slots plan.Slots, gone boo
 
 // AddPlaced is Add with a placement of the keyspace; one that is there, or is brought back, keeps its own.
 func (h *House) AddPlaced(ctx context.Context, name string, placement record.Placement, slots plan.Slots, gone bool) (Added, error) {
+	return h.AddAgreed(ctx, name, placement, slots, gone, nil)
+}
+
+// AddAgreed is AddPlaced if agree, which may be nil, has nothing against it. It is not asked when the provider is there.
+func (h *House) AddAgreed(ctx context.Context, name string, placement record.Placement, slots plan.Slots, gone bool, agree Agree) (Added, error) {
 	if err := schema.CheckProvider(name); err != nil {
 		return Added{}, err
 	}
@@ -61,28 +66,41 @@ func (h *House) AddPlaced(ctx context.Context, name string, placement record.Pla
 		return Added{}, err
 	}
 	added := Added{Changed: true, Restored: old != nil && !old.Purge, Skipped: skipped}
+	fresh := func(p *record.Provider) error {
+		if added.Restored {
+			before := *p
+			p.Wanted, p.Slot, p.Removed = record.Active, slot, noTime
+			return agreed(agree, &before, p)
+		}
+		var freed []record.Freed
+		if old != nil {
+			freed = plan.Freed(p, slots.Now)
+		}
+		var err error
+		if *p, err = h.newProvider(name, placement, slot); err != nil {
+			return err
+		}
+		p.Freed = freed
+		return agreed(agree, nil, p)
+	}
 	if old == nil {
-		added.Provider, err = h.create(ctx, name, placement, slot)
+		added.Provider, err = h.create(ctx, name, fresh)
 		return added, err
 	}
-	added.Provider, _, err = h.change(ctx, name, h.read, func(p *record.Provider) error {
-		if added.Restored {
-			p.Wanted, p.Slot, p.Removed = record.Active, slot, noTime
-			return nil
-		}
-		freed := plan.Freed(p, slots.Now)
-		var err error
-		*p, err = h.newProvider(name, placement, slot)
-		p.Freed = freed
-		return err
-	})
+	added.Provider, _, err = h.change(ctx, name, h.read, fresh)
 	return added, err
 }
 
+func agreed(agree Agree, before, after *record.Provider) error {
+	if agree == nil {
+		return nil
+	}
+	return agree(before, after)
+}
+
 // create writes the record of a new provider.
-func (h *House) create(ctx context.Context, name string, placement record.Placement, slot schema.Slot) (record.Provider, error) {
-	p, err := h.newProvider(name, placement, slot)
-	if err != nil {
+func (h *House) create(ctx context.Context, name string, fresh func(p *record.Provider) error) (p record.Provider, err error) {
+	if err := fresh(&p); err != nil {
 		return p, err
 	}
 	data, err := json.Marshal(p)
@@ -120,11 +138,8 @@ func (h *House) Remove(ctx context.Context, name string, purge bool) (record.Pro
 	h.naming.Lock()
 	defer h.naming.Unlock()
 	return h.change(ctx, name, h.read, func(p *record.Provider) error {
-		if p.Wanted != record.Removed {
-			p.Wanted, p.Removed = record.Removed, h.now().UTC()
-		}
 		p.Purge = p.Purge || purge
-		return nil
+		return h.apply(p, ActRemove)
 	})
 }
 

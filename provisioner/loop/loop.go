@@ -110,7 +110,8 @@ func (l *Loop) Plan(ctx context.Context) ([]plan.Step, plan.World, error) {
 	return l.planWith(ctx, nil)
 }
 
-// PlanFor returns what the loop would do for a provider if its record were the given one. It does nothing.
+// PlanFor returns what the loop would do for a provider if its record were the given one, which may be new, and nothing had
+// gone wrong before. It does nothing.
 func (l *Loop) PlanFor(ctx context.Context, p *record.Provider) ([]plan.Step, error) {
 	steps, _, err := l.planWith(ctx, p)
 	return slices.DeleteFunc(steps, func(s plan.Step) bool { return s.Provider != p.Name }), err
@@ -121,10 +122,8 @@ func (l *Loop) planWith(ctx context.Context, p *record.Provider) ([]plan.Step, p
 	l.mu.Lock()
 	desired := slices.Clone(l.desired)
 	l.mu.Unlock()
-	for i := range desired {
-		if p != nil && desired[i].Name == p.Name {
-			desired[i] = *p
-		}
+	if p != nil {
+		desired = append(slices.DeleteFunc(desired, func(d record.Provider) bool { return d.Name == p.Name }), *p)
 	}
 	world, err := l.o.World.Observe(ctx, desired)
 	if err != nil {
@@ -135,6 +134,9 @@ func (l *Loop) planWith(ctx context.Context, p *record.Provider) ([]plan.Step, p
 		if name == "" {
 			world.House.Trouble = t
 			continue
+		}
+		if p != nil && name == p.Name {
+			continue // it is tried anew
 		}
 		state := world.Providers[name]
 		state.Trouble = t
