@@ -11,6 +11,7 @@ import (
 
 	"berth/internal/bus"
 	"berth/internal/houseapi"
+	"berth/internal/testport"
 	"berth/provisioner/control"
 	"berth/schema"
 )
@@ -34,7 +35,7 @@ func (d *daemon) web(t *testing.T, data string) *bus.Conn {
 // each as the plan was shown before; what has become another plan is not done, and what is only asked for changes nothing.
 func TestWebManagesByThePlanThatWasShown(t *testing.T) {
 	t.Parallel()
-	data, base := t.TempDir(), freeBase(t)
+	data, base := t.TempDir(), testport.Base(t, 5)
 	d := start(t, data, base)
 	conn := d.web(t, data)
 	ask := func(q houseapi.ManageRequest) (m houseapi.Managed, err error) {
