@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"berth/internal/testport"
-
 	"berth/provisioner/control"
 	"berth/provisioner/plan"
 	"berth/provisioner/runtime"

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"berth/internal/testport"
-
 	"berth/provisioner/cli"
 	"berth/provisioner/control"
 )

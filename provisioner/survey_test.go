@@ -8,10 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"berth/internal/testport"
-
 	"berth/internal/bus"
 	"berth/internal/houseapi"
+	"berth/internal/testport"
 )
 
 // TestWebIsToldHowTheInstallationIs: with web's own credentials the daemon is asked for what ls and doctor show.

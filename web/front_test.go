@@ -21,10 +21,9 @@ import (
 	"testing"
 	"time"
 
-	"berth/internal/testport"
-
 	"berth/internal/certs"
 	"berth/internal/httpserver"
+	"berth/internal/testport"
 	"berth/schema/record"
 )
 

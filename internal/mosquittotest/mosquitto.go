@@ -19,9 +19,8 @@ import (
 	"testing"
 	"time"
 
-	"berth/internal/testport"
-
 	"berth/internal/certs"
+	"berth/internal/testport"
 )
 
 // Options say what a broker is like. The zero value is one that anybody may use.

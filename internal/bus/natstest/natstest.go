@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"berth/internal/testport"
-
 	"berth/internal/testprocess"
 )
 

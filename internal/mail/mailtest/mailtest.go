@@ -16,9 +16,8 @@ import (
 	"text/template"
 	"time"
 
-	"berth/internal/testport"
-
 	"berth/internal/certs"
+	"berth/internal/testport"
 )
 
 // program is where Debian has the server (exim4-daemon-light).
