@@ -135,7 +135,7 @@ func TestAFullShelfLosesNothing(t *testing.T) {
 // soon waits until a condition holds.
 func (h *house) soon(what string, condition func() bool) {
 	h.t.Helper()
-	limit := time.After(20 * time.Second)
+	limit := time.After(time.Minute)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for !condition() {

@@ -113,7 +113,7 @@ func (w *crashWorld) try(f *sent) {
 			w.address = ""
 			return
 		}
-		h.check(conn.SetDeadline(time.Now().Add(20 * time.Second)))
+		h.check(conn.SetDeadline(time.Now().Add(time.Minute)))
 		g = &gateway{h: h, conn: conn, in: bufio.NewReader(conn)}
 		w.conns[f.gateway] = g
 		if line, err := g.ask("HELLO " + f.gateway + " " + enrolmentKey + "\n"); err != nil || line != "OK" {
@@ -193,7 +193,7 @@ func (w *crashWorld) head(subject string, question any) (chunks [][]byte) {
 	h.t.Helper()
 	request, err := json.Marshal(question)
 	h.check(err)
-	limit := time.Now().Add(20 * time.Second)
+	limit := time.Now().Add(time.Minute)
 	for header := (headapi.Header{}); !header.Complete; {
 		n := 0
 		chunks = nil
@@ -353,7 +353,7 @@ func (w *crashWorld) awaitRollups() {
 	h.t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for limit := time.After(30 * time.Second); ; {
+	for limit := time.After(time.Minute); ; {
 		behind := slices.DeleteFunc(slices.Sorted(maps.Keys(w.model)), func(gateway string) bool {
 			days := map[int64]bool{}
 			h.check(w.reader().Blocks(h.t.Context(), gateway, math.MinInt64/2, math.MaxInt64/2, func(b keyspace.Block) error {

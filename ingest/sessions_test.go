@@ -49,7 +49,7 @@ func (c *exact) connect(address string) error {
 	if err != nil {
 		return err
 	}
-	c.h.check(conn.SetDeadline(time.Now().Add(20 * time.Second)))
+	c.h.check(conn.SetDeadline(time.Now().Add(time.Minute)))
 	c.conn, c.in = conn, bufio.NewReader(conn)
 	present, err := c.introduce()
 	if err != nil {
@@ -337,7 +337,7 @@ func TestSessionPresentTellsTheTruthAfterARestart(t *testing.T) {
 		var err error
 		conn, err = net.Dial("tcp", i.Addr().String())
 		h.check(err)
-		h.check(conn.SetDeadline(time.Now().Add(20 * time.Second)))
+		h.check(conn.SetDeadline(time.Now().Add(time.Minute)))
 		write(&packets5.Connect{
 			ProtocolName: "MQTT", ProtocolVersion: 5, ClientID: "c", CleanStart: clean, Properties: &packets5.Properties{SessionExpiryInterval: &minute},
 			UsernameFlag: true, Username: "crane-1", PasswordFlag: true, Password: []byte(enrolmentKey),

@@ -159,7 +159,7 @@ func (k *kept) killDuringAudit(victim string) {
 		_, err := k.install.Start(ctx)
 		k.must(err)
 	default:
-		k.until(victim+" is killed", func() error { return k.install.KillInstance(k.t.Context(), "provider1", victim) })
+		k.must(k.install.KillInstance(k.t.Context(), "provider1", victim))
 	}
 	close(killed)
 	if err := <-done; err != nil {

@@ -53,7 +53,7 @@ func (o *once) check(p *player) error {
 
 // ask asks for something of a gateway until the answer is complete, which read decides.
 func (o *once) ask(p *player, path string, query url.Values, read func(answer *http.Response) error) error {
-	return o.patiently(func(ctx context.Context) error {
+	return o.patiently(recovery, func(ctx context.Context) error {
 		o.mu.Lock()
 		o.questions++
 		o.mu.Unlock()

@@ -225,7 +225,6 @@ func TestGarbageCostsLittle(t *testing.T) {
 		places <- struct{}{}
 		once.Go(func() {
 			defer func() { <-places }()
-			begun := time.Now()
 			answers, err := g.talk(i.provider.Address(), said[n])
 			if err == nil || g.answer != "" {
 				err = g.check(answers)
@@ -235,20 +234,17 @@ func TestGarbageCostsLittle(t *testing.T) {
 			if err != nil {
 				t.Errorf("%s: %v", g.name, err)
 			}
-			if took := time.Since(begun); took > 20*time.Second {
-				t.Errorf("%s took %v", g.name, took)
-			}
 		})
 	}
 	once.Wait()
-	i.until("strangers and refusals are counted", 10*time.Second, func() error {
+	i.until("strangers and refusals are counted", recovery, func() error {
 		b := i.books()
 		if got := b.Strangers - before.Strangers; got < strangers {
 			return fmt.Errorf("%d strangers are counted of %d", got, strangers)
 		}
 		return nil
 	})
-	i.until("every refusal of an authenticated sender is kept, or counted as beyond its share", 10*time.Second, func() error {
+	i.until("every refusal of an authenticated sender is kept, or counted as beyond its share", recovery, func() error {
 		now := i.books()
 		kept, notKept, refused := uint64(i.rejectsOf(t, "garbage")), now.NotKept-before.NotKept, now.Frames.Rejected-before.Frames.Rejected
 		if kept+notKept != refused || refused+4 < uint64(len(all))-strangers { // of some requests not even the header is one
@@ -280,7 +276,7 @@ func TestGarbageCostsLittle(t *testing.T) {
 	if most.Load() > mostGarbageBytes {
 		t.Errorf("ingest held %d MB", most.Load()>>20)
 	}
-	i.until("the books balance", 30*time.Second, func() error {
+	i.until("the books balance", recovery, func() error {
 		b := i.books()
 		if sum := b.Frames.Committed + b.Frames.Rejected + b.Frames.GivenUp + b.Frames.InHand; sum != b.Frames.Received || b.Frames.InHand > 0 {
 			return fmt.Errorf("%+v", b.Frames)

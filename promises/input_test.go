@@ -26,6 +26,7 @@ import (
 // What the promise says, and how long the real programs give a stranger.
 const (
 	strangerBytes = 16 << 10
+	houseShare    = 200 // what the house may write by chance meanwhile, for each: one page would be 4096
 	firstFrame    = 10 * time.Second
 	totalsEvery   = 10 * time.Second // after which what is no stranger's would have been written
 )
@@ -349,7 +350,7 @@ func TestStrangersCostLittle(t *testing.T) {
 	s, waiting := comeStrangers(t, i.provider.Address(), n)
 	came := time.Since(begun)
 	var there process
-	i.until("nine of ten strangers are there at once", 5*time.Second, func() error {
+	i.until("nine of ten strangers are there at once", firstFrame, func() error {
 		there = lookAt(t, pid)
 		if got := there.files - quiet.files; got < waiting*9/10 {
 			return fmt.Errorf("%d of %d, which came in %v", got, waiting, came)
@@ -362,7 +363,7 @@ func TestStrangersCostLittle(t *testing.T) {
 	if each > strangerBytes {
 		t.Errorf("a stranger costs %d bytes, more than %d", each, strangerBytes)
 	}
-	i.until("all strangers are gone", firstFrame+5*time.Second, func() error {
+	i.until("all strangers are gone", firstFrame+recovery, func() error {
 		if got := lookAt(t, pid).files - quiet.files; got > 0 {
 			return fmt.Errorf("%d are there", got)
 		}
@@ -380,7 +381,7 @@ func TestStrangersCostLittle(t *testing.T) {
 	if wrote != 0 {
 		t.Errorf("ingest wrote %d bytes for strangers", wrote)
 	}
-	if houseWrote > 1.5*expected+64<<10 {
+	if houseWrote > 1.5*expected+float64(n)*houseShare {
 		t.Errorf("the house wrote %.0f bytes, and would have written %.0f", houseWrote, expected)
 	}
 	if nowBooks.Log.Last != books.Log.Last {
@@ -399,7 +400,7 @@ func TestStrangersCostLittle(t *testing.T) {
 	during := stop()
 	s.leave()
 	t.Logf("a healthy gateway's acknowledgements: p50 %v, p99 %v without strangers, p50 %v, p99 %v with them", before.P50, before.P99, during.P50, during.P99)
-	if during.P99 > max(10*before.P99, time.Second) {
+	if during.P99 > max(10*before.P99, 5*time.Second) { // for half a minute nobody would be answered if strangers had the port
 		t.Errorf("p99 went from %v to %v", before.P99, during.P99)
 	}
 }
@@ -408,7 +409,7 @@ func TestStrangersCostLittle(t *testing.T) {
 func (i *inputTest) atRest(pid int) process {
 	i.t.Helper()
 	last, since := lookAt(i.t, pid), time.Now()
-	i.until("ingest rests", 30*time.Second, func() error {
+	i.until("ingest rests", recovery, func() error {
 		now := lookAt(i.t, pid)
 		if now.written != last.written || now.files != last.files {
 			last, since = now, time.Now()

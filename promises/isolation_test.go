@@ -150,7 +150,7 @@ func keyWays(t *testing.T, gateway, key string) map[string]func(address string) 
 			q := url.Values{}
 			change(request, q)
 			request.URL.RawQuery = q.Encode()
-			client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+			client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: recovery}
 			answer, err := client.Do(request)
 			if err != nil {
 				t.Fatal(err)
@@ -164,12 +164,12 @@ func keyWays(t *testing.T, gateway, key string) map[string]func(address string) 
 	}
 	return map[string]func(string) bool{
 		"HELLO": func(address string) bool {
-			conn, err := net.DialTimeout("tcp", address, 10*time.Second)
+			conn, err := net.DialTimeout("tcp", address, recovery)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+			_ = conn.SetDeadline(time.Now().Add(recovery))
 			_, _ = fmt.Fprintf(conn, "HELLO %s %s\nPUT 1 line %d\n%s", gateway, key, len(line), line)
 			lines := bufio.NewScanner(io.LimitReader(conn, 1<<10))
 			for lines.Scan() {

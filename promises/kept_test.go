@@ -225,7 +225,7 @@ func (k *kept) feedAll(frames, kills int) {
 	go func() {
 		defer close(ended)
 		for range now {
-			if err := eventually(func() error { return k.install.KillInstance(k.t.Context(), "provider1", "ingest") }); err != nil {
+			if err := k.install.KillInstance(k.t.Context(), "provider1", "ingest"); err != nil {
 				k.t.Errorf("ingest does not run and cannot be killed: %v", err)
 			}
 		}
@@ -280,17 +280,10 @@ func (k *kept) until(what string, fn func() error) {
 
 // eventually calls fn until it succeeds, and returns its last error when that takes too long.
 func eventually(fn func() error) error {
-	limit := time.After(recovery)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for {
-		err := fn()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-limit:
+	for limit := time.Now().Add(recovery); ; <-tick.C {
+		if err := fn(); err == nil || time.Now().After(limit) {
 			return err
 		}
 	}
@@ -309,7 +302,7 @@ func (k *kept) say(data []byte) string {
 	conn, err := net.DialTimeout("tcp", k.tenant.Address(), 10*time.Second)
 	k.must(err)
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(recovery))
 	go func() {
 		_, _ = conn.Write(data)
 		if tcp, ok := conn.(*net.TCPConn); ok {
@@ -327,7 +320,7 @@ func (k *kept) post(query, body string) string {
 	request, err := http.NewRequestWithContext(k.t.Context(), http.MethodPost, "http://"+k.tenant.Address()+"/api/v2/write?"+query, strings.NewReader(body))
 	k.must(err)
 	request.Header.Set("Authorization", "Bearer "+k.key)
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: recovery}
 	answer, err := client.Do(request)
 	k.must(err)
 	defer answer.Body.Close()

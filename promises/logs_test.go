@@ -107,11 +107,8 @@ func soon(t *testing.T, what string, so func() bool) {
 	t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.After(time.Minute)
-	for !so() {
-		select {
-		case <-tick.C:
-		case <-limit:
+	for limit := time.Now().Add(recovery); !so(); <-tick.C {
+		if time.Now().After(limit) {
 			t.Fatalf("it did not come to pass that %s", what)
 		}
 	}

@@ -252,7 +252,7 @@ func (o *once) send(p *player, s *step) error {
 	if p.model.take(readings, &o.base) > 0 {
 		want = http.StatusBadRequest
 	}
-	return o.patiently(func(ctx context.Context) error {
+	return o.patiently(recovery, func(ctx context.Context) error {
 		request, err := http.NewRequestWithContext(ctx, http.MethodPost, o.write, strings.NewReader(lines))
 		if err != nil {
 			return err
@@ -279,9 +279,9 @@ type notYet struct{ error }
 
 func again(err error) error { return notYet{err} }
 
-// patiently tries again while an error may pass.
-func (o *once) patiently(fn func(ctx context.Context) error) error {
-	ctx, cancel := context.WithTimeout(o.t.Context(), recovery)
+// patiently tries again while an error may pass, for so long.
+func (o *once) patiently(limit time.Duration, fn func(ctx context.Context) error) error {
+	ctx, cancel := context.WithTimeout(o.t.Context(), limit)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -326,7 +326,7 @@ func (o *once) awaitRollups(players []*player) {
 	}
 	defer reader.Close()
 	counted := 0
-	err = o.patiently(func(ctx context.Context) error {
+	err = o.patiently(3*recovery, func(ctx context.Context) error {
 		counted = 0
 		ended := time.Now().Add(-2 * time.Minute).UnixNano()
 		for _, p := range players {

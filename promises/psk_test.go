@@ -39,23 +39,23 @@ func (s *senders) posts(c net.Conn, id int32) {
 	if err != nil {
 		s.Fatal(err)
 	}
-	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(recovery))
 	if n, err = c.Read(buf); err != nil || n < 4 || codes.Code(buf[1]) != codes.Changed || buf[3] != byte(id) {
 		s.Fatalf("answered %x, %v", buf[:n], err)
 	}
 }
 
-// endsWithin waits until a session is ended by the port, for five seconds at most.
+// endsWithin waits until a session is ended by the port.
 func (s *senders) endsWithin(c net.Conn, which string) {
 	s.Helper()
-	_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(ended))
 	if _, err := c.Read(make([]byte, 100)); err == nil || strings.Contains(err.Error(), "timeout") {
 		s.Errorf("the session %s goes on: %v", which, err)
 	}
 }
 
 // TestAPreSharedKeyIsReplacedWithoutAPause gives a gateway a new key while its session by the old one goes on; then one until the
-// next is used; then the key is revoked: sessions end within five seconds.
+// next is used; then the key is revoked: sessions end within seconds.
 func TestAPreSharedKeyIsReplacedWithoutAPause(t *testing.T) {
 	s := newSenders(t)
 	old := s.run("gateway", "add", "provider1", "g", "--psk")

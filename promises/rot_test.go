@@ -153,18 +153,32 @@ func (r *rotTest) send(prefix string, from time.Duration) *gateways.Fleet {
 // stopAsItStands stops the installation so that ingest stores nothing more, and the log keeps what it holds.
 func (r *rotTest) stopAsItStands() {
 	r.t.Helper()
-	pid := r.ingest()
-	for _, signal := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGINT, syscall.SIGKILL} {
-		to := pid
-		if signal == syscall.SIGINT {
-			to = r.install.PID()
-		}
-		if err := syscall.Kill(to, signal); err != nil {
+	signal := func(pid int, which syscall.Signal) {
+		if err := syscall.Kill(pid, which); err != nil {
 			r.t.Fatal(err)
 		}
-		<-time.After(300 * time.Millisecond) // so that it is stopping, and starts none again
 	}
+	pid, said := r.ingest(), r.stops()
+	signal(pid, syscall.SIGSTOP)
+	signal(r.install.PID(), syscall.SIGINT)
+	r.until("the provisioner is stopping, and starts no ingest again", recovery, func() error {
+		if r.stops() == said {
+			return errors.New("it does not say so")
+		}
+		return nil
+	})
+	signal(pid, syscall.SIGKILL)
 	r.install.Stop()
+}
+
+// stops returns how often the provisioner has said that it stops.
+func (r *rotTest) stops() int {
+	r.t.Helper()
+	text, err := os.ReadFile(filepath.Join(r.dir, "serve.log"))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return bytes.Count(text, []byte(`"msg":"stopping"`))
 }
 
 // open opens a file of the keyspace.
@@ -401,7 +415,7 @@ func (r *rotTest) sensor(t *testing.T, gateway string) string {
 // checkShown checks that doctor names what is damaged, and that the messages of the log are set aside.
 func (r *rotTest) checkShown() {
 	r.t.Helper()
-	r.until("doctor names what is damaged", 10*time.Second, func() error {
+	r.until("doctor names what is damaged", recovery, func() error {
 		out, _ := r.install.CLI(r.t.Context(), "doctor") // it may find other things that fail, on this machine
 		for _, want := range []string{"stored data", `the block of gateway "block0000" from`, "rotten"} {
 			if !bytes.Contains(out, []byte(want)) {

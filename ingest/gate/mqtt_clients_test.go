@@ -26,7 +26,7 @@ func TestMosquittoPub(t *testing.T) {
 	}
 	run := func(want bool, args ...string) {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		args = append([]string{"-h", host, "-p", port}, args...)
 		said, err := exec.CommandContext(ctx, program, args...).CombinedOutput()
@@ -58,7 +58,7 @@ func TestPahoClientOverBrokenConnections(t *testing.T) {
 		SetConnectRetry(true).SetConnectRetryInterval(10 * time.Millisecond).SetKeepAlive(5 * time.Second)
 	client := mqttclient.NewClient(options)
 	defer client.Disconnect(0)
-	if token := client.Connect(); !token.WaitTimeout(10*time.Second) || token.Error() != nil {
+	if token := client.Connect(); !token.WaitTimeout(time.Minute) || token.Error() != nil {
 		t.Fatal(token.Error())
 	}
 	const n = 300

@@ -497,7 +497,7 @@ func TestMQTTConnectionLimits(t *testing.T) {
 }
 
 func TestMQTTStrangersGetNoTime(t *testing.T) {
-	f := start(t, firstFrameIn(50*time.Millisecond))
+	f := start(t, firstFrameIn(500*time.Millisecond))
 	c := f.dial(t)
 	c.send("\x10\x20\x00\x04MQTT\x04")
 	c.expectEnd() // [MQTT-3.1.4-1] comes too late: there was no CONNECT within a reasonable time

@@ -163,7 +163,7 @@ func TestAKeyThatWasReplacedEndsInTime(t *testing.T) {
 	began := time.Now()
 	old.expect("ERR unauthorized the key was replaced by a new one")
 	old.expectEnd()
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("a connection by the key that ended lived on for %v", took)
 	}
 	f.hello(t, "own", "gk_new")
@@ -222,9 +222,9 @@ func TestRevocationEndsWhatIsOpen(t *testing.T) {
 	f.Set(f.pipeline, keys)
 	began := time.Now()
 	for name, c := range open {
-		_ = c.SetReadDeadline(began.Add(5 * time.Second))
+		_ = c.SetReadDeadline(began.Add(20 * time.Second))
 		if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("%s is open after 5 s", name)
+			t.Errorf("%s is open after 20 s", name)
 		}
 	}
 	f.eventually(t, "all are forgotten", func() bool { return f.Connections() == 0 })

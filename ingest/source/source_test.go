@@ -80,7 +80,7 @@ func start(t *testing.T) *fixture {
 
 func (f *fixture) stop(t *testing.T) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := f.Stop(ctx); err != nil {
 		t.Errorf("stop: %v", err)
@@ -141,7 +141,7 @@ func eventually(t *testing.T, what string, so func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for begun := time.Now(); time.Since(begun) < 20*time.Second; <-tick.C {
+	for begun := time.Now(); time.Since(begun) < time.Minute; <-tick.C {
 		if so() {
 			return
 		}
@@ -160,7 +160,7 @@ func publisher(t *testing.T, b *mosquittotest.Broker) mqtt.Client {
 	o := mqtt.NewClientOptions().AddBroker("tcp://" + b.Host + ":" + b.Port).SetClientID("publisher").SetCleanSession(false).
 		SetConnectRetry(true).SetConnectRetryInterval(10 * time.Millisecond).SetMaxReconnectInterval(10 * time.Millisecond)
 	c := mqtt.NewClient(o)
-	if token := c.Connect(); !token.WaitTimeout(10*time.Second) || token.Error() != nil {
+	if token := c.Connect(); !token.WaitTimeout(time.Minute) || token.Error() != nil {
 		t.Fatal(token.Error())
 	}
 	t.Cleanup(func() { c.Disconnect(100) })
@@ -169,7 +169,7 @@ func publisher(t *testing.T, b *mosquittotest.Broker) mqtt.Client {
 
 func publish(t *testing.T, c mqtt.Client, topic, payload string) {
 	t.Helper()
-	if token := c.Publish(topic, 1, false, payload); !token.WaitTimeout(10*time.Second) || token.Error() != nil {
+	if token := c.Publish(topic, 1, false, payload); !token.WaitTimeout(time.Minute) || token.Error() != nil {
 		t.Fatalf("publish to %s: %v", topic, token.Error())
 	}
 }
@@ -284,7 +284,7 @@ func TestRetainedMessages(t *testing.T) {
 	b := mosquittotest.Start(t, mosquittotest.Options{})
 	p := publisher(t, b)
 	retain := func(topic, payload string) {
-		if token := p.Publish(topic, 1, true, payload); !token.WaitTimeout(10*time.Second) || token.Error() != nil {
+		if token := p.Publish(topic, 1, true, payload); !token.WaitTimeout(time.Minute) || token.Error() != nil {
 			t.Fatal(token.Error())
 		}
 	}

@@ -73,8 +73,9 @@ func (n *neighbours) tenant(name string) tenant {
 type try func(as *Conn) bool
 
 const (
-	answerTime = 2 * time.Second        // for who may
+	answerTime = 30 * time.Second       // for who may, on a machine that does much else
 	silence    = 250 * time.Millisecond // for who may not
+	refusal    = 2 * time.Second        // for whom the server may leave without an answer
 )
 
 // patience is how long a try waits for an effect: whoever may sees it at once, and for who may not there is none.
@@ -379,7 +380,7 @@ func forgedCredentialsOpenNothing(t *testing.T, h *house) {
 		"the other's claims with a key of its own": []byte(strings.Replace(bolt, boltSeed, seedOf(must(nkeys.CreateUser())(t)), 1)),
 		"the other's claims with the own key":      []byte(strings.Replace(bolt, boltSeed, seedOf(seed), 1)),
 	} {
-		ctx, cancel := context.WithTimeout(t.Context(), answerTime)
+		ctx, cancel := context.WithTimeout(t.Context(), refusal)
 		conn, err := Connect(ctx, Options{URL: n.url(), Credentials: credentials, Name: "forged", Logger: logger(t)})
 		cancel()
 		if err == nil {

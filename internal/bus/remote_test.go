@@ -157,7 +157,7 @@ func TestAServerOfItsOwnIsKilledUnderLoad(t *testing.T) {
 		t.Logf("kill %d: the longest without a confirmation was %v", n+1, l.pause().Round(time.Millisecond))
 		select {
 		case <-h.back:
-		case <-time.After(10 * time.Second):
+		case <-time.After(patience):
 			t.Fatal("nobody says that it is back")
 		}
 	}
@@ -178,7 +178,7 @@ func TestWhatAServerOfItsOwnSays(t *testing.T) {
 		t.Error(err)
 	}
 	h.nodes[0].Kill()
-	within(t, 10*time.Second, "it is seen that it is away", func() bool { return h.remote.Healthy() != nil })
+	within(t, patience, "it is seen that it is away", func() bool { return h.remote.Healthy() != nil })
 
 	good := must(h.authority.ServerConfig(ServerConfig{Name: "bad", Listen: h.nodes[0].Address, Store: h.dir + "/bad"}))(t)
 	for what, config := range map[string]string{
@@ -188,7 +188,7 @@ func TestWhatAServerOfItsOwnSays(t *testing.T) {
 	} {
 		node := natstest.New(t, h.dir, "bad", h.nodes[0].Address, config)
 		node.Run()
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		r, err := OpenRemote(ctx, h.options(nil), h.authority, func() {})
 		cancel()
 		if err == nil {
@@ -201,7 +201,7 @@ func TestWhatAServerOfItsOwnSays(t *testing.T) {
 	}
 	stranger := must(OpenAuthority(t.TempDir()))(t)
 	natstest.New(t, h.dir, "good", h.nodes[0].Address, good).Run()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if r, err := OpenRemote(ctx, h.options(nil), stranger, func() {}); !schema.Is(err, schema.Invalid) {
 		t.Errorf("a server of another installation: %v", err)

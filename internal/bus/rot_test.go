@@ -124,7 +124,7 @@ func TestRottenMessages(t *testing.T) {
 // awaitState returns the log's state when the connection has come back.
 func awaitState(t *testing.T, l *Log) LogState {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for {
 		s, err := l.State(ctx)

@@ -163,7 +163,7 @@ func start(t *testing.T, s *Server) {
 	}
 	t.Cleanup(func() {
 		http.DefaultClient.CloseIdleConnections()
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		for range 2 {
 			if err := s.Stop(ctx); err != nil {

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// Proxy passes datagrams on between clients and a server, and loses some of them, either way; one of ten comes twice.
+// Proxy passes datagrams on between clients and a server, and loses some of them, either way; one of ten comes twice. What is
+// sent again and again gets through at the fourth time at the latest: a client that gives up would do so by chance otherwise.
 type Proxy struct {
 	*net.UDPConn
 	to   *net.UDPAddr
@@ -17,6 +18,7 @@ type Proxy struct {
 
 	mu     sync.Mutex // guards what follows
 	random *rand.Rand
+	losses map[string]int          // of a datagram, by where it goes and what it says
 	ways   map[string]*net.UDPConn // to the server, by client
 }
 
@@ -32,6 +34,7 @@ func Start(t testing.TB, to net.Addr, lost float64) *Proxy {
 		t.Fatal(err)
 	}
 	p := &Proxy{UDPConn: c, to: server, lost: lost, random: rand.New(rand.NewPCG(1, 2)), ways: map[string]*net.UDPConn{}} //nolint:gosec // no secret
+	p.losses = map[string]int{}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -56,12 +59,17 @@ func (p *Proxy) Move() {
 	}
 }
 
+// lossesMost is how often one datagram is lost.
+const lossesMost = 3
+
 // times returns how often a datagram arrives.
-func (p *Proxy) times() int {
+func (p *Proxy) times(way string, data []byte) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	key := way + string(data)
 	switch r := p.random.Float64(); {
-	case r < p.lost:
+	case r < p.lost && p.losses[key] < lossesMost:
+		p.losses[key]++
 		return 0
 	case r > 0.9:
 		return 2
@@ -97,7 +105,7 @@ func (p *Proxy) forth() {
 		if err != nil {
 			return
 		}
-		for range p.times() {
+		for range p.times("forth "+client.String(), buf[:n]) {
 			_, _ = way.Write(buf[:n])
 		}
 	}
@@ -110,7 +118,7 @@ func (p *Proxy) back(way *net.UDPConn, to *net.UDPAddr) {
 		if err != nil {
 			return
 		}
-		for range p.times() {
+		for range p.times("back "+to.String(), buf[:n]) {
 			_, _ = p.WriteToUDP(buf[:n], to)
 		}
 	}

@@ -71,7 +71,7 @@ func newServer(t *testing.T, answers map[string]string) (*server, Options) {
 
 func (s *server) serve(c net.Conn) {
 	defer func() { _ = c.Close() }()
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
 	in := bufio.NewReader(c)
 	say := func(text string) { _, _ = io.WriteString(c, text+"\r\n") }
 	say("220 test")

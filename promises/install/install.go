@@ -201,7 +201,7 @@ func (p Provider) Hello(ctx context.Context, gateway string) (net.Conn, error) {
 // Add adds a provider and returns when it takes readings.
 func (i *Install) Add(ctx context.Context, name string) (Provider, error) {
 	var p Provider
-	err := i.ask(ctx, &p, "add", name)
+	err := i.ask(ctx, &p, "add", name, "--wait", patience.String())
 	return p, err
 }
 
@@ -214,14 +214,24 @@ func (i *Install) Token(ctx context.Context, provider string) (string, error) {
 	return answer.Token, err
 }
 
-// KillInstance kills a provider's instance of a role by SIGKILL.
+// patience bounds how long a provider, or an instance, is waited for.
+const patience = 2 * time.Minute
+
+// KillInstance kills a provider's instance of a role by SIGKILL, as soon as there is one: the one before it may have been killed
+// a moment ago.
 func (i *Install) KillInstance(ctx context.Context, provider, role string) error {
-	pid, err := i.InstancePID(ctx, provider, role)
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var last error
+	err := until(ctx, func() bool {
+		var pid int
+		if pid, last = i.InstancePID(ctx, provider, role); last == nil {
+			last = syscall.Kill(pid, syscall.SIGKILL)
+		}
+		return last == nil
+	})
 	if err != nil {
-		return err
-	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		return fmt.Errorf("kill the %s of %s: %w", role, provider, err)
+		return fmt.Errorf("kill the %s of %s: %w", role, provider, errors.Join(err, last))
 	}
 	return nil
 }

@@ -281,10 +281,19 @@ func TestAddIsLiveAndSettingsArriveWithinASecond(t *testing.T) {
 	if h.must(t, "add", "provider2")["port"] != float64(h.base+2) {
 		t.Error("the second provider has another port than the next")
 	}
-	begun := time.Now()
-	h.must(t, "set", "provider1", "--gateway-tag", "truck")
-	pipelineTag(t, h, "truck")
-	if took := time.Since(begun); took > time.Second {
-		t.Errorf("a setting took %v to arrive", took)
+	// The loop looks by itself every five seconds: whoever waited for that would wait as long after each but the first.
+	quickest := time.Hour
+	for n := range 4 {
+		begun := time.Now()
+		tag := fmt.Sprint("truck", n)
+		h.must(t, "set", "provider1", "--gateway-tag", tag)
+		pipelineTag(t, h, tag)
+		if took := time.Since(begun); n > 0 {
+			quickest = min(quickest, took)
+		}
+		if quickest < time.Second {
+			return
+		}
 	}
+	t.Errorf("a setting took %v to arrive", quickest)
 }

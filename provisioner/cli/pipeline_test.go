@@ -27,7 +27,7 @@ func pipelineTag(t *testing.T, h *house, tag string) {
 	}
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.After(10 * time.Second)
+	limit := time.After(time.Minute)
 	for {
 		value, _, err := bucket.Get(t.Context(), record.PipelineKey)
 		if err != nil {

@@ -14,8 +14,9 @@ import (
 	"berth/schema/record"
 )
 
-// liveLimit bounds how long a command waits until the provider's ingest goes by what it changed.
-const liveLimit = 2 * time.Second
+// liveLimit bounds how long a command waits until the provider's ingest goes by what it changed. That takes milliseconds; one that
+// does not run is known not to at once, and one that hangs is not worth a longer wait.
+const liveLimit = 5 * time.Second
 
 // gatewaysOf returns the keys of a provider's gateways.
 func (s *Server) gatewaysOf(ctx context.Context, provider string) (house.Gateways, *record.Provider, error) {

@@ -22,7 +22,7 @@ func until(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.After(20 * time.Second)
+	limit := time.After(2 * time.Minute)
 	for !holds() {
 		select {
 		case <-tick.C:
@@ -114,10 +114,10 @@ func expire(t *testing.T, w *World, role string) {
 func silence(world plan.World) (ingest, web time.Duration) {
 	ingest, web = -1, -1
 	if s, ok := world.Providers["acme"].Silent["ingest"]; ok && !s.Never {
-		ingest = time.Since(s.Since).Round(5 * time.Second)
+		ingest = time.Since(s.Since).Round(30 * time.Second) // a look may take seconds
 	}
 	if s, ok := world.House.Silent["web"]; ok {
-		web = time.Since(s.Since).Round(5 * time.Second)
+		web = time.Since(s.Since).Round(30 * time.Second)
 	}
 	return ingest, web
 }
@@ -182,7 +182,7 @@ func TestNobodyIsBlamedWhileTheRegistryCannotBeReadOrTheProvisionerSleeps(t *tes
 	if ingest, web := silence(observe(t, w)); ingest != -1 || web != -1 {
 		t.Errorf("without a registry: ingest %v, web %v", ingest, web)
 	}
-	if deaf := w.providers["acme"].hearing.deaf; time.Since(deaf) > 10*time.Second {
+	if deaf := w.providers["acme"].hearing.deaf; time.Since(deaf) > time.Minute {
 		t.Errorf("the registry could not be read at %v", deaf)
 	}
 }

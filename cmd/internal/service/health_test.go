@@ -37,7 +37,7 @@ func TestHealth(t *testing.T) {
 		cmd := exec.CommandContext(t.Context(), ingest, "health")
 		cmd.Env = append(os.Environ(), env...)
 		out, err := cmd.CombinedOutput()
-		if took := time.Since(begun); took > 4*time.Second {
+		if took := time.Since(begun); took > 20*time.Second {
 			t.Errorf("the answer took %s", took)
 		}
 		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
@@ -74,10 +74,10 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-// until asks again until fn says true, ten seconds at most.
+// until asks again until fn says true, a minute at most.
 func until(t *testing.T, fn func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

@@ -178,7 +178,7 @@ func (s *Server) write(name string, data []byte) {
 
 func (s *Server) until(what string, done func() bool) {
 	s.t.Helper()
-	tick, end := time.NewTicker(20*time.Millisecond), time.After(20*time.Second)
+	tick, end := time.NewTicker(20*time.Millisecond), time.After(time.Minute)
 	defer tick.Stop()
 	for !done() {
 		select {
