@@ -23,6 +23,7 @@ import (
 // are refused whole and in part, and while ingest, reports and the provisioner are killed: they balance each time. Then a
 // block is removed and another altered behind the keyspace's back, and the audit names both.
 func TestTheBooksBalance(t *testing.T) {
+	t.Parallel()
 	rounds := *audits
 	if testing.Short() {
 		rounds = 1

@@ -28,9 +28,6 @@ func TestAckedIsStoredThroughPowerCutsOfCassandra(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("mounting the disk that forgets takes root")
 	}
-	if *seed == 0 {
-		*seed = rand.Uint64()
-	}
 	t.Logf("%d cuts, -seed=%d", *nodeCuts, *seed)
 	random := rand.New(rand.NewPCG(*seed, 2))
 	disk, mount := newDisk(t)

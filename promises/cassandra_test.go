@@ -81,9 +81,6 @@ func TestOnCassandra(t *testing.T) {
 // acknowledged and not synced is written again, so that nothing acknowledged to a gateway is lost.
 func TestAckedIsStoredThroughKillsOfCassandra(t *testing.T) {
 	node := cassandratest.Started(t, "SYNC=1000ms")
-	if *seed == 0 {
-		*seed = rand.Uint64()
-	}
 	t.Logf("%d kills, -seed=%d", *nodeKills, *seed)
 	random := rand.New(rand.NewPCG(*seed, 0))
 	s := sendingOnCassandra(t, node, 20)

@@ -15,6 +15,7 @@ import (
 // TestOperationsDocumentTellsTheTruth runs every block of commands of docs/operations.md in its order, the installation
 // running or stopped as the block says, and looks for each line of a log that the document quotes.
 func TestOperationsDocumentTellsTheTruth(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile("../docs/operations.md")
 	if err != nil {
 		t.Fatal(err)

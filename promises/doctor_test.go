@@ -30,6 +30,7 @@ type check struct {
 // TestTheDoctorSaysWhatToDo makes the main troubles for real: frames that cannot be read, an instance that hangs, and a log
 // that was restored from an older copy than the keyspace. The doctor names each, and what it says to do helps.
 func TestTheDoctorSaysWhatToDo(t *testing.T) {
+	t.Parallel()
 	in, dir := newInstall(t)
 	p, err := in.Add(t.Context(), "north")
 	if err != nil {

@@ -38,9 +38,6 @@ type engines struct {
 func TestAckedIsStoredThroughFaultsOfTheEngines(t *testing.T) {
 	dockertest.Wanted(t)
 	cassandratest.Wanted(t)
-	if *seed == 0 {
-		*seed = rand.Uint64()
-	}
 	t.Logf("%d faults, -seed=%d", *engineFaultCount, *seed)
 	random := rand.New(rand.NewPCG(*seed, 0))
 	e, s := sendingOnEngines(t, 20)

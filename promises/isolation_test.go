@@ -26,6 +26,7 @@ type tenant struct {
 // session of its admin) on everything of another: its port in every way of showing a key, every route of the API, every
 // page. Each is tried on its own provider too, so that a refusal means something.
 func TestOneProviderSeesNothingOfAnother(t *testing.T) {
+	t.Parallel()
 	in, _ := newInstall(t)
 	a, b := newTenant(t, in, "alpha"), newTenant(t, in, "beta")
 	for _, from := range []*tenant{a, b} {

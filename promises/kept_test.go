@@ -22,8 +22,8 @@ import (
 )
 
 var (
-	feeds  = flag.Int("feeds", 6, "how often ingest is killed while rejects are fed")
-	audits = flag.Int("audits", 2, "how many rounds of kills the audit goes through")
+	feeds  = flag.Int("feeds", 3, "how often ingest is killed while rejects are fed")
+	audits = flag.Int("audits", 1, "how many rounds of kills the audit goes through")
 )
 
 // kept is a provider whose senders are refused.
@@ -50,6 +50,7 @@ func newKept(t *testing.T) *kept {
 // its readings are there, with the time of their first arrival. While hundreds are fed, ingest is killed: nothing is
 // lost and nothing is there twice.
 func TestAnsweredMeansKept(t *testing.T) {
+	t.Parallel()
 	k := newKept(t)
 	old := time.Now().Add(-500 * 24 * time.Hour).Truncate(time.Second)
 	ahead := time.Now().Add(40 * time.Hour).Truncate(time.Second)

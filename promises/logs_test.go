@@ -15,6 +15,7 @@ import (
 // TestLogsAreOneSchema reads every line that the real programs wrote through a start, a refused frame, a kill
 // of ingest and a stop: each is one JSON object with the keys of the table, none twice, and no key or secret is in any.
 func TestLogsAreOneSchema(t *testing.T) {
+	t.Parallel()
 	in, dir := newInstall(t)
 	p, err := in.Add(t.Context(), "north")
 	if err != nil {

@@ -28,6 +28,7 @@ const elections = 30 * time.Second
 
 // TestAckedIsStoredThroughKillsOfANATSOfItsOwn kills a NATS server of its own by SIGKILL under load, and starts it again.
 func TestAckedIsStoredThroughKillsOfANATSOfItsOwn(t *testing.T) {
+	t.Parallel()
 	servers, _, s := sendingOnNATS(t, 1)
 	kills := cmp.Or(*serverKills, 2)
 	if testing.Short() {
@@ -51,9 +52,6 @@ func TestAckedIsStoredThroughKillsOfANATSOfItsOwn(t *testing.T) {
 func TestAckedIsStoredThroughKillsOfAClusterOfNATS(t *testing.T) {
 	if *serverKills == 0 {
 		t.Skip("a cluster elects for some seconds after each kill: give -server-kills")
-	}
-	if *seed == 0 {
-		*seed = rand.Uint64()
 	}
 	t.Logf("%d kills, -seed=%d", *serverKills, *seed)
 	random := rand.New(rand.NewPCG(*seed, 0))

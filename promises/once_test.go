@@ -36,12 +36,10 @@ var histories = flag.Int("histories", 250, "how many random histories are compar
 //
 // A history that fails is made smaller while it still fails, printed, and kept as a script.
 func TestStoredOnceAndLateIsWelcome(t *testing.T) {
+	t.Parallel()
 	count := *histories
 	if testing.Short() {
 		count = min(count, 20)
-	}
-	if *seed == 0 {
-		*seed = rand.Uint64()
 	}
 	t.Logf("%d histories, -seed=%d", count, *seed)
 	o := newOnce(t)

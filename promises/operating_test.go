@@ -29,6 +29,7 @@ import (
 // head and the keyspace hold, for each provider and for no gateway. Then one instance hangs: the scrape is as quick, and
 // says which.
 func TestOperatorsSeeEverythingInOneScrape(t *testing.T) {
+	t.Parallel()
 	in, _ := newInstall(t)
 	load(t, in, "north", 20)
 	load(t, in, "south", 5)

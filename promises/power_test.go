@@ -14,7 +14,7 @@ import (
 	"berth/promises/cutfs"
 )
 
-var cuts = flag.Int("cuts", 20, "how often the test of power cuts cuts the power")
+var cuts = flag.Int("cuts", 8, "how often the test of power cuts cuts the power")
 
 // TestAckedIsStoredThroughPowerCuts keeps all data of an installation, those of NATS and of the keyspaces among them, on
 // a disk that forgets what was not synced. Gateways send at full speed; the power is cut, at a random time or just before
@@ -44,6 +44,7 @@ func TestAckedIsStoredThroughPowerCuts(t *testing.T) {
 // TestPowerCutsAreNoticed is the test of the test: with a disk that answers syncs and does nothing, acknowledged readings
 // are lost, and found to be.
 func TestPowerCutsAreNoticed(t *testing.T) {
+	t.Parallel()
 	p := newPower(t)
 	p.disk.Lie()
 	p.run(func() {
@@ -74,9 +75,6 @@ func newPower(t *testing.T) *power {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("mounting the disk that forgets takes root")
-	}
-	if *seed == 0 {
-		*seed = rand.Uint64()
 	}
 	dir := t.TempDir()
 	p := &power{mount: filepath.Join(dir, "var"), random: rand.New(rand.NewPCG(*seed, 1))}

@@ -57,6 +57,7 @@ func (s *senders) endsWithin(c net.Conn, which string) {
 // TestAPreSharedKeyIsReplacedWithoutAPause gives a gateway a new key while its session by the old one goes on; then one until the
 // next is used; then the key is revoked: sessions end within seconds.
 func TestAPreSharedKeyIsReplacedWithoutAPause(t *testing.T) {
+	t.Parallel()
 	s := newSenders(t)
 	old := s.run("gateway", "add", "provider1", "g", "--psk")
 	in := func(key string) net.Conn {

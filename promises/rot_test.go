@@ -64,6 +64,7 @@ type rotTest struct {
 // rollups, a message of the log, and writes one to the log that is none. Everything else is answered as it was; what is
 // missing is named in the answers and by doctor, or set aside and counted; the log goes on, and so does every gateway.
 func TestWhatRotsIsNamedAndTheRestGoesOn(t *testing.T) {
+	t.Parallel()
 	r := &rotTest{inputTest: newInputTest(t), fleets: map[string]*gateways.Fleet{}, months: map[string]time.Time{}}
 	rots := rots
 	if testing.Short() { // computing rollups takes its time

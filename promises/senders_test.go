@@ -106,6 +106,7 @@ func (s *senders) expect(gateway, key, want string) {
 // TestNewGatewaysWaitForApproval lets new gateways wait, across the death of ingest, and approves and refuses them, by the
 // real command line; who sent before goes on.
 func TestNewGatewaysWaitForApproval(t *testing.T) {
+	t.Parallel()
 	s := newSenders(t)
 	enrolment := s.provider.EnrolmentKey
 	s.expect("before", enrolment, "ACK 1")
@@ -157,6 +158,7 @@ func (s *senders) answersAgain(gateway, key string) {
 // TestAKeyIsReplacedWithoutAPause gives a gateway a new key while it sends by the old one; what was seen of the keys is shown,
 // also after ingest was killed. Then the key is revoked: the connections that are open end within seconds.
 func TestAKeyIsReplacedWithoutAPause(t *testing.T) {
+	t.Parallel()
 	s := newSenders(t)
 	old := s.run("gateway", "add", "provider1", "g")
 	open, said := s.hello("g", old)
@@ -206,6 +208,7 @@ func (s *senders) ends(c net.Conn, which string) {
 // TestAGatewayShowsACertificate gives a gateway a certificate by the command line, and takes another that an authority of the
 // provider's own has signed; both send by the one file that was printed. Then each is revoked, under an open connection.
 func TestAGatewayShowsACertificate(t *testing.T) {
+	t.Parallel()
 	s := newSenders(t)
 	dir := t.TempDir()
 	own, err := certs.New("the provider's own")

@@ -19,12 +19,8 @@ func TestAckedSenMLIsStoredThroughKills(t *testing.T) {
 	if testing.Short() {
 		count = 1
 	}
-	choice := *seed
-	if choice == 0 {
-		choice = rand.Uint64()
-	}
-	t.Logf("%d kills, -seed=%d", count, choice)
-	random := rand.New(rand.NewPCG(choice, 1))
+	t.Logf("%d kills, -seed=%d", count, *seed)
+	random := rand.New(rand.NewPCG(*seed, 1))
 
 	in, dir := newInstall(t)
 	s := newSending(t, in, dir, 2)

@@ -29,6 +29,7 @@ var snippetPrograms = map[string]struct{ name, from string }{
 // TestEverySnippetSendsAReading pastes what the page for connecting a gateway shows into a shell, as it stands, where TLS may
 // be spoken and where it must be: each stores one reading.
 func TestEverySnippetSendsAReading(t *testing.T) {
+	t.Parallel()
 	in, dir := newInstall(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*recovery)
 	defer cancel()

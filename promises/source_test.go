@@ -192,6 +192,7 @@ func TestWhatABrokerHoldsIsNotLost(t *testing.T) {
 // TestABrokersPasswordIsNowhereInClear: neither the house's records nor those of the pipeline, nor what the programs say, have
 // it; and ingest, for which it is sealed, can open it, also when its credentials are others.
 func TestABrokersPasswordIsNowhereInClear(t *testing.T) {
+	t.Parallel()
 	const password = "a-password-that-nothing-else-has"
 	broker := mosquittotest.Start(t, mosquittotest.Options{Users: map[string]string{"berth": password}})
 	in, dir := newInstall(t)

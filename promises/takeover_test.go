@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-var takeovers = flag.Int("takeovers", 10, "how often a newer ingest takes over")
+var takeovers = flag.Int("takeovers", 6, "how often a newer ingest takes over")
 
 // exitTakenOver is how an ingest ends that was taken over.
 const exitTakenOver = 3
@@ -33,9 +33,6 @@ func TestOneWritesThroughTakeOvers(t *testing.T) {
 	count := *takeovers
 	if testing.Short() {
 		count = min(count, 2)
-	}
-	if *seed == 0 {
-		*seed = rand.Uint64()
 	}
 	t.Logf("%d take-overs, -seed=%d", count, *seed)
 	random := rand.New(rand.NewPCG(*seed, 1))

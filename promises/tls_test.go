@@ -23,6 +23,7 @@ import (
 // TestEverythingComesByTLS sends by every protocol that gateways speak, half of them by TLS, to the one port of a provider,
 // then requires TLS: plain connections end and are refused, the others go on, and all that was acknowledged is stored.
 func TestEverythingComesByTLS(t *testing.T) {
+	t.Parallel()
 	in, _ := newInstall(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*recovery)
 	defer cancel()
@@ -90,6 +91,7 @@ func TestEverythingComesByTLS(t *testing.T) {
 // TestARenewedCertificateNeedsNoRestart gives the ports a certificate by files, and replaces them as ACME clients do, while a
 // connection is open: the next one is shown the new certificate, by the same ingest.
 func TestARenewedCertificateNeedsNoRestart(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	authority, cert, key, renew := certificateFiles(t, dir)
 	renew("first")
@@ -198,6 +200,7 @@ func certificateFiles(t *testing.T, dir string) (authority *certs.Authority, cer
 // TestTheFrontDoorByTLS serves the pages below a path of a site, by TLS with a certificate of files, and replaces those: the
 // new one is shown, nobody is signed out, and the provisioner is content throughout.
 func TestTheFrontDoorByTLS(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	authority, cert, key, renew := certificateFiles(t, dir)
 	renew("first")

@@ -36,6 +36,7 @@ type operated struct {
 // of the provisioner, and has lost nothing when it is started again. What processes cannot do is refused with the reason.
 // What no record wants goes on until somebody collects it, and nothing else is collected.
 func TestWhatTheOperatorWantsIsSo(t *testing.T) {
+	t.Parallel()
 	o := newOperated(t)
 	sending, stop := context.WithCancel(t.Context())
 	var run sync.WaitGroup

@@ -96,7 +96,7 @@ func (h *house) leader(l *Log) (node, current int) {
 // whole waits until all replicas of the log are level, and returns which server leads.
 func (h *house) whole(l *Log) (node int) {
 	h.t.Helper()
-	within(h.t, patience, "all replicas of the log are level", func() bool {
+	within(h.t, "all replicas of the log are level", func() bool {
 		var current int
 		node, current = h.leader(l)
 		return node >= 0 && current == len(h.nodes)-1
@@ -162,7 +162,7 @@ func (h *house) lead(l *Log, node int) {
 		h.t.Fatal(err)
 	}
 	conn := h.connect(full)
-	within(h.t, patience, fmt.Sprintf("server %d leads the log", node+1), func() bool {
+	within(h.t, fmt.Sprintf("server %d leads the log", node+1), func() bool {
 		if at, current := h.leader(l); at == node && current == len(h.nodes)-1 {
 			return true
 		}
@@ -192,7 +192,7 @@ func TestTheChainInACluster(t *testing.T) {
 	}
 	prepare(1)
 	log := must(h.connect(limited).OpenLog(t.Context()))(t)
-	within(t, patience, "the log has a leader", func() bool { _, err := log.State(t.Context()); return err == nil })
+	within(t, "the log has a leader", func() bool { _, err := log.State(t.Context()); return err == nil })
 	l := startLoad(t, log, 20_000)
 	l.more(100)
 	prepare(3)
