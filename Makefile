@@ -53,8 +53,8 @@ images: build ## an image per program, berth/<program>:VERSION, in the Docker en
 	docker/images bin '$(VERSION)' '$(shell git rev-parse HEAD 2>/dev/null || echo unknown)'
 
 .PHONY: test
-test: build clients ## every test on the real parts, the promises in short form
-	$(GO) test -shuffle=on -timeout=20m ./...
+test: build clients ## every test on the real parts, the promises in their normal form
+	$(GO) test -shuffle=on -timeout=20m ./promises ./...
 
 .PHONY: test-engines
 test-engines: build ## what production runs on: tests on a real Cassandra node (Java 17, Maven) and a Docker engine (root)
