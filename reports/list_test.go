@@ -63,14 +63,14 @@ func TestARowOfTheList(t *testing.T) {
 	first, last := time.Unix(1767225600, 0), time.Unix(1767312000, 5)
 	g := api.Gateway{
 		Name: "g", State: api.Online, FirstSeen: &first, LastSeen: &last, Interval: 2.5, Sensors: 3, Groups: []string{"a"}, Tags: map[string]string{"t": "1"},
-		Attributes: map[string]string{"model": "x"}, ClockAhead: 200,
+		Attributes: map[string]string{"model": "x"}, ClockAhead: 200, Rate: 4711, Rejects: new(uint64(7)),
 	}
 	var got strings.Builder
 	out, err := sheet.NewCSV(&got, "titles")
 	if err == nil {
 		err = errors.Join(out.Row(gatewayCells(&g)...), out.Flush())
 	}
-	if want := "titles\ng,online,2026-01-01T00:00:00Z,2026-01-02T00:00:00.000000005Z,2.5,3,a,t=1,model=x,200\n"; err != nil || got.String() != want {
+	if want := "titles\ng,online,2026-01-01T00:00:00Z,2026-01-02T00:00:00.000000005Z,2.5,3,a,t=1,model=x,200,4711,7\n"; err != nil || got.String() != want {
 		t.Errorf("%v, %q, want %q", err, got.String(), want)
 	}
 }
