@@ -190,6 +190,13 @@ func TestEveryAnswerIsGuardedAgainstScripts(t *testing.T) {
 				t.Errorf("%s: the policy %q lacks %s", path, policy, want)
 			}
 		}
+		for name, want := range map[string]string{
+			"Referrer-Policy": "same-origin", "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin",
+		} {
+			if got := a.header.Get(name); got != want && got != "no-referrer" { // a shared report leaves its address nowhere
+				t.Errorf("%s: %s is %q", path, name, got)
+			}
+		}
 		if a.header.Get("Access-Control-Allow-Origin") != "" {
 			t.Errorf("%s: pages of other sites may read it", path)
 		}

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"os"
@@ -38,6 +39,55 @@ func TestTheChecklistNamesTestsThatAre(t *testing.T) {
 	for _, row := range regexp.MustCompile(`(?m)^\| [3678]\.\d+\.\d+.*$`).FindAllString(string(list), -1) {
 		if cells := strings.Split(row, "|"); len(cells) != 5 || !strings.Contains(cells[3], "`Test") && !strings.Contains(cells[3], "not met") && !strings.Contains(cells[3], "does not apply") && !strings.Contains(cells[3], "above") {
 			t.Errorf("%s: neither a test nor a reason", row)
+		}
+	}
+}
+
+// asvs has how many requirements each section of chapters 3, 6, 7 and 8 of ASVS 5.0.0 has.
+var asvs = map[int][]int{3: {1, 3, 5, 8, 8, 1, 5}, 6: {3, 12, 8, 6, 8, 4, 2, 4}, 7: {3, 4, 2, 5, 3, 2}, 8: {4, 4, 3, 2}}
+
+// Each requirement stands in the checklist, once.
+func TestTheChecklistLeavesNothingOut(t *testing.T) {
+	list, err := os.ReadFile(filepath.Join("..", "docs", "security.md"))
+	check(t, err)
+	rows := map[string]int{}
+	for _, row := range regexp.MustCompile(`(?m)^\| ([3678]\.[^|]+) \|`).FindAllStringSubmatch(string(list), -1) {
+		for number := range strings.SplitSeq(row[1], ", ") {
+			rows[number]++
+		}
+	}
+	for chapter, sections := range asvs {
+		for i, n := range sections {
+			for item := range n {
+				number := fmt.Sprintf("%d.%d.%d", chapter, i+1, item+1)
+				if rows[number] != 1 {
+					t.Errorf("docs/security.md has %s %d times", number, rows[number])
+				}
+				delete(rows, number)
+			}
+		}
+	}
+	for number := range rows {
+		t.Errorf("docs/security.md has %s, which is no requirement", number)
+	}
+}
+
+// What a script knows is in its own scope, where no element of a page can take its place by its name.
+func TestScriptsKeepToThemselves(t *testing.T) {
+	scripts, err := filepath.Glob("src/*.js")
+	check(t, err)
+	if len(scripts) < 2 {
+		t.Errorf("only %v are looked at", scripts)
+	}
+	for _, script := range scripts {
+		text, err := os.ReadFile(script)
+		check(t, err)
+		code := regexp.MustCompile(`(?m)^//.*\n`).ReplaceAllString(string(text), "")
+		if !strings.HasPrefix(code, "\"use strict\";\n(() => {\n") || !strings.HasSuffix(code, "})();\n") {
+			t.Errorf("%s is not a function of its own in strict mode", script)
+		}
+		if found := regexp.MustCompile(`\b(?:window|document|globalThis)\.\w+ = `).FindString(code); found != "" {
+			t.Errorf("%s keeps something where elements are: %s", script, found)
 		}
 	}
 }
