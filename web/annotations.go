@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -64,14 +65,14 @@ func (w *Web) changeGateway(r *http.Request) error {
 	p, name := requestOf(r).provider, r.PathValue("gateway")
 	switch r.PostFormValue("act") {
 	case "annotate":
-		f := frame{zone: zoneOf(p)}
-		from, err := f.parse(r.PostFormValue("begin"), w.now())
+		zone := cmp.Or(chosenZone(r), zoneOf(p))
+		from, err := parseTime(r.PostFormValue("begin"), zone, w.now())
 		if err != nil {
 			return err
 		}
 		to := from
 		if text := r.PostFormValue("end"); text != "" {
-			if to, err = f.parse(text, w.now()); err != nil {
+			if to, err = parseTime(text, zone, w.now()); err != nil {
 				return err
 			}
 		}

@@ -21,8 +21,8 @@ func FuzzRange(f *testing.F) {
 		d := &gatewayData{}
 		d.zone = zone
 		d.setRange(q, now)
-		from, fromErr := d.parse(d.From, now)
-		to, toErr := d.parse(d.To, now)
+		from, fromErr := parseTime(d.From, zone, now)
+		to, toErr := parseTime(d.To, zone, now)
 		if fromErr != nil || toErr != nil || to.Before(from) {
 			t.Fatalf("%q is the range from %q to %q: %v, %v", query, d.From, d.To, fromErr, toErr)
 		}

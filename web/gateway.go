@@ -113,12 +113,12 @@ func (w *Web) showGateway(rw http.ResponseWriter, r *http.Request, d *gatewayDat
 	return w.show(rw, r, http.StatusOK, "gateway", "gateway.title", d)
 }
 
-// setRange reads from and to of the page's address; times without a zone are in the provider's. A range that cannot be
+// setRange reads from and to of the page's address; times without a zone are in the page's. A range that cannot be
 // is replaced by the last hour, and said.
 func (d *gatewayData) setRange(q url.Values, now time.Time) {
 	d.From, d.To = cmp.Or(q.Get("from"), "now-1h"), cmp.Or(q.Get("to"), "now")
-	from, fromErr := d.parse(d.From, now)
-	to, toErr := d.parse(d.To, now)
+	from, fromErr := parseTime(d.From, d.zone, now)
+	to, toErr := parseTime(d.To, d.zone, now)
 	if fromErr != nil || toErr != nil || !from.Before(to) {
 		d.Problem, d.From, d.To = "range.wrong", "now-1h", "now"
 		from, to = now.Add(-time.Hour), now
@@ -133,10 +133,10 @@ func (d *gatewayData) setRange(q url.Values, now time.Time) {
 	}
 }
 
-// parse reads a time of a page's address; one without a zone is in the provider's.
-func (f *frame) parse(s string, now time.Time) (time.Time, error) {
+// parseTime reads a time of a page's address or form, whose zone holds for one that says none.
+func parseTime(s string, zone *time.Location, now time.Time) (time.Time, error) {
 	for _, layout := range []string{localLayout, "2006-01-02T15:04:05"} {
-		if t, err := time.ParseInLocation(layout, s, f.zone); err == nil {
+		if t, err := time.ParseInLocation(layout, s, zone); err == nil {
 			return t, nil
 		}
 	}
@@ -168,7 +168,7 @@ func (d *gatewayData) setLinks(p *record.Provider, base string, q url.Values) er
 		d.Quick[i].Path = "?" + to.Encode()
 	}
 	c := chartConfig{
-		From: d.From, To: d.To, Zone: d.zone.String(), Locale: d.Language.Tag, Labels: d.Group("chart."), Sensors: []string{},
+		From: d.From, To: d.To, Zone: d.zone.String(), Locale: d.Language.Intl, Labels: d.Group("chart."), Sensors: []string{},
 		Series: base + publicURL(p, nil, d.Gateway.Name, "series"), Notes: []chartNote{},
 	}
 	for i, n := range d.Notes {

@@ -47,7 +47,7 @@ func TestTheOperatorIsToldWhetherAllIsWell(t *testing.T) {
 		want   []string
 	}{
 		"well": {surveyOf(), "en", []string{
-			`notice good`, "All is well: 21 checks", "1\u202f234</td>", "42.0\u00a0MiB</td>", "5.0\u00a0MiB<br>", "7.0\u00a0GiB</td>", "v1.2, v1.3", "3 min",
+			`notice good`, "All is well: 21 checks", "1,234</td>", "42.0\u00a0MiB</td>", "5.0\u00a0MiB<br>", "7.0\u00a0GiB</td>", "v1.2, v1.3", "3 min",
 			"12.0\u00a0GiB of 50.0\u00a0GiB free", "degraded: its port is &lt;held&gt;",
 		}},
 		"well, in Chinese": {surveyOf(), "zh", []string{"一切正常：21", "剩余 12.0"}},

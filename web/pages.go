@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"fmt"
 	"html/template"
@@ -22,8 +23,11 @@ import (
 //go:embed templates/*.html
 var templates embed.FS
 
-// languageCookie keeps the language that was chosen on a page.
-const languageCookie = "berth_language"
+// Cookies that keep what was chosen on a page: the language, and the time zone in place of the provider's.
+const (
+	languageCookie = "berth_language"
+	zoneCookie     = "berth_zone"
+)
 
 // pages are the templates, each with the layout, and what they refer to.
 type pages struct {
@@ -79,16 +83,39 @@ type frame struct {
 	Now      time.Time
 
 	files assets.Files
-	zone  *time.Location
+	home  *time.Location // of the provider, by which days are cut; UTC where there is none
+	zone  *time.Location // in which times are shown: the visitor's own, or home
 }
 
 // providerView is a provider as the pages' head shows it.
 type providerView struct {
 	Name string
 	Port int
-	Zone string // IANA name
-	Abbr string // as it is called now, with its offset
 	Path string
+}
+
+// Zone returns the IANA name of the zone in which times are shown.
+func (f *frame) Zone() string { return f.zone.String() }
+
+// Home returns the name of the provider's zone, "" where it is the one in which times are shown.
+func (f *frame) Home() string {
+	if f.Provider == nil || f.home.String() == f.zone.String() {
+		return ""
+	}
+	return f.home.String()
+}
+
+// Abbr returns what the zone is called now, with its offset.
+func (f *frame) Abbr() string {
+	now := f.Now.In(f.zone)
+	abbr, offset := now.Zone()
+	if strings.ContainsAny(abbr, "+-") {
+		abbr = "UTC"
+	}
+	if offset != 0 {
+		abbr += now.Format(" (UTC-07:00)")
+	}
+	return abbr
 }
 
 func (f *frame) base() *frame { return f }
@@ -105,20 +132,33 @@ func (f *frame) Asset(name string) string {
 func (f *frame) Languages() []locale.Language { return locale.Languages }
 
 // In returns the page's own address in another language.
-func (f *frame) In(code string) string {
-	u, err := url.Parse(f.URL)
-	if err != nil {
-		return "?lang=" + code
-	}
-	q := u.Query()
-	q.Set("lang", code)
+func (f *frame) In(code string) string { return f.with("lang", code) }
+
+// AtHome returns the page's own address in the provider's zone.
+func (f *frame) AtHome() string { return f.with("zone", "") }
+
+func (f *frame) with(name, value string) string {
+	q := f.Params()
+	q.Set(name, value)
 	return "?" + q.Encode()
 }
 
-// Clock returns a time in the provider's zone, to the second.
-func (f *frame) Clock(t time.Time) string { return t.In(f.zone).Format("2006-01-02 15:04:05") }
+// Params returns what the page was asked for.
+func (f *frame) Params() url.Values {
+	u, err := url.Parse(f.URL)
+	if err != nil {
+		return url.Values{}
+	}
+	q := u.Query()
+	q.Del("lang")
+	q.Del("zone")
+	return q
+}
 
-// Stamp returns a time for machines, in the provider's zone with its offset.
+// Clock returns a time in the page's zone, to the second.
+func (f *frame) Clock(t time.Time) string { return t.In(f.zone).Format(f.Language.Clock) }
+
+// Stamp returns a time for machines, in the page's zone with its offset.
 func (f *frame) Stamp(t time.Time) string { return t.In(f.zone).Format(time.RFC3339Nano) }
 
 // Ago says how long ago a time was.
@@ -154,14 +194,8 @@ func (f *frame) Ahead(d time.Duration) string {
 	}
 }
 
-// Count writes a whole number with thin spaces between groups of three digits.
-func (f *frame) Count(n uint64) string {
-	s := strconv.FormatUint(n, 10)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "\u202f" + s[i:]
-	}
-	return s
-}
+// Count writes a whole number.
+func (f *frame) Count(n uint64) string { return f.Language.Count(n) }
 
 // Bytes writes a size.
 func (f *frame) Bytes(n uint64) string {
@@ -187,8 +221,8 @@ func (f *frame) Share(n, whole uint64) int {
 // show answers with a page: it fills the frame and renders the template into a buffer first, so that a mistake in it is
 // an error and not half a page.
 func (w *Web) show(rw http.ResponseWriter, r *http.Request, status int, name, title string, d page) error {
-	if r.Method == http.MethodGet && w.switchLanguage(rw, r) {
-		return nil
+	if done, err := w.choose(rw, r); done || err != nil {
+		return err
 	}
 	w.fill(d.base(), r, title)
 	return w.render(rw, status, name, "layout.html", d)
@@ -203,28 +237,17 @@ func (w *Web) fill(f *frame, r *http.Request, title string) {
 	f.SignedIn, f.Operator, f.Form = q.visitor.role != "", q.visitor.role == record.Operator, q.visitor.form
 	f.Who = q.visitor.person
 	f.Write, f.Manage = q.visitor.may() >= mayWrite, q.visitor.may() >= mayManage
-	f.Now, f.files, f.zone = w.now(), w.pages.files, time.UTC
+	f.Now, f.files, f.home = w.now(), w.pages.files, time.UTC
 	if q.provider != nil {
 		f.setProvider(q.provider, w.o.PortBase)
 		f.Troubles = w.troublesOf(q.provider.Name)
 	}
+	f.zone = cmp.Or(chosenZone(r), f.home)
 }
 
 func (f *frame) setProvider(p *record.Provider, portBase int) {
-	zone, err := time.LoadLocation(p.Settings.Timezone)
-	if err != nil {
-		zone = time.UTC
-	}
-	f.zone = zone
-	now := f.Now.In(zone)
-	abbr, offset := now.Zone()
-	if strings.ContainsAny(abbr, "+-") {
-		abbr = "UTC"
-	}
-	if offset != 0 {
-		abbr += now.Format(" (UTC-07:00)")
-	}
-	f.Provider = &providerView{Name: p.Name, Port: p.Slot.Port(portBase), Zone: zone.String(), Abbr: abbr, Path: providerPath(p.Name)}
+	f.home = zoneOf(p)
+	f.Provider = &providerView{Name: p.Name, Port: p.Slot.Port(portBase), Path: providerPath(p.Name)}
 }
 
 // render answers with one template of a page.
@@ -247,18 +270,55 @@ func (w *Web) render(rw http.ResponseWriter, status int, name, part string, d pa
 	return nil
 }
 
-// switchLanguage keeps the language of ?lang= and sends the browser to the same place without it.
-func (w *Web) switchLanguage(rw http.ResponseWriter, r *http.Request) bool {
-	q := r.URL.Query()
-	code := locale.Known(q.Get("lang"))
-	if code == "" {
-		return false
+// choose keeps the language of ?lang= and the zone of ?zone=, and sends the browser to the same place without them. done is
+// false where there is nothing to choose.
+func (w *Web) choose(rw http.ResponseWriter, r *http.Request) (done bool, err error) {
+	if r.Method != http.MethodGet {
+		return false, nil
 	}
-	w.setCookie(rw, r, languageCookie, code, w.now().Add(365*24*time.Hour))
+	q := r.URL.Query()
+	code, zone := locale.Known(q.Get("lang")), q.Get("zone")
+	if code == "" && !q.Has("zone") {
+		return false, nil
+	}
+	if code != "" {
+		w.setCookie(rw, r, languageCookie, code, w.now().Add(365*24*time.Hour))
+	}
+	switch {
+	case !q.Has("zone"):
+	case zone == "":
+		w.setCookie(rw, r, zoneCookie, "", time.Unix(1, 0))
+	case loadZone(zone) == nil:
+		return false, schema.Errorf(schema.Invalid, "there is no time zone %q", zone).WithNext("give one by its IANA name, such as Europe/Berlin")
+	default:
+		w.setCookie(rw, r, zoneCookie, zone, w.now().Add(365*24*time.Hour))
+	}
 	q.Del("lang")
+	q.Del("zone")
 	u := url.URL{Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: q.Encode()}
 	http.Redirect(rw, r, localPath(u.RequestURI()), http.StatusSeeOther)
-	return true
+	return true, nil
+}
+
+// chosenZone returns the zone that the visitor has chosen, nil for none.
+func chosenZone(r *http.Request) *time.Location {
+	c, err := r.Cookie(zoneCookie)
+	if err != nil {
+		return nil
+	}
+	return loadZone(c.Value)
+}
+
+// loadZone returns the zone of an IANA name, nil where there is none.
+func loadZone(name string) *time.Location {
+	if name == "" || name == "Local" || len(name) > 64 {
+		return nil
+	}
+	zone, err := time.LoadLocation(name)
+	if err != nil {
+		return nil
+	}
+	return zone
 }
 
 func languageOf(r *http.Request) string {
@@ -295,6 +355,9 @@ func (w *Web) failPage(rw http.ResponseWriter, r *http.Request, err error) bool 
 			return true
 		}
 		http.Redirect(rw, r, to, http.StatusSeeOther)
+		return true
+	}
+	if done, err := w.choose(rw, r); done && err == nil {
 		return true
 	}
 	d := &errorData{Code: string(problem.Code), Detail: problem.Detail, Next: problem.Next, RequestID: rw.Header().Get(httpserver.RequestIDHeader)}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -115,7 +116,7 @@ func TestEveryTemplateFitsItsStruct(t *testing.T) {
 					setAll(reflect.ValueOf(d).Elem(), "")
 				}
 				prepare := func(f *frame) {
-					f.Printer, f.zone, f.files = p.catalog.Printer(l.Code), time.UTC, p.files
+					f.Printer, f.home, f.zone, f.files = p.catalog.Printer(l.Code), time.UTC, time.UTC, p.files
 				}
 				prepare(d.base())
 				switch d := d.(type) {
@@ -241,7 +242,7 @@ func TestCatalogIsUsedAndComplete(t *testing.T) {
 	}
 }
 
-func TestLanguageIsSwitchedInPlace(t *testing.T) {
+func TestLanguageAndZoneAreSwitchedInPlace(t *testing.T) {
 	h := newHouse(t)
 	b := h.signedIn(record.Admin, "north")
 	if a := b.do(http.MethodGet, "/providers/north", "", map[string]string{"Accept-Language": "fr, zh-CN;q=0.8, en;q=0.5"}); !strings.Contains(a.body, `<html lang="zh-Hans">`) || !strings.Contains(a.body, "最近上报") {
@@ -253,6 +254,49 @@ func TestLanguageIsSwitchedInPlace(t *testing.T) {
 	}
 	if a := b.get(a.header.Get("Location")); !strings.Contains(a.body, `<html lang="zh-Hans">`) || !strings.Contains(a.body, "lang=en&amp;q=crane") {
 		t.Errorf("after switching: %s", a.body)
+	}
+	// Where there is nothing to see the language is switched all the same.
+	a = b.get("/providers/north/gateways/nobody?lang=en&from=now-6h")
+	if a.status != 303 || a.header.Get("Location") != "/providers/north/gateways/nobody?from=now-6h" {
+		t.Errorf("switching on the page of an error: status %d to %q", a.status, a.header.Get("Location"))
+	}
+	if a := b.get(a.header.Get("Location")); a.status != 404 || !strings.Contains(a.body, "Not found") {
+		t.Errorf("the page of an error in English: %d %s", a.status, a.body)
+	}
+
+	const path = "/providers/north/gateways/crane?from=now-7d&to=now"
+	if a := b.get(path).body; !strings.Contains(a, "now CET (UTC&#43;01:00)") && !strings.Contains(a, "now CEST (UTC&#43;02:00)") || !strings.Contains(a, "21 Nov 2026, 11:00:00") {
+		t.Errorf("in the provider's zone: %s", a)
+	}
+	a = b.get(path + "&zone=Asia/Shanghai")
+	if a.status != 303 || a.header.Get("Location") != path {
+		t.Fatalf("another zone: status %d to %q", a.status, a.header.Get("Location"))
+	}
+	page := b.get(path).body
+	for _, want := range []string{
+		"21 Nov 2026, 18:00:00", "Asia/Shanghai, now CST (UTC&#43;08:00)", "The provider’s zone is Europe/Berlin", "&#34;zone&#34;:&#34;Asia/Shanghai&#34;",
+		`href="?from=now-7d&amp;to=now&amp;zone="`, `<input type="hidden" name="from" value="now-7d">`,
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("in a zone of one's own the page lacks %q", want)
+		}
+	}
+	if body := b.get("/providers/north/reports?from=2026-11-20T10:00&to=2026-11-20T12:00").body; !strings.Contains(body, "2026-11-20T12:00") {
+		t.Errorf("the report's form: %s", body)
+	}
+	if !slices.ContainsFunc(h.reports["north"].asked(), func(r *http.Request) bool { return r.URL.Query().Get("from") == "2026-11-20T10:00:00+01:00" }) {
+		t.Error("a report was not asked for in the provider's zone")
+	}
+	for _, wrong := range []string{"Mars/Olympus", "Local", "../zone", strings.Repeat("x", 100)} {
+		if a := b.get(path + "&zone=" + wrong); a.status != 400 || !strings.Contains(a.body, "there is no time zone") {
+			t.Errorf("zone %s: status %d", wrong, a.status)
+		}
+	}
+	if a := b.get(path + "&zone="); a.status != 303 || !strings.Contains(b.get(path).body, "21 Nov 2026, 11:00:00") {
+		t.Error("the provider's zone did not come back")
+	}
+	if a := b.do(http.MethodGet, path, "", map[string]string{"Cookie": zoneCookie + "=../../etc/passwd"}); a.status == 500 {
+		t.Errorf("a zone that cannot be: %s", a.body)
 	}
 }
 
@@ -311,8 +355,8 @@ func TestPagesSayWhatIsOutOfTheOrdinarySinceWhen(t *testing.T) {
 	}
 	for _, path := range []string{"/providers/north", "/providers/north/connect", "/providers/north/troubles"} {
 		for language, want := range map[string][]string{
-			"en": {"Gateways wait since 2026-11-26 10:40:00", "Readings are stored with delay since 2026-11-26 10:32:00", "the keyspace &lt;is&gt; away"},
-			"zh": {"自 2026-11-26 10:40:00 起，网关需要等待", "自 2026-11-26 10:32:00 起，读数延迟入库"},
+			"en": {"Gateways wait since 26 Nov 2026, 10:40:00", "Readings are stored with delay since 26 Nov 2026, 10:32:00", "the keyspace &lt;is&gt; away"},
+			"zh": {"自 2026年11月26日 10:40:00 起，网关需要等待", "自 2026年11月26日 10:32:00 起，读数延迟入库"},
 		} {
 			a := b.do(http.MethodGet, path, "", map[string]string{"Accept-Language": language})
 			for _, text := range want {

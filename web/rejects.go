@@ -170,6 +170,7 @@ type reasonCount struct {
 
 func (w *Web) booksPage(rw http.ResponseWriter, r *http.Request) error {
 	d := booksData{}
+	w.fill(&d.frame, r, "books.title")
 	d.Nav = "books"
 	if err := w.up.get(r.Context(), requestOf(r).provider, &d.Books, nil, "books"); err != nil {
 		return err

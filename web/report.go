@@ -128,15 +128,15 @@ func (d *reportData) ask(q url.Values, now time.Time) (url.Values, bool) {
 	if q.Get("from") == "" && q.Get("to") == "" {
 		return nil, false
 	}
-	from, fromErr := d.parse(q.Get("from"), now)
-	to, toErr := d.parse(q.Get("to"), now)
+	from, fromErr := parseTime(q.Get("from"), d.home, now)
+	to, toErr := parseTime(q.Get("to"), d.home, now)
 	if fromErr != nil || toErr != nil || !from.Before(to) {
 		d.Problem = "reports.wrong"
 		return nil, false
 	}
-	ask.Set("from", from.In(d.zone).Format(time.RFC3339))
-	ask.Set("to", to.In(d.zone).Format(time.RFC3339))
-	d.FromAt, d.ToAt = from.In(d.zone).Format(localLayout), to.In(d.zone).Format(localLayout)
+	ask.Set("from", from.In(d.home).Format(time.RFC3339))
+	ask.Set("to", to.In(d.home).Format(time.RFC3339))
+	d.FromAt, d.ToAt = from.In(d.home).Format(localLayout), to.In(d.home).Format(localLayout)
 	return ask, true
 }
 
@@ -153,7 +153,7 @@ func (w *Web) makeReport(ctx context.Context, p *record.Provider, d *reportData,
 	if err != nil {
 		return err
 	}
-	inZone(&made, d.zone)
+	inZone(&made, d.home)
 	if d.view, err = reportview.New(&made, d.Language.Code); err != nil {
 		return err
 	}

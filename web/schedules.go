@@ -321,7 +321,7 @@ func (w *Web) showSchedules(rw http.ResponseWriter, r *http.Request, status int,
 }
 
 // Day returns the day of a time in the provider's zone.
-func (d *schedulesData) Day(t time.Time) string { return t.In(d.zone).Format(time.DateOnly) }
+func (d *schedulesData) Day(t time.Time) string { return t.In(d.home).Format(d.Language.Day) }
 
 // LastDay returns the last day of a period that ends at t.
 func (d *schedulesData) LastDay(t time.Time) string { return d.Day(t.Add(-time.Nanosecond)) }

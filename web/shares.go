@@ -79,6 +79,7 @@ func (w *Web) sharedPage(rw http.ResponseWriter, r *http.Request) error {
 	d := &sharedData{Name: s.Name, Expires: s.Expires}
 	w.fill(&d.frame, r, "shared.title")
 	d.setProvider(p, w.o.PortBase)
+	d.zone = d.home
 	d.Provider = nil // it is nobody's page: no way leads on to the provider's
 	if err := w.makeReport(ctx, p, &d.reportData, ask); err != nil {
 		return err
@@ -126,8 +127,7 @@ type sharesData struct {
 
 // Period returns what a shared report is of, in the provider's zone.
 func (d *sharesData) Period(s record.Share) string {
-	const layout = "2006-01-02 15:04"
-	return s.From.In(d.zone).Format(layout) + " – " + s.To.In(d.zone).Format(layout)
+	return s.From.In(d.home).Format(d.Language.Clock) + " – " + s.To.In(d.home).Format(d.Language.Clock)
 }
 
 func (w *Web) sharesPage(rw http.ResponseWriter, r *http.Request) error {

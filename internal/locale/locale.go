@@ -14,15 +14,27 @@ import (
 
 // Languages are those that pages and reports are shown in, the default first. The tag is that of the html element.
 var Languages = []Language{
-	{Code: "en", Tag: "en", Name: "English"},
-	{Code: "zh", Tag: "zh-Hans", Name: "简体中文"},
+	{Code: "en", Tag: "en", Name: "English", Intl: "en-GB", Day: "2 Jan 2006", Clock: "2 Jan 2006, 15:04:05"},
+	{Code: "zh", Tag: "zh-Hans", Name: "简体中文", Intl: "zh-Hans", Day: "2006年1月2日", Clock: "2006年1月2日 15:04:05"},
 }
 
 // Language is a language of theirs.
 type Language struct {
-	Code string
-	Tag  string
-	Name string // in the language itself
+	Code  string
+	Tag   string
+	Name  string // in the language itself
+	Intl  string // by which browsers write times and numbers as Day, Clock and Count do
+	Day   string // layout of a day
+	Clock string // layout of a time, to the second
+}
+
+// Count writes a whole number. Both languages have a comma between groups of three digits.
+func (l Language) Count(n uint64) string {
+	s := strconv.FormatUint(n, 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
 }
 
 // Catalog holds all texts.

@@ -29,6 +29,23 @@
     button.restore = setTimeout(() => { button.textContent = label; }, 2000);
   });
 
+  // Another language of the same place: of the address as it is by now.
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest(".languages a");
+    if (!link) return;
+    const to = new URL(location.href);
+    to.searchParams.set("lang", new URL(link.href).searchParams.get("lang"));
+    link.href = to.href;
+  });
+
+  // The browser knows which zones there are, and its own.
+  document.querySelector("details.zone")?.addEventListener("toggle", () => {
+    const input = document.getElementById("zone"), zones = document.getElementById("zones");
+    if (zones.options.length > 0) return;
+    zones.append(...Intl.supportedValuesOf("timeZone").map((zone) => new Option(zone)));
+    if (!input.value) input.value = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  });
+
   // What refreshes itself rests while nobody looks, and leaves alone what somebody works in.
   document.addEventListener("htmx:beforeRequest", (event) => {
     const element = event.detail.elt;

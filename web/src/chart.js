@@ -14,10 +14,12 @@
   const text = (key, values = {}) => (labels[key] ?? key).replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);
   const number = new Intl.NumberFormat(config.locale, { maximumSignificantDigits: 12 });
   const average = new Intl.NumberFormat(config.locale, { maximumSignificantDigits: 6 });
-  const clock = new Intl.DateTimeFormat("sv-SE", { // ISO's order, which reads the same in every language
-    timeZone: config.zone, year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit",
-  });
-  const at = (ms) => clock.format(new Date(ms));
+  const day = { year: "numeric", month: "short", day: "numeric" }, time = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
+  const written = (parts) => {
+    const format = new Intl.DateTimeFormat(config.locale, { timeZone: config.zone, ...parts });
+    return (ms) => format.format(new Date(ms));
+  };
+  const at = written({ ...day, ...time }), dayOf = written(day), timeOf = written(time), shortDayOf = written({ ...day, year: undefined });
   const value = (v) => (typeof v === "number" ? v : null); // "NaN" and "+Inf" are texts and cannot be drawn
   const now = () => Date.now() + skew;
   const window_ = () => fixed ?? [(now() - config.span_ms) / 1000, (now() + config.span_ms / 100) / 1000];
@@ -182,13 +184,14 @@
 
   // 24-hour times; the date where the day changes, and at the left.
   function timeAxis(u, splits, index, space, step) {
-    let day = "";
+    let before = "";
     return splits.map((s) => {
-      const [date, time] = at(s * 1000).split(" ");
-      const changed = date !== day;
-      day = date;
-      const short = step >= 86400 ? "" : step < 60 ? time : time.slice(0, 5);
-      return short === "" ? date.slice(5) : changed ? `${short}\n${date}` : short;
+      const date = dayOf(s * 1000);
+      const changed = date !== before;
+      before = date;
+      if (step >= 86400) return shortDayOf(s * 1000);
+      const short = step < 60 ? timeOf(s * 1000) : timeOf(s * 1000).slice(0, 5);
+      return changed ? `${short}\n${shortDayOf(s * 1000)}` : short;
     });
   }
 
