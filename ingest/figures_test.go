@@ -26,7 +26,7 @@ func TestFigures(t *testing.T) {
 	figures.Skip(t)
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	var body []byte
-	fleet := trucks.New(trucks.Options{Trucks: 20, Days: 1, Start: start, Readings: 100_000})
+	fleet := trucks.New(trucks.Options{Trucks: 8, Days: 1, Start: start, Readings: 100_000})
 	if err := fleet.Drive(func(lines []byte, _ int) error { body = append(body, lines...); return nil }); err != nil {
 		t.Fatal(err)
 	}

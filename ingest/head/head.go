@@ -173,6 +173,9 @@ func (h *Head) apply(seq uint64, created int64, rows *batch.Rows) {
 		if p.isFull() {
 			h.close(p)
 		}
+		if p.settling() {
+			h.closeBefore(p)
+		}
 	}
 	h.followed = seq
 	if created != 0 { // a message that cannot be read does not say
@@ -254,6 +257,17 @@ func (h *Head) close(p *part) {
 	h.closing += p.bytes
 	h.queue = append(h.queue, p)
 	signal(h.wake)
+}
+
+// closeBefore closes the parts of earlier days of a part's gateway that took nothing while this one took its later half: it has
+// gone on. So what a gateway sends of many days at once becomes a block a day, and leaves the memory.
+func (h *Head) closeBefore(p *part) {
+	since := p.rows[len(p.rows)/2].position()
+	for _, o := range p.gateway.parts {
+		if !o.closed && o.day < p.day && o.newest().Less(since) {
+			h.close(o)
+		}
+	}
 }
 
 // unlink takes a part out of the list of open parts.

@@ -9,8 +9,8 @@ import (
 )
 
 // DefaultPartTimes is the timestamps of a full part. What a block has for each sensor, its name and its bounds, takes a fifth of
-// a block of 120 timestamps and a twentieth of one of 480.
-const DefaultPartTimes = 480
+// a block of 120 timestamps, and a twentieth of one of 480: so large is the smallest block that is written while a gateway sends.
+const DefaultPartTimes = 960
 
 // When a part is full besides. A gateway of few sensors needs fullReadings for what a block has once; fullBytes of rows become
 // some 16 to 64 KB of block.
@@ -137,6 +137,20 @@ func (p *part) isFull() bool {
 // ripe reports whether a block of the part is worth more than one more tail.
 func (p *part) ripe() bool {
 	return p.times >= p.full/2 && p.readings >= fullReadings/2 || p.bytes >= fullBytes/2
+}
+
+// settling reports whether it is time to look for parts of earlier days that can be closed: each time an eighth of a full part
+// has come.
+func (p *part) settling() bool {
+	return len(p.gateway.parts) > 1 && len(p.rows) > 0 && p.times%max(1, p.full/8) == 0
+}
+
+// newest returns the position of its newest reading.
+func (p *part) newest() schema.Position {
+	if len(p.rows) == 0 {
+		return p.baseTo
+	}
+	return p.rows[len(p.rows)-1].end()
 }
 
 // columnBytes is more than a column of a block takes beside its name and its values.

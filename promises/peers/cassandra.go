@@ -37,7 +37,11 @@ func onCassandra(ctx context.Context, o *options) error {
 	if err != nil {
 		return fmt.Errorf("make a folder: %w", err)
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
+	if o.keep {
+		fmt.Printf("all is in %s\n", dir)
+	} else {
+		defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
+	}
 	place, err := folder(dir, "cassandra")
 	if err != nil {
 		return err
@@ -65,7 +69,10 @@ func onCassandra(ctx context.Context, o *options) error {
 			return err
 		}
 	}
-	return compare(one, blocks)
+	if err := compare(one, blocks); err != nil {
+		return err
+	}
+	return anatomy(filepath.Join(place, "data", "data"), one, blocks)
 }
 
 // compare prints both, and the ratios.
