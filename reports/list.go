@@ -23,9 +23,17 @@ func (r *Reports) gateways(w http.ResponseWriter, req *http.Request) error {
 	q := query.GatewaysRequest{
 		After: values.Get("after"), Limit: limit, Search: values.Get("q"), State: api.State(values.Get("state")), Sort: values.Get("sort"), Choice: choiceOf(values),
 	}
+	switch day := values.Get("day"); day {
+	case "", "false":
+	case "true":
+		q.Day = true
+	default:
+		return schema.Errorf(schema.Invalid, "day=%q is neither true nor false", day)
+	}
 	switch format := values.Get("format"); format {
 	case "", "json":
 	case "csv":
+		q.Day = false
 		q.Limit = cmp.Or(limit, query.MostGateways)
 		return r.gatewaysCSV(w, req, q)
 	default:

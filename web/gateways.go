@@ -52,6 +52,7 @@ type gatewayRow struct {
 	Path       string
 	State      api.State
 	LastSeen   time.Time
+	Day        *strip // nil: it cannot be told
 	Rate       uint64 // readings of the last hour
 	Rejects    uint64 // that are kept
 	Uncounted  bool   // they cannot be told now
@@ -92,7 +93,8 @@ func (w *Web) gatewaysPage(rw http.ResponseWriter, r *http.Request) error {
 	}
 	d.setColumns()
 	d.ListPath = d.listURL(p.Name)
-	ask := url.Values{"limit": {strconv.Itoa(gatewaysPerPage)}}
+	w.fill(&d.frame, r, "gateways.title")
+	ask := url.Values{"limit": {strconv.Itoa(gatewaysPerPage)}, "day": {"true"}}
 	for _, k := range []string{"q", "state", "after", "group", "tag", "sort"} {
 		if v := q.Get(k); v != "" {
 			ask.Set(k, v)
@@ -107,7 +109,9 @@ func (w *Web) gatewaysPage(rw http.ResponseWriter, r *http.Request) error {
 	default:
 		d.Notice = noticeOf(answer.Complete)
 		for i := range answer.Gateways {
-			d.Gateways = append(d.Gateways, rowOf(p.Name, &answer.Gateways[i]))
+			row := rowOf(p.Name, &answer.Gateways[i])
+			row.Day = d.stripOf(answer.Gateways[i].Day)
+			d.Gateways = append(d.Gateways, row)
 		}
 		if answer.Next != "" {
 			next := d.order()

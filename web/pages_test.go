@@ -310,7 +310,7 @@ func TestGatewaysPage(t *testing.T) {
 			t.Errorf("the page lacks %q", want)
 		}
 	}
-	if asked := h.reports["north"].asked(); len(asked) != 2 || asked[0].URL.RawQuery != "after=a&limit=100&q=cr" {
+	if asked := h.reports["north"].asked(); len(asked) != 2 || asked[0].URL.RawQuery != "after=a&day=true&limit=100&q=cr" {
 		t.Errorf("asked %v", asked)
 	}
 	a = b.get("/providers/north?q=cr&state=online&sort=-rate")
@@ -323,7 +323,7 @@ func TestGatewaysPage(t *testing.T) {
 			t.Errorf("the sorted page lacks %q", want)
 		}
 	}
-	if asked := h.reports["north"].asked(); len(asked) != 2 || asked[0].URL.RawQuery != "limit=100&q=cr&sort=-rate&state=online" {
+	if asked := h.reports["north"].asked(); len(asked) != 2 || asked[0].URL.RawQuery != "day=true&limit=100&q=cr&sort=-rate&state=online" {
 		t.Errorf("asked %v", asked)
 	}
 	h.remove("services", "north.reports.one")

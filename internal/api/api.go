@@ -1,7 +1,7 @@
 // Package api is the HTTP API of a provider's readings as types: what reports answers, what web serves under the same
 // paths, and what pages, simulated gateways and tests read. Times are RFC 3339 with offset plus epoch milliseconds.
 //
-//	GET /api/v1/providers/{p}/gateways                      Gateways    ?sort=[-]name|state|last_seen|rate|rejects &after= &limit= (default 100, most 1000) &q= &state= &group=… &tag=…
+//	GET /api/v1/providers/{p}/gateways                      Gateways    ?sort=[-]name|state|last_seen|rate|rejects &after= &limit= (default 100, most 1000) &q= &state= &group=… &tag=… &day=true
 //	GET /api/v1/providers/{p}/gateways/{g}                  Gateway
 //	GET /api/v1/providers/{p}/gateways/{g}/sensors          Sensors
 //	GET /api/v1/providers/{p}/gateways/{g}/latest           Latest
@@ -86,11 +86,21 @@ type Gateway struct {
 	Interval   float64           `json:"interval_seconds"`   // usual time between frames; 0: not known yet
 	Rate       uint64            `json:"readings_last_hour"` // that arrived, those that came again counted again
 	Rejects    *uint64           `json:"rejects"`            // of its own that are kept; null: it cannot be told now
+	Day        *Day              `json:"day,omitempty"`      // where it was asked for, and can be told
 	Sensors    int               `json:"sensors"`
 	Attributes map[string]string `json:"attributes"`                    // as it sends them
 	Groups     []string          `json:"groups"`                        // that people have put it into
 	Tags       map[string]string `json:"tags"`                          // that people have given it
 	ClockAhead float64           `json:"clock_ahead_seconds,omitempty"` // its clock is at least so far ahead of ours; see [ClockTolerance]
+}
+
+// Day is how a gateway was in each hour of the last day, the last of which lasts: online when there are readings of it, late when
+// they are fewer than half of what the gateway's better hours have, and where there are none by the rule of [StateOf]. Late
+// readings are of the hour in which they were measured. It is at most a minute old.
+type Day struct {
+	From     time.Time `json:"from"` // of the first hour
+	States   []State   `json:"states"`
+	Readings []uint64  `json:"readings"`
 }
 
 // ClockTolerance is how long after its arrival a reading may seem to be measured before the gateway's clock is called

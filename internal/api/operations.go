@@ -32,6 +32,7 @@ var Parameters = []Parameter{
 	{Name: "add", About: "The name of a provider that would be added."},
 	{Name: "after", About: "The name, or the cursor, after which the answer begins: what the answer before gave as next."},
 	{Name: "before", About: "The entry before which the answer begins: what the answer before ended at.", Number: true},
+	{Name: "day", About: "true: with how each gateway was in each hour of the last day."},
 	{Name: "format", About: "The format of the answer."},
 	{Name: "from", About: "Where the range begins: RFC 3339, epoch milliseconds, now, or such as now-6h."},
 	{Name: "gateway", About: "A gateway; without one all are meant.", Repeated: true},
@@ -56,7 +57,7 @@ func Operations() []Operation {
 	all := []Operation{
 		{Method: get, Path: "/latest", Summary: "Newest readings of all gateways", Query: []string{"sensor", "after", "limit"}, Answer: FleetLatest{}},
 		{Method: get, Path: "/series", Summary: "Series of all gateways", Query: []string{"sensor", "from", "to", "points", "value", "after", "limit"}, Answer: FleetSeries{}},
-		{Method: get, Path: "/gateways", Summary: "Gateways, a page of them as json or all as csv", Query: []string{"sort", "after", "limit", "q", "state", "group", "tag", "format"}, Answer: Gateways{}},
+		{Method: get, Path: "/gateways", Summary: "Gateways, a page of them as json or all as csv", Query: []string{"sort", "after", "limit", "q", "state", "group", "tag", "day", "format"}, Answer: Gateways{}},
 		{Method: get, Path: "/gateways/:gateway", Summary: "A gateway", Answer: Gateway{}},
 		{Method: get, Path: "/gateways/:gateway/sensors", Summary: "Sensors of a gateway", Answer: Sensors{}},
 		{Method: get, Path: "/gateways/:gateway/latest", Summary: "Newest readings of a gateway", Answer: Latest{}},

@@ -55,6 +55,7 @@ type Engine struct {
 	log      *slog.Logger
 	zone     atomic.Pointer[time.Location] // the provider's, as last loaded
 	damages  damages
+	days     days
 }
 
 // New returns an Engine.

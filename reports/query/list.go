@@ -26,6 +26,7 @@ type GatewaysRequest struct {
 	Limit  int       // 1 to MostGateways; 0 is DefaultGateways
 	Search string    // only names that contain it, in any case
 	State  api.State // only those in it; empty: in any
+	Day    bool      // with how each was in each hour of the last day
 	Sort   string    // one of api.Orders, those with - the other way round; empty: by name
 	Choice
 }
@@ -98,6 +99,11 @@ func (e *Engine) list(ctx context.Context, q *GatewaysRequest, limit int) (*api.
 	}
 	for i := range best {
 		page.Gateways = append(page.Gateways, e.gateway(best[i].entry, rejects))
+	}
+	if q.Day {
+		if err := e.addDays(ctx, page, best); err != nil {
+			return nil, err
+		}
 	}
 	return page, nil
 }

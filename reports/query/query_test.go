@@ -38,6 +38,7 @@ func TestAnswersEqualTheModel(t *testing.T) {
 			w.checkSeries(rt)
 		}
 		w.checkFleet(rt)
+		w.checkDay(rt)
 	})
 }
 

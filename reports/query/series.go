@@ -113,6 +113,8 @@ type answering struct {
 	r      *recent // what is not in blocks
 	charts map[string]*chart
 
+	counted *chart // that all sensors share; nil: each has its own
+
 	open, added map[int64]bool // spans that are computed from the readings, and those whose rollup was added
 }
 
