@@ -78,6 +78,7 @@ func (i *Ingest) books(ctx context.Context) *api.Books {
 	i.mu.Unlock()
 	f := i.head.Figures()
 	b.Log.Messages, b.Log.Bytes, b.Log.Quota = state.Messages, state.Bytes, state.Quota
+	b.Log.Written = totals.Bytes
 	b.Log.First, b.Log.Last, b.Log.Followed = state.First, max(state.Last, f.Committed), f.Followed
 	b.Head.Readings, b.Head.Parts, b.Head.Bytes = f.Readings, f.Parts, f.Bytes
 	b.Limits = i.limitUse(ctx, state.Bytes)

@@ -19,6 +19,7 @@ import (
 	"berth/internal/keyspace"
 	"berth/internal/keyspace/open"
 	"berth/schema"
+	"berth/schema/batch"
 	"berth/schema/block"
 	"berth/schema/catalog"
 	"berth/schema/rollup"
@@ -299,6 +300,38 @@ func (w *crashWorld) balance() {
 	}
 	if got := int(b.Readings.Accepted); !w.renewed && (got < least || got > most) {
 		h.t.Errorf("%d readings were accepted, want %d to %d", got, least, most)
+	}
+	w.bytes(b.Log.Written)
+}
+
+// bytes checks that each message of the log counts the bytes of all before it, and the books those of all.
+func (w *crashWorld) bytes(written uint64) {
+	h := w.house
+	h.t.Helper()
+	journal, err := h.provisioner.OpenLog(h.t.Context())
+	h.check(err)
+	state, err := journal.State(h.t.Context())
+	h.check(err)
+	counted, seen := uint64(0), false
+	h.check(journal.Read(h.t.Context(), state.First, state.Last, func(sequence uint64, data []byte) error {
+		head, err := batch.DecodeHeader(data)
+		if err != nil {
+			return err
+		}
+		if head.Kind == batch.Claim && head.Totals.Bytes < counted { // a fence, whose totals may be outdated
+			return nil
+		}
+		if seen && head.Totals.Bytes != counted {
+			h.t.Errorf("message %d counts %d bytes before it, which are %d", sequence, head.Totals.Bytes, counted)
+		}
+		seen = true
+		if counted = head.Totals.Bytes; head.Kind == batch.Data {
+			counted += uint64(len(data))
+		}
+		return nil
+	}))
+	if written != counted || written == 0 {
+		h.t.Errorf("the books count %d bytes, the log %d", written, counted)
 	}
 }
 

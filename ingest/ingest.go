@@ -368,6 +368,9 @@ func (i *Ingest) carryOn(last []byte) (batch.Totals, uint64, error) {
 		return batch.Totals{}, 0, bus.ErrUnreadable
 	}
 	t := h.Totals
+	if h.Kind == batch.Data {
+		t.Bytes += uint64(len(last))
+	}
 	if ended := t.FramesCommitted + t.FramesRejected + t.FramesGivenUp; t.FramesReceived > ended {
 		t.FramesGivenUp += t.FramesReceived - ended
 	}

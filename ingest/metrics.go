@@ -32,6 +32,7 @@ func (i *Ingest) measure(ctx context.Context, s *metrics.Sink) {
 	s.Put(metrics.LogMessages, float64(b.Log.Messages))
 	s.Put(metrics.LogBytes, float64(b.Log.Bytes))
 	s.Put(metrics.LogQuota, float64(b.Log.Quota))
+	s.Put(metrics.LogWritten, float64(b.Log.Written))
 	if oldest, err := i.journal.Oldest(ctx); err == nil {
 		age := time.Duration(0)
 		if !oldest.IsZero() {

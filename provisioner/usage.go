@@ -11,6 +11,9 @@ import (
 	"berth/schema/record"
 )
 
+// ofLog says that bytes are the running total of the log. Before, they were those of an instance, which begin anew with it.
+const ofLog = "log"
+
 // meterStop bounds how long the meter takes to stop: a look at all instances and their records.
 const meterStop = 10 * time.Second
 
@@ -51,7 +54,7 @@ func usedOf(v *survey.Survey) (all []meter.Now) {
 		if at := &v.Instances[i]; at.Up && at.Role == record.RoleIngest && made[at.Provider] != nil {
 			n := meter.Now{
 				Provider: at.Provider, Of: made[at.Provider].Created,
-				Instance: at.Runtime.ID + " " + at.Runtime.Started.UTC().Format(time.RFC3339Nano),
+				Instance: ofLog,
 			}
 			if read(&n, at.Answer.Samples) {
 				all = append(all, n)
@@ -68,7 +71,7 @@ func read(n *meter.Now, samples []metrics.Sample) bool {
 		s := &samples[i]
 		to := map[string]*uint64{
 			metrics.Readings.Name + " accepted": &n.Used.Readings, metrics.Readings.Name + " rejected": &n.Used.Rejected,
-			metrics.FramesEnded.Name + " rejected": &n.Used.Refused, metrics.FramesReceived.Name: &n.Used.Frames, metrics.KeyspaceBytes.Name: &n.Storage, metrics.Gateways.Name: &n.Gateways,
+			metrics.FramesEnded.Name + " rejected": &n.Used.Refused, metrics.FramesReceived.Name: &n.Used.Frames, metrics.LogWritten.Name: &n.Used.Bytes, metrics.KeyspaceBytes.Name: &n.Storage, metrics.Gateways.Name: &n.Gateways,
 		}
 		name, value := s.Name, s.Value
 		if (name == metrics.Readings.Name || name == metrics.FramesEnded.Name) && len(s.Labels) == 1 {
@@ -77,9 +80,6 @@ func read(n *meter.Now, samples []metrics.Sample) bool {
 		switch at := to[name]; {
 		case at != nil:
 			*at = uint64(value)
-			found++
-		case name == metrics.BatchBytes.Name:
-			n.Used.Bytes = uint64(s.Sum)
 			found++
 		}
 	}

@@ -96,9 +96,10 @@ func (b *books) cut(c *Counts) (before, after batch.Totals) {
 	return before, b.carried
 }
 
-// committed counts the frames of a batch that was confirmed.
-func (b *books) committed(c *Counts) {
+// committed counts the frames of a batch that was confirmed, a message of so many bytes.
+func (b *books) committed(c *Counts, size int) {
 	b.mu.Lock()
+	b.actual.Bytes += uint64(size)
 	b.inHand -= c.Frames
 	addCommitted(&b.actual, c)
 	b.mu.Unlock()

@@ -163,6 +163,7 @@ func New(o Options) *Committer {
 	}
 	c.wake.L = &c.mu
 	c.books.begin(o.Totals)
+	c.cutter.written = o.Totals.Bytes
 	c.watch.begin(o.Metrics)
 	c.sessions.begin(&o)
 	go c.run()

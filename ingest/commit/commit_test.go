@@ -216,9 +216,13 @@ func TestABatchThatNamesMakeTooLongIsCutInTwo(t *testing.T) {
 		t.Fatal(err)
 	}
 	closeIt(t, c)
-	next := 0
+	next, written := 0, 0
 	for i, m := range log.Messages() {
 		h, rows, err := batch.Decode(m, interner)
+		if h.Totals.Bytes != uint64(written) {
+			t.Errorf("message %d counts %d bytes before it, which are %d", i+1, h.Totals.Bytes, written)
+		}
+		written += len(m)
 		if err != nil || len(m) > 1<<20 {
 			t.Fatalf("message %d of %d bytes: %v", i+1, len(m), err)
 		}

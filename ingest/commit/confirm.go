@@ -72,8 +72,8 @@ func (c *Committer) awaitRoom() bool {
 func (c *Committer) confirmed(b *cut) {
 	c.sessions.from.Store(b.header.SessionsFrom)
 	c.sequence.Store(b.seq)
-	c.books.committed(&b.counts)
 	size := len(b.data)
+	c.books.committed(&b.counts, size)
 	giveBuffer(b.data)
 	b.data = nil
 	c.landed() // the next batch is on its way while this one is answered

@@ -38,6 +38,7 @@ type cutter struct {
 	row     int    // of taken[next], where the next batch goes on: it was split
 	left    int    // size of what is still to be cut
 	ready   []*cut // cut, and to be sent before anything else
+	written uint64 // bytes of all messages of the log so far
 }
 
 // cutAll cuts batches and hands them to the log until the committer has closed or failed.
@@ -167,8 +168,10 @@ func (c *Committer) encode(dst []*cut, b *cut) []*cut {
 // halve encodes b; while that is too long for the log it cuts it in two, of which the last has the sessions: what a session
 // has received is in the log before it, or with it. Before that they are found from the same message on as before.
 func (c *Committer) halve(dst []*cut, b *cut, before batch.Totals, from uint64) []*cut {
+	b.header.Totals.Bytes = c.cutter.written
 	b.data = c.cutter.encoder.Encode(takeBuffer(), &b.header, b.rows)
 	if len(b.data) <= maxMessage || b.rows.Len() < 2 {
+		c.cutter.written += uint64(len(b.data))
 		return append(dst, b)
 	}
 	giveBuffer(b.data)

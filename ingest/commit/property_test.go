@@ -205,6 +205,7 @@ func (r *run) checkBooks(t *testing.T, committed uint64) (wrong []string) {
 		say("the books: %+v, %d in hand, %d acknowledged", b, r.inHand, committed)
 	}
 	var before batch.Totals
+	written := uint64(0)
 	for i, m := range r.log.Messages() {
 		h, rows, err := batch.Decode(m, interner)
 		if err != nil {
@@ -216,7 +217,13 @@ func (r *run) checkBooks(t *testing.T, committed uint64) (wrong []string) {
 		if n := h.Totals; n.FramesReceived != n.FramesCommitted+n.FramesRejected+n.FramesGivenUp {
 			say("message %d carries %+v", i+1, n)
 		}
-		before = h.Totals
+		if h.Totals.Bytes != written {
+			say("message %d counts %d bytes before it, which are %d", i+1, h.Totals.Bytes, written)
+		}
+		before, written = h.Totals, written+uint64(len(m))
+	}
+	if r.closed == nil && b.Bytes != written {
+		say("the books count %d bytes of %d", b.Bytes, written)
 	}
 	if messages := r.log.Messages(); r.closed == nil && len(messages) > 0 {
 		last := lastTotals(t, messages)

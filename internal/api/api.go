@@ -259,6 +259,7 @@ type Books struct {
 		Quota    uint64 `json:"quota_bytes"`
 		First    uint64 `json:"first_sequence"`
 		Last     uint64 `json:"last_sequence"`
+		Written  uint64 `json:"written_bytes"`     // by all batches ever
 		Followed uint64 `json:"followed_sequence"` // the head has followed up to here
 	} `json:"log"`
 	Head struct {

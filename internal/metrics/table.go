@@ -15,6 +15,7 @@ var (
 
 	AckSeconds  = histogram(ofProvider, "berth_acknowledgement_seconds", "Time from a frame received whole to its acknowledgement.", seconds)
 	BatchBytes  = histogram(ofProvider, "berth_batch_bytes", "Size of the batches committed to the log.", []float64{256, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 128 << 10, 256 << 10, 1 << 20})
+	LogWritten  = counter(ofProvider, "berth_log_written_bytes_total", "Bytes of the batches that were ever committed to the log.")
 	BatchFrames = histogram(ofProvider, "berth_batch_frames", "Frames in the batches committed to the log.", []float64{1, 4, 16, 64, 256, 1024, 4096, 16384})
 
 	Connections      = gauge(ofProvider, "berth_connections", "Open connections on the provider's port.")

@@ -29,7 +29,7 @@ type Now struct {
 	Provider string
 	Of       time.Time // when it was made
 	Used     record.Used
-	Instance string // of ingest; Used.Bytes are what it has written, and begin anew with it
+	Instance string // whose running total Used.Bytes are: another's begin anew
 	Gateways uint64
 	Storage  uint64
 }

@@ -94,7 +94,7 @@ func TestDaysAddUpToTheTotals(t *testing.T) {
 	w.restart()                // the daemon was killed
 	w.pass(2*time.Hour, 3, 30) // the 30th, with what came before midnight and was not looked at
 	w.at.Instance, w.at.Used.Bytes = "two", 0
-	w.pass(time.Hour, 2, 20) // ingest was killed: its totals go on, its bytes begin anew
+	w.pass(time.Hour, 2, 20) // another total of bytes, which begins anew
 	w.away = true
 	w.pass(time.Hour, 1, 10)
 	w.away = false

@@ -238,6 +238,9 @@ func TestWhatDoesNotBalanceIsNamed(t *testing.T) {
 		"a message's frames do not add up": {func(w *world) {
 			w.change(11, func(h *batch.Header) { h.Totals.FramesReceived += 3 })
 		}, "log message 18", "totals that do not balance"},
+		"a message counts other bytes": {func(w *world) {
+			w.change(11, func(h *batch.Header) { h.Totals.Bytes = 3 })
+		}, "log message 18", "it counts 3 bytes before it"},
 		"a message's bytes are changed": {func(w *world) { w.log[4][len(w.log[4])/2] ^= 4 }, "log message 11", "cannot be read"},
 		"a message is lost":             {func(w *world) { w.log[4] = nil }, "log message 11", "the log has lost it"},
 		"the books know more than the log": {func(w *world) {

@@ -15,6 +15,7 @@ type link struct {
 	known  bool // false at the beginning, and after a message that cannot be read
 	claim  string
 	totals batch.Totals
+	bytes  uint64 // that the next message is to carry
 }
 
 // log reads the log up to where it ends now, holds each message against the one before it, and looks each reading up.
@@ -99,7 +100,13 @@ func (a *audit) message(ctx context.Context, sequence uint64, data []byte, befor
 			return err
 		}
 	}
-	*before = link{known: true, claim: h.Claim, totals: h.Totals}
+	bytes := h.Totals.Bytes
+	if h.Kind == batch.Data {
+		bytes += uint64(len(data))
+	} else if before.known {
+		bytes = max(bytes, before.bytes) // it may be a fence
+	}
+	*before = link{known: true, claim: h.Claim, totals: h.Totals, bytes: bytes}
 	a.totals = &h.Totals
 	a.result.Log.Readings += uint64(rows.Readings())
 	a.seen.add(sequence, rows)
@@ -138,6 +145,9 @@ func check(h *batch.Header, rows *batch.Rows, before *link) (wrong []string) {
 	}
 	if t.FramesCommitted < b.FramesCommitted || t.FramesRejected < b.FramesRejected || t.FramesGivenUp < b.FramesGivenUp {
 		say("its totals are less than those of the message before it")
+	}
+	if t.Bytes != before.bytes && t.Bytes != b.Bytes { // a release that does not count them carries them along, and so does a fence
+		say("it counts %d bytes before it, but they are %d", t.Bytes, before.bytes)
 	}
 	if h.Kind == batch.Data && h.Claim != before.claim {
 		say("it is of claim %q, but the log was claimed by %q", h.Claim, before.claim)

@@ -8,7 +8,8 @@
 // decoding keep it.
 //
 //	message   magic "BTHB" · version 1 byte (1 or 2) · kind 1 byte (1 claim, 2 data) · header · body · CRC-32C 4 bytes
-//	header    claim text · created 8 bytes · 8 totals uvarint · reasons uvarint · reasons × (name text · number uvarint) ·
+//	header    claim text · created 8 bytes · 8 totals uvarint · reasons uvarint · reasons × (name text · number uvarint); the
+//	          one named log_bytes is no reason, but Totals.Bytes, which releases before it carry along as a reason ·
 //	          of version 2 only: sessions from uvarint · sessions
 //	sessions  number uvarint · each: key text · left 8 bytes · expiry uvarint · received uvarint · received × (identifier
 //	          minus that of the one before, uvarint) · filters uvarint · filters × (name text · QoS 1 byte)
@@ -52,6 +53,8 @@ const (
 	MaxReasons = 64
 	// MaxReason is the longest reason, in bytes; a longer one is counted under OtherReasons.
 	MaxReason = 64
+	// bytesReason is the name under which Totals.Bytes stands among the reasons.
+	bytesReason = "log_bytes"
 	// OtherReasons is the reason under which reasons beyond the bounds are counted.
 	OtherReasons = "other"
 )
@@ -88,6 +91,7 @@ type Totals struct {
 	Rejected        uint64 // readings
 	Timeless        uint64 // readings that came without a time
 	Strangers       uint64 // connections that ended without a valid key
+	Bytes           uint64 // of the messages of data before the one that carries them: who reads that adds its own
 	Reasons         map[string]uint64
 }
 

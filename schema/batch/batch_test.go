@@ -65,11 +65,13 @@ func TestGolden(t *testing.T) {
 	with.Sessions, with.SessionsFrom = someSessions, 1<<33
 	claimed := claim
 	claimed.SessionsFrom = 7
+	counted := h
+	counted.Totals.Bytes = 1 << 40
 	for _, c := range []struct {
 		name   string
 		header batch.Header
 		rows   []*batch.Rows
-	}{{"data.v1", h, rows}, {"claim.v1", claim, nil}, {"data.v2", with, rows}, {"claim.v2", claimed, nil}} {
+	}{{"data.v1", h, rows}, {"claim.v1", claim, nil}, {"data.v2", with, rows}, {"claim.v2", claimed, nil}, {"bytes.v1", counted, rows}} {
 		t.Run(c.name, func(t *testing.T) {
 			path := filepath.Join("testdata", c.name)
 			var e batch.Encoder
@@ -153,8 +155,8 @@ func TestRoundTrip(t *testing.T) {
 		rows := rapid.SliceOfN(anyRows(in), 0, 3).Draw(t, "batches")
 		h := batch.Header{
 			Kind: batch.Data, Claim: rapid.String().Draw(t, "claim"), Created: rapid.Int64().Draw(t, "created"),
-			Totals: batch.Totals{Accepted: rapid.Uint64().Draw(t, "accepted"), Reasons: rapid.MapOfN(
-				rapid.StringN(0, 9, 64), rapid.Uint64(), 0, batch.MaxReasons).Draw(t, "reasons")},
+			Totals: batch.Totals{Accepted: rapid.Uint64().Draw(t, "accepted"), Bytes: rapid.Uint64().Draw(t, "bytes"), Reasons: rapid.MapOfN(
+				rapid.StringN(0, 9, 64), rapid.Uint64(), 0, batch.MaxReasons-1).Draw(t, "reasons")},
 		}
 		if len(h.Totals.Reasons) == 0 {
 			h.Totals.Reasons = nil

@@ -138,16 +138,23 @@ func (d *decoder) header(h *Header) {
 		d.fail("too many reasons")
 		return
 	}
-	if reasons > 0 {
-		h.Totals.Reasons = make(map[string]uint64, reasons)
-	}
 	for range reasons {
 		name := d.text()
 		if _, again := h.Totals.Reasons[string(name)]; again || len(name) > MaxReason {
 			d.fail("a reason too long, or twice")
 			return
 		}
-		h.Totals.Reasons[string(name)] = d.uvarint()
+		switch n := d.uvarint(); {
+		case string(name) != bytesReason:
+			if h.Totals.Reasons == nil {
+				h.Totals.Reasons = make(map[string]uint64, reasons)
+			}
+			h.Totals.Reasons[string(name)] = n
+		case h.Totals.Bytes != 0 || n == 0:
+			d.fail("the bytes of the log twice, or none")
+		default:
+			h.Totals.Bytes = n
+		}
 	}
 }
 

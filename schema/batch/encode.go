@@ -61,7 +61,12 @@ func appendHeader(dst []byte, h *Header) []byte {
 		dst = binary.AppendUvarint(dst, *n)
 	}
 	reasons := bounded(t.Reasons)
-	dst = binary.AppendUvarint(dst, uint64(len(reasons)))
+	if t.Bytes == 0 {
+		dst = binary.AppendUvarint(dst, uint64(len(reasons)))
+	} else {
+		dst = binary.AppendUvarint(dst, uint64(len(reasons)+1))
+		dst = binary.AppendUvarint(appendText(dst, bytesReason), t.Bytes)
+	}
 	for _, name := range slices.Sorted(maps.Keys(reasons)) {
 		dst = binary.AppendUvarint(appendText(dst, name), reasons[name])
 	}
@@ -70,16 +75,16 @@ func appendHeader(dst []byte, h *Header) []byte {
 
 // bounded returns the reasons with those beyond the bounds added up under OtherReasons.
 func bounded(reasons map[string]uint64) map[string]uint64 {
-	fits := len(reasons) <= MaxReasons
+	fits := len(reasons) < MaxReasons
 	for name := range reasons {
-		fits = fits && len(name) <= MaxReason
+		fits = fits && len(name) <= MaxReason && name != bytesReason
 	}
 	if fits {
 		return reasons
 	}
 	kept := make(map[string]uint64, MaxReasons)
 	for _, name := range slices.Sorted(maps.Keys(reasons)) {
-		if len(name) > MaxReason || name != OtherReasons && len(kept) >= MaxReasons-1 {
+		if len(name) > MaxReason || name == bytesReason || name != OtherReasons && len(kept) >= MaxReasons-2 {
 			kept[OtherReasons] += reasons[name]
 			continue
 		}
