@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime/debug"
 	_ "time/tzdata" // zones of providers, also where the machine has none
 
 	"berth/internal/version"
@@ -12,7 +13,12 @@ import (
 	"berth/provisioner/cli"
 )
 
+// garbage is how much the heap may grow between collections, in percent. Nearly all of it are buffers of NATS, which hold no
+// pointers: collecting them twice as often costs little, and keeps 20 MB less resident while a log is written.
+const garbage = 50
+
 func main() {
+	debug.SetGCPercent(garbage)
 	programs, err := provisioner.ProgramsBeside()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "provisioner:", err)
