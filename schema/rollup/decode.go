@@ -16,8 +16,13 @@ func Decode(data []byte) ([]Stat, error) {
 // Decoder reads rollups one after another: names that are those of the rollup before, as they mostly are of one gateway, are
 // not read again. Its zero value is ready for use, by one goroutine.
 type Decoder struct {
+	// Only says of which sensors the statistics are wanted: those of others stay zero, but for the name. Of a rollup of ten sensors
+	// one takes two thirds of the time. nil: all are. A rollup of version 1 is read whole.
+	Only func(sensor string) bool
+
 	names []byte // as the rollup before has them; nil: no names are known
 	stats []Stat
+	skip  []bool // of each of stats; empty: none
 }
 
 // Decode reads a rollup as the function does. The statistics are the Decoder's own: good until the next call. same says that
@@ -60,6 +65,10 @@ func (d *Decoder) decode(c *wire.Cursor) (same bool) {
 		return false
 	}
 	before := &Stat{}
+	if len(d.skip) > 0 {
+		d.readSome(c, units[unit], base)
+		return same
+	}
 	for i := range d.stats {
 		s := &d.stats[i]
 		*s = Stat{Sensor: s.Sensor}
@@ -77,6 +86,12 @@ func (d *Decoder) readNames(names []byte, most int) bool {
 	reader := wire.NameReader{Limit: schema.MaxSensorName}
 	for i := range d.stats {
 		d.stats[i].Sensor = reader.Next(c)
+	}
+	d.skip = d.skip[:0]
+	if d.Only != nil {
+		for i := range d.stats {
+			d.skip = append(d.skip, !d.Only(d.stats[i].Sensor))
+		}
 	}
 	return c.Done()
 }

@@ -229,12 +229,26 @@ func TestAnyStatistics(t *testing.T) {
 			}
 			want = append(want, s)
 		}
-		got, err := Decode(Encode(nil, want))
+		data := Encode(nil, want)
+		got, err := Decode(data)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(want, got, equal, cmpopts.EquateEmpty()); diff != "" {
 			t.Fatal(diff)
+		}
+		wanted := rapid.Uint8().Draw(t, "wanted")
+		some := Decoder{Only: func(sensor string) bool { return wanted>>(sensor[1]-'0')&1 == 1 }}
+		for i := range want {
+			if !some.Only(want[i].Sensor) {
+				want[i] = Stat{Sensor: want[i].Sensor}
+			}
+		}
+		for range 2 { // with new names, and with the same
+			got, _, err := some.Decode(data)
+			if diff := cmp.Diff(want, got, equal, cmpopts.EquateEmpty()); err != nil || diff != "" {
+				t.Fatal(err, diff)
+			}
 		}
 	})
 }
@@ -327,6 +341,22 @@ func BenchmarkCode(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			data = Encode(data[:0], stats)
+		}
+	})
+	b.Run("read one", func(b *testing.B) {
+		d := Decoder{Only: func(sensor string) bool { return sensor == stats[len(stats)-1].Sensor }}
+		for b.Loop() {
+			if _, _, err := d.Decode(data); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("read again", func(b *testing.B) {
+		var d Decoder
+		for b.Loop() {
+			if _, _, err := d.Decode(data); err != nil {
+				b.Fatal(err)
+			}
 		}
 	})
 	for name, data := range map[string][]byte{"read": data, "read version 1": old} {

@@ -153,9 +153,7 @@ func readStat(c *wire.Cursor, s, before *Stat, unit, base int64) {
 	head := c.Byte()
 	s.Count, s.FirstTime, s.LastTime = before.Count, before.FirstTime, before.LastTime
 	if head&headTimes != 0 {
-		s.Count = c.Uvarint()
-		first := base + int64(c.Uvarint())
-		s.FirstTime, s.LastTime = first*unit, (first+int64(c.Uvarint()))*unit
+		readTimes(c, s, unit, base)
 	}
 	s.Numbers = s.Count
 	if kind := schema.Kind(head & headCoding); kind != codingValues {
@@ -177,6 +175,13 @@ func readStat(c *wire.Cursor, s, before *Stat, unit, base int64) {
 	if s.Numbers > 0 {
 		s.Min, s.Max, s.Sum = c.Float(), c.Float(), c.Float()
 	}
+}
+
+// readTimes reads the count of readings and their times.
+func readTimes(c *wire.Cursor, s *Stat, unit, base int64) {
+	s.Count = c.Uvarint()
+	first := base + int64(c.Uvarint())
+	s.FirstTime, s.LastTime = first*unit, (first+int64(c.Uvarint()))*unit
 }
 
 // readIntegers reads statistics of numbers of one kind.

@@ -136,6 +136,20 @@ func (c *Cursor) Uvarint() uint64 {
 	return u
 }
 
+// Skip passes over n uvarints or zigzag varints, one at least.
+func (c *Cursor) Skip(n int) {
+	for i, b := range c.data {
+		if b >= 0x80 {
+			continue
+		}
+		if n--; n == 0 {
+			c.data = c.data[i+1:]
+			return
+		}
+	}
+	c.Fail()
+}
+
 // Zigzag reads a zigzag varint.
 func (c *Cursor) Zigzag() int64 { return Unzigzag(c.Uvarint()) }
 
