@@ -105,6 +105,11 @@ func (h *Head) answerFleet(q *headapi.FleetRequest, until uint64, reply func([]b
 	return h.replyParts(q.Gateways, q.From, q.To, until, reply)
 }
 
+// touches reports whether the part may have readings in [from, to).
+func (p *part) touches(from, to int64) bool {
+	return p.day < to && from < p.day+schema.DaySpan
+}
+
 // replyParts gives the parts of some gateways that touch [from, to), as they are at one moment.
 func (h *Head) replyParts(gateways []string, from, to int64, until uint64, reply func([]byte) error) error {
 	var views []view
@@ -116,7 +121,7 @@ func (h *Head) replyParts(gateways []string, from, to int64, until uint64, reply
 			continue
 		}
 		for _, p := range g.parts {
-			if p.day < to && from < p.day+schema.DaySpan {
+			if p.touches(from, to) {
 				views = append(views, p.view())
 			}
 		}
@@ -218,17 +223,27 @@ func (g *gateway) encodeEntry() []byte {
 
 func (h *Head) answerGateways(q *headapi.GatewaysRequest, until uint64, reply func([]byte) error) error {
 	limit := min(max(q.Limit, 1), maxGateways)
-	var names []string
+	var names, within []string
 	h.mu.Lock()
 	header := h.header(until)
 	for _, g := range h.gateways {
-		if g.name > q.After && (g.dirty || g.stored.Less(g.newest)) {
+		if g.name <= q.After {
+			continue
+		}
+		if g.dirty || g.stored.Less(g.newest) {
 			names = append(names, g.name)
+		}
+		if q.From < q.To && slices.ContainsFunc(g.parts, func(p *part) bool { return p.touches(q.From, q.To) }) {
+			within = append(within, g.name)
 		}
 	}
 	h.mu.Unlock()
 	slices.Sort(names)
 	names = names[:min(limit, len(names))]
+	if q.From < q.To {
+		slices.Sort(within)
+		header.Parts = &headapi.Names{Names: within[:min(limit, len(within))], Whole: len(within) <= limit}
+	}
 	if err := replyHeader(&header, reply); err != nil {
 		return err
 	}

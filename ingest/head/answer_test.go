@@ -7,6 +7,9 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
 	"berth/internal/headapi"
 	"berth/internal/keyspace"
 	"berth/schema"
@@ -165,6 +168,32 @@ func TestPartsOfAFleet(t *testing.T) {
 	}
 	if got := ask(headapi.Fleet, headapi.FleetRequest{Gateways: []string{"truck_0"}, From: to, To: to + 1}); len(got) != 0 {
 		t.Errorf("%d parts of a day that there is nothing of", len(got))
+	}
+	for _, c := range []struct {
+		q    headapi.GatewaysRequest
+		want *headapi.Names
+	}{
+		{headapi.GatewaysRequest{Limit: 9, From: aDay, To: to}, &headapi.Names{Names: []string{"truck_0", "truck_1", "truck_2"}, Whole: true}},
+		{headapi.GatewaysRequest{Limit: 9, After: "truck_1", From: to - 1, To: to + 1}, &headapi.Names{Names: []string{"truck_2"}, Whole: true}},
+		{headapi.GatewaysRequest{Limit: 2, From: aDay, To: to}, &headapi.Names{Names: []string{"truck_0", "truck_1"}}},
+		{headapi.GatewaysRequest{Limit: 9, From: to, To: to + 1}, &headapi.Names{Whole: true}},
+		{headapi.GatewaysRequest{Limit: 9}, nil},
+	} {
+		q, err := json.Marshal(&c.q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var header *headapi.Header
+		err = h.Answers()[headapi.Gateways](t.Context(), q, func(chunk []byte) error {
+			if header != nil {
+				return nil
+			}
+			header = &headapi.Header{}
+			return json.Unmarshal(chunk, header)
+		})
+		if diff := cmp.Diff(c.want, header.Parts, cmpopts.EquateEmpty()); err != nil || diff != "" {
+			t.Errorf("%+v is answered %v\n%s", c.q, err, diff)
+		}
 	}
 	many, err := json.Marshal(headapi.FleetRequest{Gateways: make([]string, headapi.MostFleet+1)})
 	if err != nil {

@@ -10,7 +10,8 @@
 //	head.fleet     FleetRequest     the same of several gateways at once; each block says whose it is
 //	head.latest    LatestRequest    the gateway's entry (schema/catalog EncodeEntry); none when the head has nothing of it
 //	head.since     SinceRequest     encoded blocks of the readings after the position that are still in the head
-//	head.gateways  GatewaysRequest  an entry per gateway that is newer than its row in the keyspace, in order of names
+//	head.gateways  GatewaysRequest  an entry per gateway that is newer than its row in the keyspace, in order of names; the Header
+//	                                says of which gateways the head has readings, if that was asked
 //	head.books     BooksRequest     the one chunk is api.Books as JSON; there is no Header
 //	head.records   RecordsRequest   none, and no Header: it ends when ingest goes by the records as they were written
 //	head.feed      FeedRequest      the one chunk is api.Fed as JSON; there is no Header
@@ -23,6 +24,7 @@ package headapi
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -71,6 +73,27 @@ type Header struct {
 	UpTo      int64  `json:"up_to,omitempty"`    // arrival of the newest batch followed, ns: what arrived before is all here
 	Position  string `json:"position,omitempty"` // head.since: ask for what comes after this position the next time
 	Missed    bool   `json:"missed,omitempty"`   // head.since: some readings after the asked position have left the head for the keyspace
+	Parts     *Names `json:"parts,omitempty"`    // head.gateways: which gateways have readings in the range asked about; absent: it was not asked, or not told
+}
+
+// Names are the first of the gateways of which something is so, in byte order.
+type Names struct {
+	Names []string `json:"names"`
+	Whole bool     `json:"whole"` // these are all
+}
+
+// Lack reports whether it is so of none of the gateways, whose names are sorted.
+func (n *Names) Lack(gateways []string) bool {
+	if n == nil || len(gateways) == 0 {
+		return n != nil
+	}
+	if !n.Whole && (len(n.Names) == 0 || n.Names[len(n.Names)-1] < gateways[len(gateways)-1]) {
+		return false
+	}
+	return !slices.ContainsFunc(gateways, func(g string) bool {
+		_, found := slices.BinarySearch(n.Names, g)
+		return found
+	})
 }
 
 // PartsRequest asks for the readings of a gateway in [From, To), in nanoseconds. The blocks may hold others too.
@@ -104,10 +127,14 @@ type SinceRequest struct {
 	Sensors []string `json:"sensors,omitempty"` // none: all
 }
 
-// GatewaysRequest asks for the first Limit gateways whose names are after After, in byte order.
+// GatewaysRequest asks for the first Limit gateways whose names are after After, in byte order, and, when From is before To,
+// for which of all gateways after After the head has readings in [From, To), in nanoseconds: so who asks about many gateways
+// does not ask again about those of which the head has nothing.
 type GatewaysRequest struct {
 	After string `json:"after"`
 	Limit int    `json:"limit"`
+	From  int64  `json:"from,omitempty"`
+	To    int64  `json:"to,omitempty"`
 }
 
 // BooksRequest asks for the provider's running totals.

@@ -24,3 +24,27 @@ func TestParsePositionRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestNamesLackWhatTheySay: whole or cut, told or not.
+func TestNamesLackWhatTheySay(t *testing.T) {
+	whole, cut := &headapi.Names{Names: []string{"b", "d"}, Whole: true}, &headapi.Names{Names: []string{"b", "d"}}
+	for _, c := range []struct {
+		names    *headapi.Names
+		gateways []string
+		lack     bool
+	}{
+		{nil, []string{"a"}, false},
+		{whole, []string{"a", "c", "e"}, true},
+		{whole, []string{"a", "b"}, false},
+		{whole, nil, true},
+		{cut, []string{"a", "c"}, true},
+		{cut, []string{"a", "d"}, false},
+		{cut, []string{"a", "e"}, false},
+		{&headapi.Names{}, []string{"a"}, false},
+		{&headapi.Names{Whole: true}, []string{"a"}, true},
+	} {
+		if got := c.names.Lack(c.gateways); got != c.lack {
+			t.Errorf("%+v lack %q: %v", c.names, c.gateways, got)
+		}
+	}
+}

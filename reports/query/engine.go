@@ -132,14 +132,16 @@ func (e *Engine) recent(ctx context.Context, gateway string, from, to int64) (*r
 	return r, nil
 }
 
-// recents is recent for several gateways, whose names are sorted; the head is asked once for all.
-func (e *Engine) recents(ctx context.Context, gateways []string, from, to int64) ([]*recent, error) {
+// recents is recent for several gateways, whose names are sorted; the head is asked once for all, and not at all when it has
+// said, whole, that it has nothing of them in [from, to): what it had before is stored.
+func (e *Engine) recents(ctx context.Context, gateways []string, from, to int64, said *headapi.Header) ([]*recent, error) {
 	all := make([]*recent, len(gateways))
 	for i := range all {
 		all[i] = &recent{damage: damage{engine: e}}
 	}
 	request := headapi.FleetRequest{Gateways: gateways, From: from, To: to}
-	header, complete := e.ask(ctx, headapi.Fleet, request, func(data []byte) error {
+	header, complete := *said, api.Complete{Complete: said.Complete}
+	take := func(data []byte) error {
 		reader, err := block.Open(slices.Clone(data))
 		if err != nil {
 			return err
@@ -148,7 +150,10 @@ func (e *Engine) recents(ctx context.Context, gateways []string, from, to int64)
 			all[at].take(reader, from, to)
 		}
 		return nil
-	})
+	}
+	if !said.Complete || !said.Parts.Lack(gateways) {
+		header, complete = e.ask(ctx, headapi.Fleet, request, take)
+	}
 	rows, err := e.store.FleetRows(ctx, gateways)
 	damaged := errors.Is(err, keyspace.ErrDamaged)
 	if err != nil && !damaged {

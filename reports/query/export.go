@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"berth/internal/api"
+	"berth/internal/headapi"
 	"berth/schema"
 )
 
@@ -53,7 +54,7 @@ func (e *Engine) Export(ctx context.Context, q ExportRequest) (*Export, error) {
 // list finds the names of all gateways.
 func (x *Export) list(ctx context.Context) error {
 	for after := ""; ; {
-		entries, complete, err := x.engine.entries(ctx, after, MostGateways)
+		entries, _, complete, err := x.engine.entries(ctx, headapi.GatewaysRequest{After: after, Limit: MostGateways})
 		if err != nil {
 			return err
 		}

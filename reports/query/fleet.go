@@ -9,8 +9,10 @@ import (
 	"sync"
 
 	"berth/internal/api"
+	"berth/internal/headapi"
 	"berth/internal/keyspace"
 	"berth/schema"
+	"berth/schema/catalog"
 )
 
 // FleetRequest asks about a page of gateways at once, in byte order of their names.
@@ -20,11 +22,21 @@ type FleetRequest struct {
 	Limit   int      // 1 to MostGateways; 0 is MostGateways
 }
 
-// page returns the entries of the gateways asked about, and the value of After for those that follow them.
-func (e *Engine) page(ctx context.Context, q *FleetRequest) (names []string, latest [][]api.Reading, next string, c api.Complete, err error) {
+// page is what of a page of gateways was asked about, by their names.
+type page struct {
+	names    []string // of those that have one of the sensors
+	latest   [][]api.Reading
+	next     string // the value of After for those that follow
+	complete api.Complete
+	head     headapi.Header // says of which gateways the head has readings in the range
+}
+
+// page returns the gateways asked about, and has the head say of which of all it has readings in [from, to), if there is a range.
+func (e *Engine) page(ctx context.Context, q *FleetRequest, from, to int64) (*page, error) {
 	if q.Limit == 0 {
 		q.Limit = MostGateways
 	}
+	var err error
 	switch {
 	case q.Limit < 1 || q.Limit > MostGateways:
 		err = schema.Errorf(schema.Invalid, "%d gateways a page are not between 1 and %d", q.Limit, MostGateways)
@@ -34,15 +46,17 @@ func (e *Engine) page(ctx context.Context, q *FleetRequest) (names []string, lat
 		err = schema.Errorf(schema.Invalid, "%d sensors are more than %d", len(q.Sensors), MostSensors)
 	}
 	if err != nil {
-		return nil, nil, "", c, err
+		return nil, err
 	}
-	entries, c, err := e.entries(ctx, q.After, q.Limit+1)
+	var p page
+	var entries []*catalog.Entry
+	entries, p.head, p.complete, err = e.entries(ctx, headapi.GatewaysRequest{After: q.After, Limit: q.Limit + 1, From: from, To: to})
 	if err != nil {
-		return nil, nil, "", c, err
+		return nil, err
 	}
 	if len(entries) > q.Limit {
 		entries = entries[:q.Limit]
-		next = entries[q.Limit-1].Gateway
+		p.next = entries[q.Limit-1].Gateway
 	}
 	oldest, clock := e.oldest(), e.Clock()
 	for _, entry := range entries {
@@ -57,21 +71,21 @@ func (e *Engine) page(ctx context.Context, q *FleetRequest) (names []string, lat
 			}
 		}
 		if has {
-			names, latest = append(names, entry.Gateway), append(latest, readings)
+			p.names, p.latest = append(p.names, entry.Gateway), append(p.latest, readings)
 		}
 	}
-	return names, latest, next, c, nil
+	return &p, nil
 }
 
 // FleetLatest answers with the newest readings of some sensors of each gateway of a page that has one of them.
 func (e *Engine) FleetLatest(ctx context.Context, q FleetRequest) (*api.FleetLatest, error) {
-	names, latest, next, complete, err := e.page(ctx, &q)
+	p, err := e.page(ctx, &q, 0, 0)
 	if err != nil {
 		return nil, err
 	}
-	answer := &api.FleetLatest{Gateways: make([]api.GatewayLatest, len(names)), Next: next, Complete: complete}
-	for i, name := range names {
-		answer.Gateways[i] = api.GatewayLatest{Gateway: name, Readings: latest[i]}
+	answer := &api.FleetLatest{Gateways: make([]api.GatewayLatest, len(p.names)), Next: p.next, Complete: p.complete}
+	for i, name := range p.names {
+		answer.Gateways[i] = api.GatewayLatest{Gateway: name, Readings: p.latest[i]}
 	}
 	return answer, nil
 }
@@ -83,6 +97,7 @@ type FleetSeries struct {
 
 	engine *Engine
 	names  []string
+	head   headapi.Header
 	series SeriesRequest
 }
 
@@ -93,11 +108,12 @@ func (e *Engine) FleetSeries(ctx context.Context, q FleetRequest, s SeriesReques
 	if err := s.validate(); err != nil {
 		return nil, err
 	}
-	names, _, next, complete, err := e.page(ctx, &q)
+	plan := s.plan()
+	p, err := e.page(ctx, &q, plan.from, plan.to)
 	if err != nil {
 		return nil, err
 	}
-	return &FleetSeries{Next: next, Complete: complete, engine: e, names: names, series: s}, nil
+	return &FleetSeries{Next: p.next, Complete: p.complete, engine: e, names: p.names, head: p.head, series: s}, nil
 }
 
 // atOnce is of how many gateways the head is asked at once.
@@ -146,7 +162,7 @@ type group struct {
 // group answers about some gateways.
 func (f *FleetSeries) group(ctx context.Context, names []string) (g group) {
 	p := f.series.plan()
-	all, err := f.engine.recents(ctx, names, p.from, p.to)
+	all, err := f.engine.recents(ctx, names, p.from, p.to, &f.head)
 	if err != nil {
 		return group{err: err}
 	}
@@ -176,7 +192,7 @@ func (f *FleetSeries) group(ctx context.Context, names []string) (g group) {
 // its own: so each has all that can be read.
 func (e *Engine) addFleetRollups(ctx context.Context, names []string, under []*answering) error {
 	p, next := under[0].p, 0
-	var d rollups
+	d := newRollups(under[0].q)
 	err := e.store.FleetRollups(ctx, names, p.span, p.from, p.to, func(key keyspace.RollupKey, data []byte) error {
 		for names[next] != key.Gateway {
 			next++

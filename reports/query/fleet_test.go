@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -63,5 +64,52 @@ func TestAFleetIsAnsweredAsEachOfIt(t *testing.T) {
 				t.Errorf("%v: of %d gateways, %v", err, len(asked), asked)
 			}
 		}
+	}
+}
+
+// TestTheHeadIsNotAskedForWhatItHasNot: once it has said, whole, that it has no readings of a group's gateways in the range.
+func TestTheHeadIsNotAskedForWhatItHasNot(t *testing.T) {
+	const gateways = 2 * atOnce
+	w := fleetWorld(t, gateways, 3)
+	b := block.NewBuilder("truck_0001")
+	b.Add("readings.sensor03", now.UnixNano(), schema.FloatValue(1000), Position(2))
+	data, err := block.Encode(nil, b.Content())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Head.Parts = [][]byte{data}
+	ask := func(to time.Time) (asked int64, most float64) {
+		before := w.Head.Fleets.Load()
+		q := SeriesRequest{Sensors: []string{"readings.sensor03"}, From: to.AddDate(0, 0, -3), To: to}
+		f, err := w.engine.FleetSeries(w.ctx, FleetRequest{Sensors: q.Sensors}, q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		err = f.Walk(w.ctx, func(a *api.SeriesAnswer) error {
+			n++
+			for _, high := range a.Series[0].Max {
+				most = max(most, float64(high))
+			}
+			if a.Complete.Complete != w.Head.Header.Complete {
+				t.Errorf("the answer of %s says that it is complete: %v", a.Gateway, a.Complete)
+			}
+			return nil
+		})
+		if err != nil || n != gateways {
+			t.Errorf("%d answers: %v", n, err)
+		}
+		return w.Head.Fleets.Load() - before, most
+	}
+	midnight := time.Unix(0, schema.Start(now.UnixNano(), schema.DaySpan))
+	if asked, most := ask(midnight); asked != 0 || most >= 1000 {
+		t.Errorf("of days that have ended the head was asked %d times, and the greatest is %g", asked, most)
+	}
+	if asked, most := ask(now.Add(time.Second)); asked != 1 || most != 1000 {
+		t.Errorf("of today the head was asked %d times, not once for the group that has the one gateway, and the greatest is %g", asked, most)
+	}
+	w.Head.Header.Complete = false
+	if asked, _ := ask(midnight); asked != gateways/atOnce {
+		t.Errorf("the head was behind, and asked %d times of %d groups", asked, gateways/atOnce)
 	}
 }

@@ -28,10 +28,10 @@ func (e *Engine) has(c Choice, gateway string) bool {
 	return c.All() || e.grouping(gateway).In(c.Groups, c.Tags)
 }
 
-// entries returns the first limit entries after a name, of the head, the catalog and the keys together.
-func (e *Engine) entries(ctx context.Context, after string, limit int) ([]*catalog.Entry, api.Complete, error) {
-	byName := map[string]*catalog.Entry{}
-	_, complete := e.ask(ctx, headapi.Gateways, headapi.GatewaysRequest{After: after, Limit: limit}, func(data []byte) error {
+// entries returns the first entries after a name, of the head, the catalog and the keys together, and what the head said first.
+func (e *Engine) entries(ctx context.Context, q headapi.GatewaysRequest) ([]*catalog.Entry, headapi.Header, api.Complete, error) {
+	byName, limit := map[string]*catalog.Entry{}, q.Limit
+	header, complete := e.ask(ctx, headapi.Gateways, q, func(data []byte) error {
 		entry, err := catalog.DecodeEntry(data)
 		if err != nil {
 			return err
@@ -40,9 +40,9 @@ func (e *Engine) entries(ctx context.Context, after string, limit int) ([]*catal
 		return nil
 	})
 	damaged := damage{engine: e}
-	rows, err := e.store.Gateways(ctx, after, limit)
+	rows, err := e.store.Gateways(ctx, q.After, limit)
 	if err := damaged.take(err); err != nil {
-		return nil, complete, fmt.Errorf("list gateways: %w", err)
+		return nil, header, complete, fmt.Errorf("list gateways: %w", err)
 	}
 	for _, row := range rows {
 		entry, err := catalog.DecodeEntry(row.Entry)
@@ -53,7 +53,7 @@ func (e *Engine) entries(ctx context.Context, after string, limit int) ([]*catal
 		byName[row.Name] = join(entry, byName[row.Name])
 	}
 	keys := e.keys()
-	next, _ := slices.BinarySearch(keys, after+"\x00")
+	next, _ := slices.BinarySearch(keys, q.After+"\x00")
 	for _, name := range keys[next:min(len(keys), next+limit)] {
 		if byName[name] == nil {
 			byName[name] = &catalog.Entry{Gateway: name}
@@ -64,7 +64,7 @@ func (e *Engine) entries(ctx context.Context, after string, limit int) ([]*catal
 		entries = append(entries, entry)
 	}
 	slices.SortFunc(entries, func(a, b *catalog.Entry) int { return strings.Compare(a.Gateway, b.Gateway) })
-	return entries[:min(len(entries), limit)], damaged.apply(complete), nil
+	return entries[:min(len(entries), limit)], header, damaged.apply(complete), nil
 }
 
 // join merges what the head knows of a gateway, which may be nothing, into its row's entry.

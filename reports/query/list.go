@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"berth/internal/api"
+	"berth/internal/headapi"
 	"berth/schema"
 	"berth/schema/catalog"
 )
@@ -125,7 +126,7 @@ func (e *Engine) walk(ctx context.Context, q *GatewaysRequest, after string, s *
 		some = min(limit, MostGateways-1) + 1
 	}
 	for {
-		entries, complete, err := e.entries(ctx, after, some)
+		entries, _, complete, err := e.entries(ctx, headapi.GatewaysRequest{After: after, Limit: some})
 		if err != nil {
 			return all, err
 		}

@@ -191,7 +191,7 @@ func addDirectory(charts map[string]*chart, b *block.Reader) bool {
 // cannot be read.
 func (a *answering) addRollups(ctx context.Context) error {
 	p := a.p
-	var d rollups
+	d := newRollups(a.q)
 	err := a.store.Rollups(ctx, a.q.Gateway, p.span, p.from, p.to, func(row keyspace.Rollup) error {
 		if !row.Counts() {
 			row.Data = nil
@@ -215,6 +215,11 @@ type rollups struct {
 	decoder rollup.Decoder
 	last    *answering // that was added to
 	of      []*chart   // its, of each sensor of the rollup before; nil: it is not asked for
+}
+
+// newRollups returns what adds the rollups of a question's sensors to its answers.
+func newRollups(q *SeriesRequest) rollups {
+	return rollups{decoder: rollup.Decoder{Only: keepOnly(q.Sensors)}}
 }
 
 // add adds a rollup to an answer, or opens its span when it has no data or cannot be read.

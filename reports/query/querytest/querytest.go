@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"math"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -90,6 +91,7 @@ type Head struct {
 	Header  headapi.Header
 	Parts   [][]byte
 	Entries []*catalog.Entry
+	Fleets  atomic.Int64 // how often head.fleet was asked
 }
 
 // Ask answers head.parts, head.fleet, head.latest and head.gateways.
@@ -97,7 +99,14 @@ func (h *Head) Ask(_ context.Context, subject string, request []byte, chunk func
 	if h.Away {
 		return schema.Errorf(schema.Unavailable, "nobody answers")
 	}
-	header, err := json.Marshal(h.Header)
+	said := h.Header
+	if subject == headapi.Gateways {
+		var err error
+		if said.Parts, err = h.within(request); err != nil {
+			return err
+		}
+	}
+	header, err := json.Marshal(said)
 	if err != nil {
 		return err
 	}
@@ -107,6 +116,9 @@ func (h *Head) Ask(_ context.Context, subject string, request []byte, chunk func
 	var chunks [][]byte
 	switch subject {
 	case headapi.Parts, headapi.Fleet:
+		if subject == headapi.Fleet {
+			h.Fleets.Add(1)
+		}
 		var q struct {
 			Gateway  string
 			Gateways []string
@@ -140,6 +152,27 @@ func (h *Head) Ask(_ context.Context, subject string, request []byte, chunk func
 		}
 	}
 	return nil
+}
+
+// within returns the gateways that have parts of days in the range of a question.
+func (h *Head) within(request []byte) (*headapi.Names, error) {
+	var q headapi.GatewaysRequest
+	if err := json.Unmarshal(request, &q); err != nil || q.From >= q.To {
+		return nil, err
+	}
+	all := &headapi.Names{Whole: true}
+	for _, part := range h.Parts {
+		reader, err := block.Open(slices.Clone(part))
+		if err != nil {
+			return nil, err
+		}
+		if day := schema.Start(reader.First(), schema.DaySpan); reader.Gateway() > q.After && day < q.To && q.From < day+schema.DaySpan {
+			all.Names = append(all.Names, reader.Gateway())
+		}
+	}
+	slices.Sort(all.Names)
+	all.Names = slices.Compact(all.Names)
+	return all, nil
 }
 
 // New returns a World without a history, in a keyspace of its own that is empty.
