@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -115,6 +116,26 @@ func TestWebManagesByThePlanThatWasShown(t *testing.T) {
 	}
 	must(houseapi.ManageRequest{Provider: name, Act: houseapi.ActStart, Apply: true})
 	d.ready(t)
+	for q, want := range map[houseapi.LogsRequest]schema.Code{
+		{Provider: name, Role: "ingest", Lines: 5}:                     "",
+		{Role: "web", Lines: 5}:                                        "",
+		{Provider: name, Role: "web", Lines: 5}:                        schema.Invalid,
+		{Provider: name, Role: "ingest"}:                               schema.Invalid,
+		{Provider: name, Role: "ingest", Lines: houseapi.LogLines + 1}: schema.Invalid,
+		{Provider: "nobody", Role: "ingest", Lines: 5}:                 schema.NotFound,
+		{Provider: "other", Role: "../provider1-ingest", Lines: 5}:     schema.Invalid,
+		{Role: "provider1-ingest", Lines: 5}:                           schema.Invalid,
+	} {
+		request, err := json.Marshal(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var text string
+		err = conn.Ask(t.Context(), houseapi.LogsSubject, request, func(chunk []byte) error { text += string(chunk); return nil })
+		if want == "" && (err != nil || !strings.HasSuffix(text, q.Role+" says two\n")) || want != "" && !schema.Is(err, want) {
+			t.Errorf("the log of %+v: %q, %v", q, text, err)
+		}
+	}
 	remove := must(houseapi.ManageRequest{Provider: name, Act: houseapi.ActRemove})
 	if got := kinds(remove); !slices.Equal(got, []string{"withdraw ", "stop reports", "stop ingest"}) {
 		t.Errorf("a removal would be %q", got)

@@ -41,6 +41,8 @@ type house struct {
 	survey  atomic.Pointer[houseapi.Survey]         // how the installation is; nil: the provisioner is away
 	asked   atomic.Int64                            // how often that was asked
 	managed atomic.Pointer[houseapi.ManageRequest]  // the last act that was asked for, or done
+	logged  atomic.Pointer[houseapi.LogsRequest]    // the last log that was asked for
+	written chan string                             // what instances write on, while they are followed; nil: nothing, and they end
 	moved   atomic.Int64                            // counts what makes plans others
 	ahead   atomic.Int64                            // nanoseconds that the front door's clock is ahead
 }
@@ -73,6 +75,7 @@ func newHouse(t *testing.T, change ...func(o *Options)) *house {
 	h.survey.Store(&houseapi.Survey{At: time.Now(), Passed: 20, Checks: []houseapi.SurveyCheck{}, Disks: []houseapi.SurveyDisk{}, Providers: []houseapi.SurveyProvider{}})
 	h.answerSurvey()
 	h.answerManage()
+	h.answerLogs()
 	h.put("runs", "north.7.1767225600.0", record.ScheduleRun{
 		Version: 1, Provider: "north", Schedule: "7", From: time.Unix(1767225600, 0), To: time.Unix(1767312000, 0), State: record.RunDone,
 		Files: []record.RunFile{{Name: "报告.pdf", Type: "application/pdf", Language: "zh", Size: 4, Pieces: 1}},
@@ -188,6 +191,45 @@ func (h *house) answerManage() {
 	check(h.t, err)
 	h.t.Cleanup(stop)
 }
+
+// answerLogs answers as the provisioner does what an instance wrote, and then what it writes.
+func (h *house) answerLogs() {
+	stop, err := h.conn.Answer(houseapi.LogsSubject, func(ctx context.Context, request []byte, reply func([]byte) error) error {
+		var q houseapi.LogsRequest
+		if err := json.Unmarshal(request, &q); err != nil {
+			return err
+		}
+		if q.Lines > houseapi.LogLines {
+			return schema.Errorf(schema.Invalid, "too many")
+		}
+		h.logged.Store(&q)
+		if q.Provider == "south" {
+			return schema.Errorf(schema.NotFound, "no instance has written this log yet")
+		}
+		if err := reply([]byte(logOfNorth)); err != nil || !q.Follow || h.written == nil {
+			return err
+		}
+		for {
+			select {
+			case text := <-h.written:
+				if err := reply([]byte(text)); err != nil {
+					return err
+				}
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	})
+	check(h.t, err)
+	h.t.Cleanup(stop)
+}
+
+// logOfNorth is what the instances of north wrote, with a line that is not ended yet.
+const logOfNorth = `{"time":"2026-11-21T10:00:00.123Z","level":"INFO","msg":"ingest <serves>","port":6001}
+{"time":"2026-11-21T10:00:01Z","level":"ERROR","msg":"it ended","error":"no room"}
+panic: no <JSON>
+panic: no <JSON>
+{"time":"2026-11-`
 
 func check(t *testing.T, err error) {
 	t.Helper()

@@ -31,7 +31,11 @@ func (w *Web) operateRoutes() []route {
 		{method: http.MethodGet, path: "/add", access: mayOperate, handler: w.addPage},
 		{method: http.MethodPost, path: "/add", access: mayOperate, does: "provider.add", handler: w.addPost},
 		{method: http.MethodGet, path: homePrefix + "/operate", access: mayOperate, handler: w.operatePage},
+		{method: http.MethodGet, path: homePrefix + "/operate/logs", access: mayOperate, handler: w.logsPage},
+		{method: http.MethodGet, path: "/logs", access: mayOperate, handler: w.logsPage},
 
+		{method: http.MethodGet, path: housePrefix + "/logs", access: mayOperate, handler: w.logsAPI},
+		{method: http.MethodGet, path: apiPrefix + "/logs", access: mayOperate, handler: w.logsAPI},
 		{method: http.MethodGet, path: housePrefix + "/plan", access: mayOperate, handler: w.housePlanAPI},
 		{method: http.MethodPost, path: housePrefix + "/providers", access: mayOperate, does: "provider.add", handler: w.addAPI},
 		{method: http.MethodGet, path: apiPrefix + "/plan", access: mayOperate, handler: w.planAPI},

@@ -32,6 +32,7 @@ var everyPage = map[string]func() page{
 	"gateway":   func() page { return &gatewayData{Gateway: gatewayRow{State: api.Never}} },
 	"gateways":  func() page { return &gatewaysData{} },
 	"home":      func() page { return &homeData{} },
+	"logs":      func() page { return &logsData{Roles: []string{"web"}} },
 	"keys":      func() page { return &keysData{} },
 	"people":    func() page { return &peopleData{} },
 	"rejects":   func() page { return &rejectsData{} },
@@ -162,7 +163,7 @@ var (
 
 // names are the words that no language translates.
 var names = map[string]bool{
-	"Berth": true, "provisioner": true, "doctor": true, "link": true, "bin": true, "add": true, "rm": true, "purge": true, "data": true, "provider": true, "UTC": true,
+	"Berth": true, "provisioner": true, "doctor": true, "link": true, "bin": true, "add": true, "rm": true, "logs": true, "purge": true, "data": true, "provider": true, "UTC": true,
 	"PDF": true, "XLSX": true, "CSV": true, "JSON": true, "Parquet": true,
 }
 
@@ -186,7 +187,7 @@ func TestTextsAreInTheCatalog(t *testing.T) {
 		}
 	}
 	shown := regexp.MustCompile("(?:textContent|innerText|title|label:|placeholder) ?=? ?[\"'`]\\s*\\pL[^\"'`]*")
-	for _, file := range []string{"src/berth.js", "src/chart.js"} {
+	for _, file := range []string{"src/berth.js", "src/chart.js", "src/logs.js"} {
 		source, err := os.ReadFile(file)
 		check(t, err)
 		if m := shown.Find(source); m != nil {

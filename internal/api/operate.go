@@ -16,8 +16,12 @@ type AddRequest struct {
 func operate() []Operation {
 	const get, post = http.MethodGet, http.MethodPost
 	done := houseapi.Managed{}
+	const lines = "as server-sent events, a line each, for format=text as people read it; after, or Last-Event-ID, is the line to go on behind"
+	asked := []string{"role", "lines", "follow", "format", "after"}
 	return []Operation{
 		{Method: get, Path: "/survey", Summary: "How the installation is: every provider, and what is wrong and what to do", Answer: houseapi.Survey{}, Own: true, House: true},
+		{Method: get, Path: "/logs", Summary: "What web writes, " + lines, Query: asked, Type: "text/event-stream", Own: true, House: true},
+		{Method: get, Path: "/logs", Summary: "What an instance of a provider writes, ingest or reports, " + lines, Query: asked, Type: "text/event-stream", Own: true},
 		{Method: get, Path: "/plan", Summary: "What the provisioner does now, and why; or what adding a provider would come to", Query: []string{"add"}, Answer: done, Own: true, House: true},
 		{Method: post, Path: "/providers", Summary: "Add a provider, or bring back one that was removed", Body: AddRequest{}, Answer: done, Own: true, House: true},
 		{Method: get, Path: "/plan", Summary: "What the provisioner does now for a provider, and why; or what restart, stop, start or remove would come to", Query: []string{"act"}, Answer: done, Own: true},

@@ -21,7 +21,7 @@ import (
 var embedded embed.FS
 
 // Wanted are the files without which no page works.
-var Wanted = []string{"berth.css", "berth.js", "chart.js", "htmx.min.js", "uplot.js", "uplot.css", "icon.svg"}
+var Wanted = []string{"berth.css", "berth.js", "chart.js", "logs.js", "htmx.min.js", "uplot.js", "uplot.css", "icon.svg"}
 
 // File is a file as it is served.
 type File struct {

@@ -194,6 +194,56 @@ test("the admin allows a network without a key, and an authority of the provider
   await context.close();
 });
 
+test("the operator adds a provider by page, restarts it, follows its log, and removes it", async () => {
+  const { context, page } = await fresh();
+  await signIn(page, (await berth.run("link")).match(/http:\S+/)[0]);
+  await page.getByRole("link", { name: "Add a provider" }).click();
+  await page.getByLabel("Name", { exact: true }).fill("quay");
+  await page.getByRole("button", { name: "Show the plan" }).click();
+  await page.locator("#plan li", { hasText: "Start ingest" }).waitFor();
+  await page.getByRole("button", { name: "Add it" }).click();
+  const link = await page.locator("#link").textContent();
+  await shot(page, "9-added");
+  await page.getByRole("link", { name: "Watch it start" }).click();
+  await page.locator(".badge.online", { hasText: /^ready$/ }).nth(2).waitFor(); // it, ingest and reports
+  const admin = await fresh();
+  await signIn(admin.page, link);
+  await admin.page.waitForURL(`${berth.origin}/providers/quay`);
+  await admin.context.close();
+
+  // Its log goes on by itself, through a pause and while nobody looks, and no line comes twice.
+  await page.getByRole("link", { name: "Log", exact: true }).click();
+  await page.locator("#live.on").waitFor();
+  const started = page.locator("#log span", { hasText: "the provisioner started the instance" });
+  assert.equal(await started.count(), 1);
+  await page.getByRole("button", { name: "Pause" }).click();
+  const second = await context.newPage();
+  await second.goto(`${berth.origin}/providers/quay/operate/restart`);
+  await second.locator("#plan li", { hasText: "Stop ingest" }).waitFor();
+  await berth.run("restart", "quay"); // meanwhile: it is another plan now
+  await second.getByRole("button", { name: "Restart it" }).click();
+  await second.getByText("no longer what would be done").waitFor();
+  await second.getByRole("button", { name: "Restart it" }).click();
+  await second.getByText("It is being restarted").waitFor();
+  await second.locator(".badge.online", { hasText: /^ready$/ }).nth(2).waitFor();
+  assert.equal(await started.count(), 1, "a log that is paused goes on");
+  await page.getByRole("button", { name: "Go on" }).click();
+  await started.nth(2).waitFor();
+  await shot(page, "9-log");
+  await second.close();
+
+  await page.goto(`${berth.origin}/providers/quay/operate/remove`);
+  await page.getByLabel("Type quay to go on").fill("provider1");
+  await page.getByRole("button", { name: "Remove it" }).click();
+  await page.getByText("what was typed is not its name").waitFor();
+  await page.getByLabel("Type quay to go on").fill("quay");
+  await page.getByRole("button", { name: "Remove it" }).click();
+  await page.getByText("quay is being removed").waitFor();
+  await until(async () => (await berth.run("ls", "-o", "json")).every((p) => p.name !== "quay"));
+  assert.deepEqual(page.wrong.filter((w) => !/400/.test(w)), []); // a refusal
+  await context.close();
+});
+
 test("pages hold in both languages, light and dark, wide and narrow", async () => {
   const now = Date.now();
   const lines = [];
@@ -237,7 +287,10 @@ test("pages hold in both languages, light and dark, wide and narrow", async () =
     }
     await page.context().clearCookies(); // and what the operator sees
     await signIn(page, operators[i].match(/http:\S+/)[0]);
-    for (const [name, path] of Object.entries({ providers: "/", usage: "/usage" })) {
+    for (const [name, path] of Object.entries({
+      providers: "/", usage: "/usage", add: "/add", "add-plan": "/add?name=quay", operate: "/providers/provider1/operate",
+      restart: "/providers/provider1/operate/restart", remove: "/providers/provider1/operate/remove", log: "/providers/provider1/operate/logs", "log-web": "/logs",
+    })) {
       await page.goto(berth.origin + path);
       if (name === "providers") await page.locator("#well").waitFor();
       found.push(...await wrongWith(page, `${name}-${look.name}`));
