@@ -40,6 +40,8 @@ func TestWhatIsChangedIsRecorded(t *testing.T) {
 	jane := h.person(admin, "/providers/north/people", "admin", "jane")
 	jane.act("/providers/north/tokens", "make", "name", "ci", "scope", "manage", "days", "30")
 	jane.act("/providers/north/tokens", "make", "name", "ci", "scope", "manage")
+	jane.act("/providers/north/groups", "add", "gateways", "gw1", "group", "north")
+	jane.act("/providers/north/groups", "add", "gateways", "gw1", "tag", "=3")
 	token := h.bearer(h.token("north", record.ScopeWrite))
 	token.do(http.MethodDelete, "/api/v1/providers/north/rejects/7", "", nil)
 	token.do(http.MethodDelete, "/api/v1/providers/north/tokens/ci", "", nil) // may not: refused before it is a change
@@ -48,6 +50,8 @@ func TestWhatIsChangedIsRecorded(t *testing.T) {
 	admin.get("/providers/north/books")
 	want := []string{
 		"test token kept.remove 7",
+		"jane person groups.change: refused",
+		"jane person groups.change gw1",
 		"jane person token.change make ci manage: refused",
 		"jane person token.change make ci manage",
 		"jane person session.begin",

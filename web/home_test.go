@@ -69,6 +69,17 @@ func TestTheOperatorIsToldWhetherAllIsWell(t *testing.T) {
 	}
 }
 
+// TestMemoryIsToldWhenAllOfItIsKnown: of one instance of two is not that of the provider.
+func TestMemoryIsToldWhenAllOfItIsKnown(t *testing.T) {
+	of := surveyOf().Providers[0]
+	if f := figuresOf(&of, time.Now()); f.Memory == nil || *f.Memory != 42<<20 {
+		t.Errorf("it is %+v", f)
+	}
+	if of.Instances[1].Memory = nil; figuresOf(&of, time.Now()).Memory != nil {
+		t.Error("that of one instance is told")
+	}
+}
+
 // TestTwoHundredProvidersAreOneQuestion: the operator's page does not ask for each provider.
 func TestTwoHundredProvidersAreOneQuestion(t *testing.T) {
 	h := newHouse(t)

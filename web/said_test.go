@@ -2,10 +2,12 @@ package web
 
 import (
 	"io"
+	"net/http"
 	"strings"
 	"testing"
 
 	"berth/schema"
+	"berth/schema/record"
 )
 
 // refusesFiles checks that each file is refused, and by what it is told from others.
@@ -29,4 +31,31 @@ func fuzzFiles[T any](f *testing.F, parse func(io.Reader) (T, error), holds func
 			t.Fatal(err)
 		}
 	})
+}
+
+// TestWhatIsSaidByTheAPI: as JSON and as CSV the same reaches reports.
+func TestWhatIsSaidByTheAPI(t *testing.T) {
+	h := newHouse(t)
+	var body []byte
+	h.reports["north"].with(func(w http.ResponseWriter, r *http.Request) {
+		body, _ = io.ReadAll(r.Body)
+		_, _ = w.Write(body)
+	})
+	b := h.bearer(h.token("north", record.ScopeWrite))
+	for path, said := range map[string]map[string]string{
+		"groupings": {"application/json": `{"gateways":[{"gateway":"a","groups":["b"],"tags":{}}]}`, "text/csv": "gateway,groups\na,b\n"},
+		"sensors":   {"application/json": `{"sensors":[{"sensor":"a","unit":"kg"}]}`, "text/csv": "sensor,unit\na,kg\n"},
+	} {
+		var reached []string
+		for kind, text := range said {
+			a := b.do(http.MethodPost, "/api/v1/providers/north/"+path, text, map[string]string{"Content-Type": kind})
+			if a.status != http.StatusOK || !strings.Contains(string(body), `"a"`) {
+				t.Errorf("%s as %s: status %d, reports are told %s", path, kind, a.status, body)
+			}
+			reached = append(reached, string(body))
+		}
+		if reached[0] != reached[1] {
+			t.Errorf("of %s reports are told %q", path, reached)
+		}
+	}
 }

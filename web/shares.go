@@ -49,7 +49,6 @@ type sharedData struct {
 func (w *Web) sharedPage(rw http.ResponseWriter, r *http.Request) error {
 	h := rw.Header()
 	h.Set("X-Robots-Tag", "noindex, nofollow")
-	h.Set("Cache-Control", "no-store")
 	h.Set("Referrer-Policy", "no-referrer")
 	if _, _, wait := w.asked.take("shared "+networkOf(r.RemoteAddr), paceOfShared, w.now()); wait > 0 {
 		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))

@@ -35,6 +35,11 @@ func TestUsage(t *testing.T) {
 			}
 		}
 	}
+	for _, path := range []string{"/usage?provider=north", "/usage.csv?provider=north", "/usage.json?provider=north"} {
+		if a := b.get(path); strings.Contains(a.body, "south") {
+			t.Errorf("%s tells of another provider: %s", path, a.body)
+		}
+	}
 	var all usage.Usage
 	check(t, json.Unmarshal([]byte(b.get("/usage.json?by=day").body), &all))
 	if len(all.Usage) != 3 || all.Usage[1].Readings != 4711 {
