@@ -130,7 +130,8 @@ func TestBehindNginx(t *testing.T) {
 	address, trust := startNginx(t, nginx, h.web.Addr())
 	jar, err := cookiejar.New(nil)
 	check(t, err)
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trust, MinVersion: tls.VersionTLS12}}
+	sender := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trust, MinVersion: tls.VersionTLS12}, DialContext: sender.DialContext}
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport, Jar: jar}
 	site := "https://" + address + "/berth"
@@ -146,6 +147,9 @@ func TestBehindNginx(t *testing.T) {
 	check(t, err)
 	if c := jar.Cookies(at); len(c) == 0 || !strings.HasPrefix(c[0].Name, "__Host-") {
 		t.Errorf("cookies %v", c)
+	}
+	if all, err := h.web.audit.Newest(t.Context(), "north", 1); err != nil || len(all) != 1 || all[0].Address != "127.0.0.2" {
+		t.Errorf("who has signed in, and from where: %+v, %v", all, err)
 	}
 
 	more := make(chan string)

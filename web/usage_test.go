@@ -20,7 +20,7 @@ func TestUsage(t *testing.T) {
 			Gateways: 3, Storage: 1 << 30,
 		})
 	}
-	h.put("usage", "south.1767225600.2026-12-01", record.Usage{Version: 1, Provider: "south", Of: made, Day: "2026-12-01", End: record.Used{Readings: 5}})
+	h.put("usage", "south.1767225600.2026-10-31", record.Usage{Version: 1, Provider: "south", Of: made, Day: "2026-10-31", End: record.Used{Readings: 5}})
 	b := h.signedIn(record.Operator, "")
 	for path, want := range map[string][]string{
 		"/usage":                                  {"711</td>", "000</td>", "2026-11", "2026-12", "south", "/usage.csv?by=&amp;month=&amp;provider="},

@@ -3,7 +3,9 @@ package survey
 import (
 	"strings"
 	"testing"
+	"time"
 
+	"berth/internal/headapi"
 	"berth/internal/houseapi"
 	"berth/internal/metrics"
 	"berth/provisioner/doctor"
@@ -25,14 +27,20 @@ func TestShow(t *testing.T) {
 		}
 	}
 	v.Providers = append(v.Providers, record.Provider{Name: "gone", Wanted: record.Removed})
+	long := strings.Repeat("错", 2*textMost)
+	v.World.Providers["north"].Services[record.RoleIngest] = record.Service{State: headapi.StateSlow, Since: time.Unix(1767225600, 0), Detail: long}
+	v.Providers[0].Slot, v.Providers[1].Slot = 2, 1
 	got := Show(v, 6000, []doctor.Check{
-		doctor.Good("a", "fine"), doctor.Bad(doctor.Warn, "b", "do b", "%s", strings.Repeat("错", 2*textMost)), doctor.Bad(doctor.Fail, "c", "do c", "broken"),
+		doctor.Good("a", "fine"), doctor.Bad(doctor.Warn, "b", long, "%s", long), doctor.Bad(doctor.Fail, "c", "do c", "broken"),
 	})
 	if len(got.Providers) != 2 || got.Passed != 1 || got.More != 0 {
 		t.Fatalf("it shows %+v", got)
 	}
-	if c := got.Checks; len(c) != 2 || !c[0].Fails || c[0].Next != "do c" || c[1].Fails || len([]rune(c[1].Text)) != textMost+1 {
+	if c := got.Checks; len(c) != 2 || !c[0].Fails || c[0].Next != "do c" || c[1].Fails || len([]rune(c[1].Text)) != textMost+1 || len([]rune(c[1].Next)) != textMost+1 {
 		t.Errorf("checks %+v", c)
+	}
+	if p := got.Providers; p[0].Port != 6001 || p[1].Port != 6002 || len([]rune(p[1].Detail)) != textMost+1 {
+		t.Errorf("providers %+v", p)
 	}
 	byName := map[string]houseapi.SurveyProvider{}
 	for _, p := range got.Providers {

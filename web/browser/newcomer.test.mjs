@@ -305,6 +305,8 @@ test("the language is switched in place, and the range of a chart stays in the a
   const { context, page } = await fresh();
   await signIn(page, (await berth.run("link", "provider1")).match(/http:\S+/)[0]);
   await page.goto(`${berth.origin}/providers/provider1/gateways/boiler-room-7`);
+  await page.locator(".chart:not(.raw) canvas").first().waitFor();
+  walked(await page.locator(".chart:not(.raw) .plot").first().evaluate(walk));
   await page.getByRole("link", { name: "6 h" }).click();
   await page.waitForURL(/from=now-6h/);
   await page.getByRole("link", { name: "简体中文" }).click();
@@ -343,6 +345,39 @@ test("the language is switched in place, and the range of a chart stays in the a
   assert.deepEqual(page.wrong, []);
   await context.close();
 });
+
+// walk goes over a chart by keyboard, and returns what is spoken and where it stands.
+function walk(plot) {
+  const at = () => Number(plot.getAttribute("aria-valuemax")) - Number(plot.getAttribute("aria-valuenow")); // from the end
+  const press = (key) => {
+    plot.dispatchEvent(new KeyboardEvent("keydown", { key, cancelable: true }));
+    return plot.getAttribute("aria-valuetext");
+  };
+  plot.focus();
+  const spoken = [press("Home")];
+  while (at() > 0) {
+    const left = at();
+    spoken.push(press("ArrowRight"));
+    if (at() >= left) break;
+  }
+  const newest = press("End");
+  press("PageDown");
+  const paged = at();
+  plot.blur();
+  return { spoken, newest, paged, left: at() };
+}
+
+// walked: of each point its time, mean and band are spoken, in order; the gap is one step.
+function walked({ spoken, newest, paged, left }) {
+  const times = spoken.map((words) => {
+    assert.match(words, /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d, [\d.]+, \D+ [\d.]+ – [\d.]+$/);
+    return Date.parse(words.slice(0, 19).replace(" ", "T"));
+  });
+  const steps = times.slice(1).map((time, i) => time - times[i]);
+  assert.ok(steps.length > 100 && steps.every((step) => step > 0), spoken.join("\n"));
+  assert.ok(Math.max(...steps) > 500_000, `the longest step is ${Math.max(...steps)} ms`);
+  assert.deepEqual({ newest, paged, left }, { newest: spoken.at(-1), paged: 20, left: 0 });
+}
 
 // wrongWith takes a screenshot and returns what is wrong with a page: it is too wide, lacks a text, or has barriers.
 async function wrongWith(page, name) {
