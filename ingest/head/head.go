@@ -260,11 +260,12 @@ func (h *Head) close(p *part) {
 }
 
 // closeBefore closes the parts of earlier days of a part's gateway that took nothing while this one took its later half: it has
-// gone on. So what a gateway sends of many days at once becomes a block a day, and leaves the memory.
+// gone on. So what a gateway sends of many days at once becomes a block a day, and leaves the memory. A few readings of an earlier
+// day stay: they are no block yet, and more may come, without which the day's rollup would have to wait for them.
 func (h *Head) closeBefore(p *part) {
 	since := p.rows[len(p.rows)/2].position()
 	for _, o := range p.gateway.parts {
-		if !o.closed && o.day < p.day && o.newest().Less(since) {
+		if !o.closed && o.day < p.day && o.times >= o.full/4 && o.readings >= fullReadings/4 && o.newest().Less(since) {
 			h.close(o)
 		}
 	}
