@@ -21,7 +21,7 @@ import (
 	"berth/promises/install"
 )
 
-var exportEvery = flag.Duration("export-every", 0, "between two readings of each sensor in the month that is exported; 0: three hours")
+var exportEvery = flag.Duration("export-every", 0, "between two readings of each sensor in the month that is exported; 0: six hours")
 
 const (
 	exportGateways = 1000
@@ -93,7 +93,7 @@ func newWarehouse(t *testing.T) *warehouse {
 	t.Helper()
 	every := *exportEvery
 	if every == 0 {
-		if every = 3 * time.Hour; testing.Short() {
+		if every = 6 * time.Hour; testing.Short() {
 			every = 12 * time.Hour
 		}
 	}

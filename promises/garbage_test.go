@@ -189,7 +189,7 @@ const mostGarbageBytes = 512 << 20
 // gateway notices nothing.
 func TestGarbageCostsLittle(t *testing.T) {
 	i := newInputTest(t)
-	flood := 10 * time.Second
+	flood := 5 * time.Second
 	if testing.Short() {
 		flood = 2 * time.Second
 	}

@@ -33,7 +33,7 @@ type street struct {
 	phase       time.Duration
 	quiet       time.Duration // beta's p99 without any trouble
 
-	old *gateways.Fleet // of alpha, whose readings lie in a month
+	old []*gateways.Fleet // of alpha, whose readings lie in a month
 }
 
 // TestOneProviderCannotHurtAnother: alpha sends at far more than ten times its limits, crashes again and again, fills its
@@ -189,6 +189,7 @@ func (s *street) flood(ctx context.Context) {
 	s.set("--readings-per-second", "none", "--bytes-per-second", "none", "--gateway-readings-per-second", "none", "--connections", "20k")
 	s.good("beyond its rates", wild)
 	s.good("beyond its rates, over HTTP", web)
+	s.old = append(s.old, wild, web)
 }
 
 // slowed returns how often senders were slowed.
@@ -312,7 +313,7 @@ func (s *street) fill(ctx context.Context) {
 	all.Wait()
 	s.set("--log-bytes", "1GiB", "--readings-per-second", "20k")
 	s.good("through its full log", f)
-	s.old = f
+	s.old = append(s.old, f)
 }
 
 // hold locks alpha's files, as something that hangs would.
@@ -441,7 +442,9 @@ func (s *street) damageMonths(ctx context.Context) {
 	s.good("on damaged months", f)
 	var says []string
 	soon(s.t, "alpha's state says what is wrong, and since when", func() bool {
-		_, _ = s.old.Check(s.t.Context(), s.apis["alpha"]) // somebody asks for what was damaged, whichever of it that is
+		for _, f := range s.old { // somebody asks for what was damaged, whichever of it that is
+			_, _ = f.Check(s.t.Context(), s.apis["alpha"])
+		}
 		says = s.says()
 		return slices.ContainsFunc(says, func(text string) bool { return strings.Contains(text, "cannot be read") })
 	})
