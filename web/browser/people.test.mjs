@@ -20,7 +20,6 @@ const shot = (page, name) => page.screenshot({ path: join(out, `people-${name}.p
 
 async function fresh(options = {}) {
   const context = await chromium.newContext({ viewport: { width: 1440, height: 900 }, locale: "en-GB", colorScheme: "light", ...options });
-  context.setDefaultTimeout(15_000);
   return { context, page: await watched(context, berth.origin) };
 }
 

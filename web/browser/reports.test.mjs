@@ -28,7 +28,6 @@ after(async () => {
 
 async function visit(locale, colorScheme) {
   const context = await chromium.newContext({ viewport: { width: 1280, height: 900 }, locale, colorScheme, acceptDownloads: true });
-  context.setDefaultTimeout(15_000);
   const page = await watched(context, berth.origin);
   await page.goto((await berth.run("link", "provider1")).match(/http:\S+/)[0]);
   await page.getByRole("button", { name: /Sign in|登录/ }).click();
