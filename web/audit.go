@@ -109,6 +109,13 @@ func (w *Web) auditPage(rw http.ResponseWriter, r *http.Request) error {
 }
 
 func (w *Web) auditAPI(rw http.ResponseWriter, r *http.Request) error {
+	switch format := r.URL.Query().Get("format"); format {
+	case "", "json":
+	case "csv":
+		return w.auditCSV(rw, r)
+	default:
+		return schema.Errorf(schema.Invalid, "the format %q is unknown", format).WithNext("use json or csv")
+	}
 	changes, err := w.audit.Newest(r.Context(), placeOf(r), changesShown)
 	if err != nil {
 		return err

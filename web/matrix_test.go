@@ -61,7 +61,7 @@ func TestRoutesThatSayTooLittleAreRefused(t *testing.T) {
 
 // fillRoute puts a provider and a gateway into a route's pattern.
 func fillRoute(pattern, provider string) string {
-	path := strings.NewReplacer(":provider", provider, ":gateway", "crane", ":hash", "0", ":name", "x", ":id", "7", ":run", "1767225600.0", ":file", "0", ":person", "nobody", ":token", "none", ":share", "none").Replace(pattern)
+	path := strings.NewReplacer(":provider", provider, ":gateway", "crane", ":hash", "0", ":name", "x", ":id", "7", ":run", "1767225600.0", ":file", "0", ":person", "nobody", ":token", "none", ":session", "none", ":share", "none").Replace(pattern)
 	if strings.HasSuffix(path, "/first") {
 		path += "?since=0"
 	}
@@ -91,6 +91,7 @@ func (h *house) askers() (of []asker, foreign []asker) {
 	for scope, may := range map[record.Scope]access{record.ScopeRead: mayRead, record.ScopeWrite: mayWrite, "": mayWrite, record.ScopeManage: mayManage} {
 		of = append(of, asker{name: "token of scope " + string(scope), browser: h.bearer(h.token("north", scope)), may: may, token: true})
 	}
+	of = append(of, asker{name: "token of the operators", browser: h.bearer(h.token("", record.ScopeOperate)), may: mayOperate, token: true})
 	for _, role := range []record.Role{record.Admin, record.Viewer} {
 		foreign = append(foreign, asker{name: "foreign " + string(role), browser: h.signedIn(role, "south")})
 	}

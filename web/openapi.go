@@ -67,7 +67,7 @@ func describe(routes []route) (text []byte, missing []string, err error) {
 		"paths":    paths,
 		"components": object{
 			"schemas":         d.schemas,
-			"securitySchemes": object{"token": object{"type": "http", "scheme": "bearer", "description": "An API token; its scope is read, write or manage, each with all that is before it. None is operate: that is an operator who is signed in."}},
+			"securitySchemes": object{"token": object{"type": "http", "scheme": "bearer", "description": "An API token; its scope is read, write or manage, each with all that is before it, or, of the operators, operate, which opens all."}},
 		},
 	}, "", " ")
 	if err != nil {

@@ -51,6 +51,8 @@ func (w *Web) routes() []route {
 		get(housePrefix+"/survey", mayOperate, w.surveyAPI),
 		get("/audit", mayOperate, w.auditPage),
 		get("/audit.csv", mayOperate, w.auditCSV),
+		get("/tokens", mayOperate, w.tokensPage),
+		post("/tokens", mayOperate, "token.change", w.tokensPost),
 		get("/people", mayOperate, w.peoplePage),
 		post("/people", mayOperate, "people.change", w.peoplePost),
 		get(homePrefix, mayRead, w.gatewaysPage),
@@ -84,16 +86,26 @@ func (w *Web) routes() []route {
 		get(homePrefix+"/audit", mayManage, w.auditPage),
 		get(homePrefix+"/audit.csv", mayManage, w.auditCSV),
 
-		get(apiPrefix+"/tokens", mayManage, w.tokensAPI),
-		post(apiPrefix+"/tokens", mayManage, "token.make", w.newTokenAPI),
-		act(http.MethodDelete, apiPrefix+"/tokens/:token", mayManage, "token.revoke", w.revokeTokenAPI),
-		get(apiPrefix+"/people", mayManage, w.peopleAPI),
-		post(apiPrefix+"/people", mayManage, "people.change", w.personAPI("invite")),
-		post(apiPrefix+"/people/:person/reset", mayManage, "people.change", w.personAPI("reset")),
-		post(apiPrefix+"/people/:person/sign-out", mayManage, "people.change", w.personAPI("sign_out")),
+		get(housePrefix+"/usage", mayOperate, w.usageAPI),
 		act(http.MethodPut, apiPrefix+"/people/:person/role", mayManage, "people.change", w.personAPI("role")),
-		act(http.MethodDelete, apiPrefix+"/people/:person", mayManage, "people.change", w.personAPI("remove")),
-		get(apiPrefix+"/audit", mayManage, w.auditAPI),
+	}
+	for _, place := range []struct {
+		prefix string
+		access access
+	}{{apiPrefix, mayManage}, {housePrefix, mayOperate}} {
+		prefix, a := place.prefix, place.access
+		routes = append(routes,
+			get(prefix+"/tokens", a, w.tokensAPI),
+			post(prefix+"/tokens", a, "token.make", w.newTokenAPI),
+			act(http.MethodDelete, prefix+"/tokens/:token", a, "token.revoke", w.revokeTokenAPI),
+			get(prefix+"/people", a, w.peopleAPI),
+			post(prefix+"/people", a, "people.change", w.personAPI("invite")),
+			post(prefix+"/people/:person/reset", a, "people.change", w.personAPI("reset")),
+			post(prefix+"/people/:person/sign-out", a, "people.change", w.personAPI("sign_out")),
+			act(http.MethodDelete, prefix+"/people/:person", a, "people.change", w.personAPI("remove")),
+			get(prefix+"/sessions", a, w.sessionsAPI),
+			act(http.MethodDelete, prefix+"/sessions/:session", a, "people.change", w.endSessionAPI),
+			get(prefix+"/audit", a, w.auditAPI))
 	}
 	for _, path := range []string{
 		"/latest", "/series", "/gateways", "/gateways/:gateway", "/gateways/:gateway/sensors", "/gateways/:gateway/latest", "/gateways/:gateway/series",

@@ -67,6 +67,8 @@ func (v visitor) sees(p *record.Provider) bool {
 // may returns the most that the visitor may do with what they see.
 func (v visitor) may() access {
 	switch {
+	case v.bearer && v.role == record.Operator:
+		return mayOperate
 	case v.bearer && v.scope == record.ScopeManage:
 		return mayManage
 	case v.bearer && v.scope == record.ScopeWrite:
@@ -135,7 +137,11 @@ func (w *Web) tokenVisitor(ctx context.Context, header string) (visitor, error) 
 	if err != nil {
 		return visitor{}, err
 	}
-	return visitor{role: record.Admin, provider: t.Provider, bearer: true, scope: t.ScopeOf(), token: t.Name}, nil
+	v := visitor{role: record.Admin, provider: t.Provider, bearer: true, scope: t.ScopeOf(), token: t.Name}
+	if t.Provider == "" && t.Scope == record.ScopeOperate {
+		v.role = record.Operator
+	}
+	return v, nil
 }
 
 // signIn begins a new session for a person, or for whom a link was made.

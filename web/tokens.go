@@ -13,7 +13,7 @@ import (
 	"berth/schema/record"
 )
 
-// tokensData is the page of a provider's API tokens.
+// tokensData is the page of the API tokens of a provider, or of the operators.
 type tokensData struct {
 	frame
 	outcome
@@ -46,6 +46,9 @@ func (w *Web) showTokens(rw http.ResponseWriter, r *http.Request, status int, d 
 		d.Tokens = append(d.Tokens, tokenRow{t, t.Over(w.now())})
 	}
 	d.Nav, d.Scopes, d.Days = "tokens", record.Scopes, tokenDays
+	if placeOf(r) == "" {
+		d.Scopes = []record.Scope{record.ScopeOperate}
+	}
 	return w.show(rw, r, status, "tokens", "tokens.title", d)
 }
 

@@ -14,7 +14,6 @@ func (w *Web) usageRoutes() []route {
 	return []route{
 		{method: http.MethodGet, path: "/usage", access: mayOperate, handler: w.usagePage},
 		{method: http.MethodGet, path: "/usage.csv", access: mayOperate, handler: w.usageCSV},
-		{method: http.MethodGet, path: "/usage.json", access: mayOperate, handler: w.usageJSON},
 	}
 }
 
@@ -65,6 +64,18 @@ func (w *Web) usageCSV(rw http.ResponseWriter, r *http.Request) error {
 	h.Set("Content-Disposition", `attachment; filename="usage.csv"`)
 	h.Set("Cache-Control", "no-store")
 	return usage.WriteCSV(rw, rows)
+}
+
+// usageAPI answers with the same, in the format that is asked for.
+func (w *Web) usageAPI(rw http.ResponseWriter, r *http.Request) error {
+	switch format := r.URL.Query().Get("format"); format {
+	case "", "json":
+		return w.usageJSON(rw, r)
+	case "csv":
+		return w.usageCSV(rw, r)
+	default:
+		return schema.Errorf(schema.Invalid, "the format %q is unknown", format).WithNext("use json or csv")
+	}
 }
 
 func (w *Web) usageJSON(rw http.ResponseWriter, r *http.Request) error {

@@ -41,7 +41,7 @@ func TestUsage(t *testing.T) {
 		}
 	}
 	var all usage.Usage
-	check(t, json.Unmarshal([]byte(b.get("/usage.json?by=day").body), &all))
+	check(t, json.Unmarshal([]byte(b.get("/api/v1/usage?by=day").body), &all))
 	if len(all.Usage) != 3 || all.Usage[1].Readings != 4711 {
 		t.Errorf("%+v", all)
 	}

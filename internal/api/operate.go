@@ -22,6 +22,7 @@ func operate() []Operation {
 		{Method: get, Path: "/survey", Summary: "How the installation is: every provider, and what is wrong and what to do", Answer: houseapi.Survey{}, Own: true, House: true},
 		{Method: get, Path: "/logs", Summary: "What web writes, " + lines, Query: asked, Type: "text/event-stream", Own: true, House: true},
 		{Method: get, Path: "/logs", Summary: "What an instance of a provider writes, ingest or reports, " + lines, Query: asked, Type: "text/event-stream", Own: true},
+		{Method: get, Path: "/usage", Summary: "What providers used, by month or by day, as json or, for billing, csv", Query: []string{"provider", "month", "by", "format"}, Answer: map[string]any{}, Own: true, House: true},
 		{Method: get, Path: "/plan", Summary: "What the provisioner does now, and why; or what adding a provider would come to", Query: []string{"add"}, Answer: done, Own: true, House: true},
 		{Method: post, Path: "/providers", Summary: "Add a provider, or bring back one that was removed", Body: AddRequest{}, Answer: done, Own: true, House: true},
 		{Method: get, Path: "/plan", Summary: "What the provisioner does now for a provider, and why; or what restart, stop, start or remove would come to", Query: []string{"act"}, Answer: done, Own: true},

@@ -32,6 +32,7 @@ var Parameters = []Parameter{
 	{Name: "add", About: "The name of a provider that would be added."},
 	{Name: "after", About: "The name, or the cursor, after which the answer begins: what the answer before gave as next."},
 	{Name: "before", About: "The entry before which the answer begins: what the answer before ended at.", Number: true},
+	{Name: "by", About: "day or month."},
 	{Name: "day", About: "true: with how each gateway was in each hour of the last day."},
 	{Name: "follow", About: "false: only what was written until now."},
 	{Name: "format", About: "The format of the answer."},
@@ -41,9 +42,11 @@ var Parameters = []Parameter{
 	{Name: "lang", About: "The language of a report: en or zh."},
 	{Name: "limit", About: "How many entries the answer has at most.", Number: true},
 	{Name: "lines", About: "How many lines of the past the answer has at most.", Number: true},
+	{Name: "month", About: "That month alone, such as 2026-11."},
 	{Name: "period", About: "The period of a report, such as yesterday or 2026-11."},
 	{Name: "plan", About: "What a plan that was asked for before says of itself: it is done only if it still comes to that."},
 	{Name: "points", About: "How many points a series has at most.", Number: true},
+	{Name: "provider", About: "That provider alone."},
 	{Name: "q", About: "A part of the names that are wanted."},
 	{Name: "role", About: "Whose log: ingest, reports or web."},
 	{Name: "sensor", About: "A sensor; without one all are meant.", Repeated: true},
@@ -78,16 +81,7 @@ func Operations() []Operation {
 		{Method: get, Path: "/export", Summary: "Readings of many gateways as a file: csv, jsonl, xlsx or parquet", Query: []string{"gateway", "group", "tag", "sensor", "from", "to", "format", "after"}, Type: "*/*"},
 		{Method: get, Path: "/exports", Summary: "Exports under way, and the last that ended", Answer: Exports{}},
 
-		{Method: get, Path: "/tokens", Summary: "API tokens, without their secrets", Answer: Tokens{}, Own: true},
-		{Method: post, Path: "/tokens", Summary: "Make an API token; its secret is shown once", Body: TokenRequest{}, Answer: NewToken{}, Own: true},
-		{Method: http.MethodDelete, Path: "/tokens/:token", Summary: "Revoke the API token of that name", Answer: Done{}, Own: true},
-		{Method: get, Path: "/people", Summary: "People who sign in with a password", Answer: People{}, Own: true},
-		{Method: post, Path: "/people", Summary: "Make an invitation, as a link to pass on", Body: RoleRequest{}, Answer: Link{}, Own: true},
-		{Method: post, Path: "/people/:person/reset", Summary: "Make a link by which a person chooses a new password", Answer: Link{}, Own: true},
-		{Method: post, Path: "/people/:person/sign-out", Summary: "End all sessions of a person", Answer: Done{}, Own: true},
 		{Method: http.MethodPut, Path: "/people/:person/role", Summary: "Give a person another role", Body: RoleRequest{}, Answer: Done{}, Own: true},
-		{Method: http.MethodDelete, Path: "/people/:person", Summary: "Remove a person; their sessions end", Answer: Done{}, Own: true},
-		{Method: get, Path: "/audit", Summary: "Who changed what, the newest first", Answer: Changes{}, Own: true},
 		{Method: get, Path: "/sensors", Summary: "How sensors are shown: names, units, decimals", Answer: map[string]any{}, Own: true},
 		{Method: post, Path: "/sensors", Summary: "Change how sensors are shown", Body: map[string]any{}, Answer: map[string]any{}, Own: true},
 		{Method: get, Path: "/senders", Summary: "Who may send: the enrolment key and the keys of gateways", Answer: map[string]any{}, Own: true},
@@ -98,7 +92,7 @@ func Operations() []Operation {
 		{Method: post, Path: "/shares", Summary: "Share a report by a link that expires; it is shown once", Body: ShareRequest{}, Answer: NewShare{}, Own: true},
 		{Method: http.MethodDelete, Path: "/shares/:share", Summary: "End the sharing of a report", Answer: Done{}, Own: true},
 	}...)
-	all = append(all, operate()...)
+	all = append(append(append(all, operate()...), peopleOf(false)...), peopleOf(true)...)
 	run, schedule := record.ScheduleRun{}, record.Schedule{}
 	all = append(all, []Operation{
 		{Method: get, Path: "/schedules", Summary: "Scheduled reports", Answer: map[string][]record.Schedule{}, Own: true},

@@ -25,7 +25,9 @@ func (b *Book) NewToken(ctx context.Context, t record.Token) (secret string, err
 	switch {
 	case t.Name == "" || len(t.Name) > 64 || strings.TrimSpace(t.Name) != t.Name:
 		return "", schema.Errorf(schema.Invalid, "%q is no token name: 1 to 64 characters without white space at its ends", t.Name)
-	case !slices.Contains(record.Scopes, t.Scope):
+	case t.Provider == "" && t.Scope != record.ScopeOperate:
+		return "", schema.Errorf(schema.Invalid, "%q is no scope of an operators' token", t.Scope).WithNext("give operate")
+	case t.Provider != "" && !slices.Contains(record.Scopes, t.Scope):
 		return "", schema.Errorf(schema.Invalid, "%q is no scope of a token", t.Scope).WithNext("give read, write or manage")
 	case !t.Expires.IsZero() && (!t.Expires.After(now) || t.Expires.Sub(now) > longestToken):
 		return "", schema.Errorf(schema.Invalid, "a token cannot expire at %s", t.Expires.Format(time.RFC3339)).WithNext("give a time from now on to ten years ahead")
@@ -35,18 +37,17 @@ func (b *Book) NewToken(ctx context.Context, t record.Token) (secret string, err
 		return "", err
 	}
 	if slices.ContainsFunc(tokens, func(other record.Token) bool { return other.Name == t.Name }) {
-		return "", schema.Errorf(schema.Conflict, "%s has a token named %s already", t.Provider, t.Name).
-			WithNext("give another --name, or revoke it: provisioner token revoke %s %s", t.Provider, t.Name)
+		return "", schema.Errorf(schema.Conflict, "there is a token named %s already", t.Name).WithNext("give another name, or revoke that one")
 	}
 	if len(tokens) >= MostTokens {
-		return "", schema.Errorf(schema.Limited, "%s has %d tokens already", t.Provider, len(tokens)).WithNext("revoke some first")
+		return "", schema.Errorf(schema.Limited, "there are %d tokens already", len(tokens)).WithNext("revoke some first")
 	}
 	secret = credentials.NewKey("bt_")
 	t.Version, t.Created, t.Used = record.Version, now, time.Time{}
 	return secret, put(ctx, b.tokens, credentials.Hash(secret), t)
 }
 
-// Tokens returns a provider's API tokens, without their secrets, in order of names.
+// Tokens returns the API tokens of a provider, or of the operators, without their secrets, in order of names.
 func (b *Book) Tokens(ctx context.Context, provider string) ([]record.Token, error) {
 	byHash, err := b.tokensOf(ctx, provider)
 	if err != nil {
@@ -89,7 +90,7 @@ func (b *Book) RevokeToken(ctx context.Context, provider, name string) error {
 			return b.tokens.Delete(ctx, key)
 		}
 	}
-	return schema.Errorf(schema.NotFound, "%s has no token named %s", provider, name).WithNext("provisioner token ls %s", provider)
+	return schema.Errorf(schema.NotFound, "there is no token named %s", name).WithNext("see which there are: on their page, by the API, or provisioner token ls")
 }
 
 // Token returns the token with the secret, and notes that it was used; Unauthorized says that there is none, or that it

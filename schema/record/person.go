@@ -62,7 +62,7 @@ type Link struct {
 	Expires  time.Time `json:"expires"`
 }
 
-// Token is an API token of a provider. Its key is the SHA-256 of its secret, hex.
+// Token is an API token of a provider, or, without one, of the operators. Its key is the SHA-256 of its secret, hex.
 type Token struct {
 	Version  int       `json:"version"`
 	Provider string    `json:"provider"`
@@ -81,9 +81,12 @@ const (
 	ScopeRead   Scope = "read"   // looks
 	ScopeWrite  Scope = "write"  // changes what the provider has, such as keys of gateways and what was refused
 	ScopeManage Scope = "manage" // decides who else may: people and tokens
+	// ScopeOperate is that of the operators' tokens, which are no provider's, and of those alone: it opens all of every
+	// provider, and runs the installation.
+	ScopeOperate Scope = "operate"
 )
 
-// Scopes are all scopes, the least first.
+// Scopes are all that a provider's tokens may have, the least first.
 var Scopes = []Scope{ScopeRead, ScopeWrite, ScopeManage}
 
 // ScopeOf returns the token's scope.
