@@ -20,6 +20,7 @@ FUZZTIME    ?= 10s
 READINGS    ?= 15000000
 STEPS       ?= 1,10,100
 CONNS       ?= 1800
+LOG         ?= 1GiB
 GOLANGCI    := v2.15.0
 TELEGRAF    := v1.37.2
 # The programs need no C compiler; only the race detector does.
@@ -130,6 +131,10 @@ bench-cassandra: build ## beside one row per reading, on the same Cassandra node
 .PHONY: bench-scale
 bench-scale: build ## how costs grow with connections, gateways, providers and the log: make bench-scale STEPS=1,10,100
 	$(GO) run ./promises/scale -steps=$(STEPS)
+
+.PHONY: bench-replay
+bench-replay: build ## how long a start with a full log takes: make bench-replay LOG=1GiB
+	$(GO) run ./promises/scale -only=full -log=$(LOG)
 
 .PHONY: fuzz
 fuzz: assets ## every fuzz target for FUZZTIME each, from its corpus in testdata/fuzz

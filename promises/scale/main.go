@@ -24,25 +24,30 @@ type scale struct {
 	dir   string // of everything
 	steps []int
 	log   io.Writer
+
+	logBytes string // of the log that is filled
 }
 
 // measures are what can be measured, by name: at step 1, 10 and 100.
 var measures = []struct {
-	name string
-	run  func(s *scale, ctx context.Context) error
+	name  string
+	run   func(s *scale, ctx context.Context) error
+	named bool // it is measured only when it is named
 }{
-	{"connections", (*scale).connections}, // 100 idle, 1,000, 10,000
-	{"gateways", (*scale).gateways},       // 1,000 of 20 sensors, 10,000, 100,000
-	{"start", (*scale).start},             // a log of 0.1 M readings, 1 M, 10 M
-	{"providers", (*scale).providers},     // 2, 20, 200
+	{"connections", (*scale).connections, false}, // 100 idle, 1,000, 10,000
+	{"gateways", (*scale).gateways, false},       // 1,000 of 20 sensors, 10,000, 100,000
+	{"start", (*scale).start, false},             // a log of 0.1 M readings, 1 M, 10 M
+	{"providers", (*scale).providers, false},     // 2, 20, 200
+	{"full", (*scale).full, true},                // a full log
 }
 
 func main() {
 	steps := flag.String("steps", "1,10,100", "how many times the smallest, with commas between")
-	only := flag.String("only", "", "measure only these, with commas between: connections, gateways, start, providers")
+	only := flag.String("only", "", "measure only these, with commas between: connections, gateways, start, providers; or full, a start with a full log, which is measured only when it is named")
+	logBytes := flag.String("log", "1GiB", "how large the log is that is filled")
 	verbose := flag.Bool("verbose", false, "print what the programs log")
 	flag.Parse()
-	s := &scale{log: io.Discard}
+	s := &scale{log: io.Discard, logBytes: *logBytes}
 	if *verbose {
 		s.log = os.Stderr
 	}
@@ -77,7 +82,7 @@ func (s *scale) run(ctx context.Context, only string) (err error) {
 		return err
 	}
 	for _, m := range measures {
-		if only != "" && !strings.Contains(","+only+",", ","+m.name+",") {
+		if only == "" && m.named || only != "" && !strings.Contains(","+only+",", ","+m.name+",") {
 			continue
 		}
 		if err := m.run(s, ctx); err != nil {
