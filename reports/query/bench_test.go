@@ -150,3 +150,17 @@ func BenchmarkDay(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkMonthChart asks for a month of one sensor in hours, as a page's chart does.
+func BenchmarkMonthChart(b *testing.B) {
+	w := fleetWorld(b, 2, 30)
+	to := time.Unix(0, schema.Start(now.UnixNano(), schema.DaySpan))
+	q := SeriesRequest{Gateway: "truck_0001", Sensors: []string{"readings.sensor03"}, From: to.AddDate(0, 0, -30), To: to, Points: 1000}
+	b.ReportAllocs()
+	for b.Loop() {
+		a, err := w.engine.Series(context.Background(), q)
+		if err != nil || len(a.Series[0].Max) != 720 {
+			b.Fatal(err)
+		}
+	}
+}

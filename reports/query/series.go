@@ -128,7 +128,7 @@ func (e *Engine) begin(q *SeriesRequest, p *plan, r *recent) *answering {
 		return a
 	}
 	length := p.span.Length()
-	a.open, a.added = map[int64]bool{}, map[int64]bool{}
+	a.open, a.added = map[int64]bool{}, make(map[int64]bool, min((p.to-p.from)/length+1, 1024))
 	for _, reader := range r.readers {
 		for start := schema.Start(max(reader.First(), p.from), length); start <= min(reader.Last(), p.to-1); start += length {
 			a.open[start] = true

@@ -206,7 +206,9 @@ func DecodeEntry(data []byte) (*Entry, error) {
 	}
 	before := Latest{Time: c.Zigzag()}
 	names := wire.NameReader{Limit: schema.MaxSensorName}
-	for count := c.Count(uint64(c.Left())); len(e.Latest) < count && c.OK(); {
+	count := c.Count(uint64(c.Left()))
+	e.Latest = slices.Grow(e.Latest, min(count, c.Left()/leastLatest))
+	for len(e.Latest) < count && c.OK() {
 		l := Latest{Sensor: names.Next(c)}
 		l.Time = before.Time + c.Zigzag()
 		l.Position.Sequence = before.Position.Sequence + uint64(c.Zigzag())
@@ -219,6 +221,24 @@ func DecodeEntry(data []byte) (*Entry, error) {
 		return nil, schema.Errorf(schema.Invalid, "the catalog entry of gateway %q cannot be read: it is damaged at byte %d", e.Gateway, c.Offset())
 	}
 	return e, nil
+}
+
+// leastLatest is how many bytes of an entry a newest reading takes at least.
+const leastLatest = 6
+
+// LastSeen returns the time in an entry at which the gateway was last seen, without reading the rest of it, which only its
+// checksum answers for.
+func LastSeen(data []byte) (int64, error) {
+	c, _, err := open(data, "catalog entry", EntryMagic, EntryVersion)
+	if err != nil {
+		return 0, err
+	}
+	name := c.Bytes(uint64(c.Count(schema.MaxGatewayName)))
+	seen := c.Zigzag() + c.Zigzag()
+	if !c.OK() {
+		return 0, schema.Errorf(schema.Invalid, "the catalog entry of gateway %q cannot be read: it is damaged at byte %d", name, c.Offset())
+	}
+	return seen, nil
 }
 
 // EncodeTail appends encoded blocks as a tail.

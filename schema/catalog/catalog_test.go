@@ -81,9 +81,13 @@ func TestEntriesAreReadBack(t *testing.T) {
 			e.Observe(l.Sensor, rapid.Int64().Draw(t, "time"), schema.FloatValue(rapid.Float64().Draw(t, "value")),
 				schema.Position{Sequence: rapid.Uint64().Draw(t, "sequence"), Ordinal: rapid.Uint32().Draw(t, "ordinal")})
 		}
-		got, err := DecodeEntry(EncodeEntry([]byte("before"), e)[len("before"):])
+		data := EncodeEntry([]byte("before"), e)[len("before"):]
+		got, err := DecodeEntry(data)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if seen, err := LastSeen(data); err != nil || seen != e.LastSeen {
+			t.Fatalf("it was last seen at %d, not %d: %v", seen, e.LastSeen, err)
 		}
 		if diff := gocmp.Diff(e, got, equal); diff != "" {
 			t.Fatal(diff)
@@ -174,6 +178,9 @@ func TestGoldenFilesOfEveryVersionAreRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if seen, err := LastSeen(data); err != nil || seen != goldenEntry1().LastSeen {
+		t.Errorf("an entry of version 1 was last seen at %d: %v", seen, err)
+	}
 	if got, err := DecodeEntry(data); err != nil {
 		t.Fatal(err)
 	} else if diff := gocmp.Diff(goldenEntry1(), got, equal); diff != "" {
@@ -212,8 +219,14 @@ func TestGoldenFilesOfEveryVersionAreRead(t *testing.T) {
 
 func TestDamageIsAnError(t *testing.T) {
 	decode := map[string]func([]byte) error{
-		string(EncodeEntry(nil, goldenEntry())): func(data []byte) error { _, err := DecodeEntry(data); return err },
-		string(EncodeTail(nil, goldenTail())):   func(data []byte) error { _, err := DecodeTail(data); return err },
+		string(EncodeEntry(nil, goldenEntry())): func(data []byte) error {
+			_, err := DecodeEntry(data)
+			if _, serr := LastSeen(data); schema.Is(err, schema.Invalid) != schema.Is(serr, schema.Invalid) {
+				t.Errorf("it cannot be read, %v; when it was last seen: %v", err, serr)
+			}
+			return err
+		},
+		string(EncodeTail(nil, goldenTail())): func(data []byte) error { _, err := DecodeTail(data); return err },
 	}
 	for whole, read := range decode {
 		data := []byte(whole)
