@@ -53,7 +53,8 @@ type Options struct {
 
 // Maker makes reports of one provider. Its methods may be called concurrently.
 type Maker struct {
-	o Options
+	o      Options
+	counts int // of each rank; 0: as many as there is room for
 }
 
 // New returns a Maker.
@@ -64,7 +65,7 @@ func New(o Options) *Maker {
 	if o.Annotations == nil {
 		o.Annotations = func(string, time.Time, time.Time) []record.Annotation { return nil }
 	}
-	return &Maker{o}
+	return &Maker{o: o}
 }
 
 // Request asks for a report.

@@ -59,12 +59,13 @@ func TestReportEqualsARecount(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := querytest.New(t)
 		w.Interval = int64(time.Hour)
-		w.Events = querytest.History(rt)
+		w.Events = append(querytest.History(rt), burst(rt)...)
 		w.Settle(rt)
-		said := map[string]record.Sensor{"b": {Counter: rapid.Bool().Draw(rt, "counter"), Interval: 10 * time.Minute}, "c": {Counter: true}}
+		said := map[string]record.Sensor{"b": {Counter: rapid.Bool().Draw(rt, "counter"), Interval: rapid.SampledFrom(intervals).Draw(rt, "interval")}, "c": {Counter: true}}
 		m := maker(w, "America/St_Johns", said)
+		m.counts = rapid.SampledFrom([]int{0, 16, 24}).Draw(rt, "counts")
 		for range 3 {
-			p := anyPeriod(rt, m.Zone())
+			p := anyPeriod(rt, w, m.Zone())
 			got, err := m.Make(t.Context(), Request{Period: p, Charts: true})
 			if err != nil {
 				rt.Fatal(err)
@@ -73,13 +74,40 @@ func TestReportEqualsARecount(t *testing.T) {
 				rt.Fatalf("the report has %d gateways, complete %v, %+v", len(got.Gateways), got.Complete, got.Totals)
 			}
 			recount{w: w, said: said, p: p}.check(rt, &got.Gateways[0])
+			recount{w: w, said: said, p: p}.checkTotals(rt, got)
 		}
 	})
 }
 
-func anyPeriod(t *rapid.T, zone *time.Location) Period {
-	names := []string{"yesterday", "today", "this-week", "2026-03", "last-week", ""}
-	if name := rapid.SampledFrom(names).Draw(t, "period"); name != "" {
+// intervals are those that may be set: none, one of which a gap is just not one, a usual one, and one of seconds.
+var intervals = []time.Duration{0, 8 * time.Minute, 10 * time.Minute, 20 * time.Second}
+
+// burst draws what a gateway sent within some minutes.
+func burst(t *rapid.T) []querytest.Event {
+	at := querytest.Now.Add(-time.Duration(rapid.IntRange(1, 30).Draw(t, "burst")) * time.Hour)
+	events := make([]querytest.Event, rapid.IntRange(0, 9).Draw(t, "of"))
+	for i := range events {
+		at = at.Add(time.Duration(rapid.IntRange(1, 5).Draw(t, "minutes")) * time.Minute)
+		events[i] = querytest.Event{Sensor: rapid.SampledFrom([]string{"b", "c"}).Draw(t, "sensor"), Time: at.UnixNano(), Value: schema.IntValue(int64(i % 4))}
+	}
+	return events
+}
+
+func anyPeriod(t *rapid.T, w *querytest.World, zone *time.Location) Period {
+	names := []string{"yesterday", "today", "this-week", "2026-03", "last-week", "", "of readings"}
+	if name := rapid.SampledFrom(names).Draw(t, "period"); name == "of readings" { // it begins with one and ends before one
+		a := rapid.SampledFrom(w.Events).Draw(t, "first").Time
+		b := rapid.SampledFrom(w.Events).Draw(t, "last").Time
+		from := time.Unix(0, min(a, b))
+		p, err := Range(from, time.Unix(0, max(a, b, min(a, b)+1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !p.Back.Equal(p.From) || p.Back.Sub(p.BeforeFrom) != p.To.Sub(p.From) {
+			t.Fatalf("%+v is compared with another length", p)
+		}
+		return p
+	} else if name != "" {
 		p, err := ParsePeriod(name, querytest.Now, zone)
 		if err != nil {
 			t.Fatal(err)
@@ -195,6 +223,7 @@ func (r recount) check(t *rapid.T, g *api.ReportGateway) {
 		}
 		r.checkBefore(t, s)
 		r.checkMore(t, s, g)
+		r.checkChange(t, s)
 		if n := lateOf(r.of(s.Sensor, r.p.From, r.p.To)); int(s.Late) != n {
 			t.Fatalf("%s: %d of %d readings came late, want %d", s.Sensor, s.Late, s.Readings, n)
 		}
@@ -220,6 +249,64 @@ func (r recount) checkBefore(t *rapid.T, s *api.ReportSensor) {
 	b := s.Before
 	if d := cmp.Diff(want, []string{fmt.Sprint(b.Readings), textOf(b.Min), textOf(b.Max), textOf(b.Mean), textOf(b.Sum), textOf(b.Increase)}); d != "" {
 		t.Fatalf("%s before (-want +got):\n%s", s.Sensor, d)
+	}
+}
+
+// checkTotals checks what is said of all gateways, of which there is one.
+func (r recount) checkTotals(t *rapid.T, got *api.Report) {
+	g := &got.Gateways[0]
+	expected, counted := uint64(0), uint64(0)
+	for i := range g.Sensors {
+		if s := &g.Sensors[i]; s.Expected != nil {
+			expected += *s.Expected
+			counted += min(*s.Expected, s.Readings)
+		}
+	}
+	for _, share := range []*api.Number{g.Completeness, got.Totals.Completeness} {
+		if expected == 0 {
+			if share != nil {
+				t.Fatalf("of nothing expected %v came", *share)
+			}
+		} else if want := float64(counted) / float64(expected); float64(*share) != want {
+			t.Fatalf("%v of the expected readings came, want %v", *share, want)
+		}
+	}
+	if a, all := g.Availability, got.Totals.Availability; (a == nil) != (all == nil) || a != nil && math.Abs(float64(*a-*all)) > 1e-12 {
+		t.Fatalf("the gateway was available %v, all of it %v", a, all)
+	}
+}
+
+// checkChange checks by how much a sensor changed, and how often a counter began anew.
+func (r recount) checkChange(t *rapid.T, s *api.ReportSensor) {
+	resets := uint64(0)
+	var last *float64
+	for _, e := range r.of(s.Sensor, time.Unix(0, 0), r.p.To) {
+		x, ok := e.Value.Number()
+		if !ok || e.Value.Kind() == schema.Bool {
+			continue
+		}
+		if last != nil && x < *last && e.Time >= r.p.From.UnixNano() {
+			resets++
+		}
+		last = new(x)
+	}
+	if r.said[s.Sensor].Counter && s.Resets != resets {
+		t.Fatalf("%s began anew %d times, want %d", s.Sensor, s.Resets, resets)
+	}
+	var before, after *api.Digits
+	if s.Before != nil {
+		if before, after = s.Before.Mean, s.Mean; s.Counter {
+			before, after = s.Before.Increase, s.Increase
+		}
+	}
+	if before == nil || after == nil || before.Float() == 0 {
+		if s.Change != nil {
+			t.Fatalf("%s changed by %v of nothing", s.Sensor, *s.Change)
+		}
+		return
+	}
+	if want := (after.Float() - before.Float()) / math.Abs(before.Float()); float64(*s.Change) != want {
+		t.Fatalf("%s changed by %v, want %v", s.Sensor, *s.Change, want)
 	}
 }
 
@@ -283,5 +370,16 @@ func (r recount) checkGaps(t *rapid.T, g *api.ReportGateway) {
 	share := 1 - missing.Seconds()/until.Sub(g.Start).Seconds()
 	if g.Gaps != gaps || math.Abs(g.GapTime-missing.Seconds()) > 1e-6 || math.Abs(float64(*g.Availability)-share) > 1e-9 {
 		t.Fatalf("%d gaps of %v s, availability %v; want %d of %v, %v", g.Gaps, g.GapTime, *g.Availability, gaps, missing, share)
+	}
+}
+
+// TestTotalsAddUp adds two gateways up.
+func TestTotalsAddUp(t *testing.T) {
+	w := &making{clock: query.Clock{}}
+	for n := range uint64(2) {
+		w.total(&api.ReportGateway{Readings: 10 + n, Late: 3 + n, Rejected: 5 + n, Silent: true, Sensors: make([]api.ReportSensor, 2), Complete: api.Complete{Complete: true}})
+	}
+	if got, want := w.report.Totals, (api.ReportTotals{Gateways: 2, Sensors: 4, Silent: 2, Readings: 21, Late: 7, Rejected: 11}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
 	}
 }

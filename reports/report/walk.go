@@ -42,6 +42,9 @@ type walk struct {
 func (w *making) walk(from, to time.Time, sensors int) *walk {
 	n := &walk{making: w, from: from, to: to, sensors: map[string]*sensor{}}
 	n.limit = min(max(allCounts/2/max(sensors, 1), leastCounts), mostCounts)
+	if w.m.counts > 0 {
+		n.limit = w.m.counts
+	}
 	n.presence.last = from.UnixNano()
 	return n
 }

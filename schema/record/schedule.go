@@ -94,10 +94,13 @@ func (s *Schedule) period(now time.Time, back int) (from, to, due time.Time) {
 		d, bm, bd = 1, 1, 0
 	case Daily:
 	}
-	at := func(n, hour int) time.Time {
-		return time.Date(y, m-bm*time.Month(n), d-bd*n, hour, 0, 0, 0, now.Location())
+	date := func(n int) time.Time { return time.Date(y, m-bm*time.Month(n), d-bd*n, 0, 0, 0, 0, time.UTC) }
+	from, to = schema.DateStart(date(back+1), now.Location()), schema.DateStart(date(back), now.Location())
+	y, m, d = date(back).Date()
+	if due = time.Date(y, m, d, s.Hour, 0, 0, 0, now.Location()); due.Before(to) { // there was no such hour
+		due = to
 	}
-	return at(back+1, 0), at(back, 0), at(back, s.Hour)
+	return from, to, due
 }
 
 // ScheduleRun is one making of a scheduled report: what came of it, and what became of each message. It is kept in the
