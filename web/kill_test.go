@@ -32,8 +32,9 @@ const childVariable = "BERTH_TEST_WEB"
 
 // orders are what a child is told.
 type orders struct {
-	Options Options
-	Mail    []byte
+	Bus          string
+	Credentials  bus.Credentials
+	Secret, Mail []byte
 }
 
 // TestWebInAProcess is the child: the front door as cmd/web makes and starts it, until it is killed. What it is told comes
@@ -45,11 +46,12 @@ func TestWebInAProcess(t *testing.T) {
 	}
 	var q orders
 	check(t, json.Unmarshal([]byte(text), &q))
-	var err error
-	q.Options.Mail, err = mail.Parse(q.Mail)
+	server, err := mail.Parse(q.Mail)
 	check(t, err)
-	q.Options.Logger = slog.New(slog.DiscardHandler)
-	w, err := New(q.Options)
+	w, err := New(Options{
+		Listen: "127.0.0.1:0", Bus: q.Bus, Credentials: q.Credentials, HouseSecret: q.Secret, PublicHost: "0.0.0.0", PortBase: 6000, Instance: "child",
+		Mail: server, Logger: slog.New(slog.DiscardHandler),
+	})
 	check(t, err)
 	check(t, w.Start(t.Context()))
 	_, _ = io.Copy(io.Discard, os.Stdin) // it ends with its parent
@@ -190,13 +192,13 @@ type killHouse struct {
 func newKillHouse(t *testing.T, g *gate) *killHouse {
 	t.Helper()
 	h := &killHouse{}
-	h.house = newHouse(t, func(o *Options) { h.told.Options = *o })
+	h.house = newHouse(t, func(o *Options) { h.told = orders{Bus: o.Bus, Credentials: o.Credentials, Secret: o.HouseSecret} })
 	check(t, h.web.Stop(t.Context()))
 	h.remove("runs", "north.7.1767225600.0")
-	at, err := url.Parse(h.told.Options.Bus)
+	at, err := url.Parse(h.told.Bus)
 	check(t, err)
 	g.server = at.Host
-	h.told.Options.Bus, h.told.Options.Logger = g.listen(t), nil
+	h.told.Bus = g.listen(t)
 	h.runs, err = h.conn.Bucket(t.Context(), bus.BucketOptions{Name: "runs"})
 	check(t, err)
 	h.reports["north"].with(func(w http.ResponseWriter, r *http.Request) {

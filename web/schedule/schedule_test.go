@@ -33,9 +33,9 @@ type world struct {
 	now       time.Time
 	made      time.Time
 
-	calls, killAt int                                       // every act outside the records is a call; the one of that number kills
-	size          int                                       // of each file
-	got           []string                                  // whom letters reached
+	calls, killAt int      // every act outside the records is a call; the one of that number kills
+	size          int      // of each file
+	got           []string // whom letters reached
 	subjects      []string
 	files         []string // attached, of the last letter
 	readings      uint64
@@ -140,9 +140,8 @@ func (w *world) File(_ context.Context, _ *record.Schedule, from, _ time.Time, f
 	return File{Name: fmt.Sprintf("报告-%s-%s.%s", from.Format(time.DateOnly), language, format), Type: "application/" + format, Data: []byte(strings.Repeat("x", w.size))}, w.fail
 }
 
-func (w *world) send(ctx context.Context, m mail.Message) error {
+func (w *world) send(_ context.Context, m mail.Message) error {
 	w.call() // claimed, and not handed over
-	}
 	if w.refuse != nil {
 		return w.refuse
 	}
