@@ -71,6 +71,8 @@ func (w *world) pass(d time.Duration, readings, bytes uint64) {
 	w.now = w.now.Add(d)
 	w.at.Used.Readings += readings
 	w.at.Used.Frames += readings
+	w.at.Used.Refused += 2 * readings
+	w.at.Used.Rejected += 3 * readings
 	w.at.Used.Bytes += bytes
 	if err := w.meter.Step(w.t.Context()); err != nil && !w.away {
 		w.t.Fatal(err)
@@ -89,12 +91,14 @@ func (w *world) rows(q usage.Query) []usage.Row {
 // Whatever is killed, and whenever nobody looks, days and months add up to the totals.
 func TestDaysAddUpToTheTotals(t *testing.T) {
 	w := newWorld(t, time.Date(2026, 11, 29, 10, 0, 0, 0, time.UTC))
+	w.at.Storage = 2000
 	w.pass(time.Minute, 10, 100) // what came before the first look is the first day's
+	w.at.Storage = 1000
 	w.pass(13*time.Hour, 5, 50)
 	w.restart()                // the daemon was killed
 	w.pass(2*time.Hour, 3, 30) // the 30th, with what came before midnight and was not looked at
 	w.at.Instance, w.at.Used.Bytes = "two", 0
-	w.pass(time.Hour, 2, 20) // another total of bytes, which begins anew
+	w.pass(time.Hour, 2, 320) // another total of bytes, which begins anew
 	w.away = true
 	w.pass(time.Hour, 1, 10)
 	w.away = false
@@ -106,7 +110,7 @@ func TestDaysAddUpToTheTotals(t *testing.T) {
 	if len(days) != 3 {
 		t.Fatalf("%+v", days)
 	}
-	for i, want := range []usage.Row{{Period: "2026-11-29", Readings: 15, Bytes: 150}, {Period: "2026-11-30", Readings: 5, Bytes: 50}, {Period: "2026-12-02", Readings: 8, Bytes: 80}} {
+	for i, want := range []usage.Row{{Period: "2026-11-29", Readings: 15, Bytes: 150}, {Period: "2026-11-30", Readings: 5, Bytes: 350}, {Period: "2026-12-02", Readings: 8, Bytes: 80}} {
 		if d := days[i]; d.Period != want.Period || d.Readings != want.Readings || d.Bytes != want.Bytes || i > 0 && !d.From.Equal(days[i-1].To) {
 			t.Errorf("%+v, want %+v", d, want)
 		}
@@ -114,6 +118,9 @@ func TestDaysAddUpToTheTotals(t *testing.T) {
 	months := w.rows(usage.Query{ByMonth: true})
 	if len(months) != 2 || months[0].Readings+months[1].Readings != w.at.Used.Readings || months[0].Period != "2026-11" || months[0].Readings != 20 {
 		t.Errorf("%+v", months)
+	}
+	if m := months[0]; m.Frames != 20 || m.Refused != 40 || m.Rejected != 60 || m.Bytes != 500 || m.Storage != 1000 || m.Most != 2000 || !m.From.Equal(days[0].From) || !m.To.Equal(days[1].To) {
+		t.Errorf("%+v", m)
 	}
 	if m := months[1]; m.Storage != 800 || m.Most != 900 || m.Gateways != 3 {
 		t.Errorf("%+v", m)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"testing"
 
 	"berth/internal/keyspace"
@@ -16,18 +17,25 @@ import (
 // log is synced at each (FULL). Also those of a month that was closed for others and opened again.
 func TestCommitsAreSynced(t *testing.T) {
 	w := newSynced(t)
+	ask := func(f *writeFile, pragma string) (said string) {
+		t.Helper()
+		if err := f.conn.QueryRowContext(t.Context(), "PRAGMA "+pragma).Scan(&said); err != nil {
+			t.Fatal(err)
+		}
+		return said
+	}
 	check := func(f *writeFile) {
 		t.Helper()
-		var mode string
-		var synchronous int
-		if err := f.conn.QueryRowContext(t.Context(), "PRAGMA journal_mode").Scan(&mode); err != nil {
-			t.Fatal(err)
+		page, _ := strconv.Atoi(ask(f, "page_size"))
+		for pragma, want := range map[string]int{
+			"synchronous": 2, "journal_size_limit": journalLimit, "wal_autocheckpoint": autoCheckpoint / page, // 2: FULL
+		} {
+			if got := ask(f, pragma); got != strconv.Itoa(want) {
+				t.Errorf("%s is written with %s %s, want %d", filepath.Base(f.path), pragma, got, want)
+			}
 		}
-		if err := f.conn.QueryRowContext(t.Context(), "PRAGMA synchronous").Scan(&synchronous); err != nil {
-			t.Fatal(err)
-		}
-		if mode != "wal" || synchronous != 2 {
-			t.Errorf("%s is written with journal_mode %s and synchronous %d, want wal and 2 (FULL)", filepath.Base(f.path), mode, synchronous)
+		if mode := ask(f, "journal_mode"); mode != "wal" {
+			t.Errorf("%s is written with journal_mode %s", filepath.Base(f.path), mode)
 		}
 	}
 	check(w.catalog)
