@@ -110,3 +110,22 @@ func TestFleet(t *testing.T) {
 		t.Errorf("%.3f of the loads are those before", share)
 	}
 }
+
+// TestWhatIsKeptAtTheEndIsSent: some of so many trucks have no contact when the day ends.
+func TestWhatIsKeptAtTheEndIsSent(t *testing.T) {
+	f, all := drive(t, Options{Trucks: 300, Days: 1, Readings: 30_000})
+	readings, kept := 0, 0
+	for line := range strings.Lines(string(all)) {
+		parts := strings.Split(line, " ")
+		readings += strings.Count(parts[1], "=")
+	}
+	for i := range f.trucks {
+		kept += f.trucks[i].held
+		if !bytes.Contains(all, f.trucks[i].kept) {
+			t.Errorf("%s sends nothing of what it has kept", Name(i))
+		}
+	}
+	if kept == 0 || readings != f.Readings() {
+		t.Errorf("%d readings with %d that were kept, and it says %d", readings, kept, f.Readings())
+	}
+}
