@@ -129,6 +129,8 @@ func FuzzInts(f *testing.F) {
 	var e ints
 	v := []int64{3, 4, 4, 4, 9, 900, 5, -5}
 	f.Add(e.append(nil, v, boundsOf(v)), uint16(len(v)), int64(3), int64(-5), int64(-5), int64(900))
+	v = []int64{0, 2, 3, 5, 7, 8, 9, 11, 900, 902, 904, 905, 907, 909, 910, 911, 913, 914, 916, 917}
+	f.Add(e.append(nil, v, boundsOf(v)), uint16(len(v)), int64(0), int64(917), int64(0), int64(917)) // digits, and an exception
 	f.Fuzz(func(t *testing.T, data []byte, n uint16, first, last, least, most int64) {
 		b := bounds{first: first, last: last, min: least, max: most}
 		out := make([]int64, n)

@@ -3,9 +3,10 @@
 // readings and resolves identities, and Merge, which reads several blocks as one. Where blocks are kept, and when one is
 // cut, is left to others. Its invariant: what is read is bit for bit what was written, or an error that names the block.
 //
-// # Versions 1 and 2
+// # Versions 1 to 3
 //
-// Version 2 is written only where readings came late, so that a release before it reads what it would have written itself.
+// Version 2 is written only where readings came late, version 3 only where a stream is of form 6: a release before it reads what it
+// would have written itself.
 //
 // Uvarint and zigzag are those of schema/internal/wire; times are in units of 10^u ns, the largest that all times of
 // the block are multiples of.
@@ -26,7 +27,7 @@
 //	packed   the rests of the names, one after another
 //	entries  the directory: what entry draws, for each column
 //	payloads of each column
-//	[lates]  of version 2 only: what came late
+//	[lates]  not of version 1: what came late
 //	4 bytes  CRC-32C of all before, lowest byte first
 //
 // A time column is itself, or which times of column 0 it has:
@@ -54,7 +55,7 @@
 //	[uvarint] length of what follows, unless the form is 0
 //	bytes     the bytes, the zstd frame, or the codes, lowest bit first
 //
-// Lates are a byte: 0 where every reading came late, else 1, and then there is a number for each column: 0 where none came
+// Lates are a byte: 0 where every reading came late, 2 (in version 3) where none did, else 1, and then there is a number for each column: 0 where none came
 // late, 1 where those did that are at the same places as in the column before, else how many lengths follow, plus one:
 //
 //	uvarint   0, 1, or 2n + 1
@@ -73,8 +74,16 @@
 //	          form 3, Rice:    byte k; differences less the mean difference (last x - first x) / (count - 1)
 //	          form 4, Rice:    byte k; each difference less the one before, the first less the mean
 //	          form 5, runs:    uvarint count, uvarint range r; of each its x in 0..m, and its length - 1 in 0..r
+//	          form 6, digits:  zigzag smallest difference, uvarint range r of them but for exceptions; uvarint count of these, then
+//	                           for each: uvarint distance from the one before, zigzag difference less the smallest;
+//	                           differences less the smallest, in 0..r, an exception as 0
 //
 // Codes are written lowest bit first, and the last byte is padded with zeros. A number in 0..m has the truncated binary
 // code: with w = bits of m and s = 2^w - m - 1, x < s takes w-1 bits; else x+s takes w bits, all but its lowest first.
+// Numbers of form 6 have that code if r is 1024 or more. Else c of them, the first as the lowest, are the digits of a number in
+// base r + 1, which takes the w bits of the largest such number, lowest first; the last may have fewer digits and bits. Of all c
+// with w of at most 56 bits, and w and the bits of r + 1 together at most 64, the one is taken where w / c is least, of equals
+// the lower.
+//
 // A Rice code is of the zigzag z: z >> k zeros, a one, the low k bits of z; or 20 zeros, a one, and the 64 bits of z.
 package block

@@ -10,9 +10,10 @@ import (
 
 // Magic and a version begin every block.
 const (
-	Magic       = "BBK"
-	Version     = 1 // where no reading came late
-	LateVersion = 2
+	Magic         = "BBK"
+	Version       = 1 // where no reading came late
+	LateVersion   = 2
+	DigitsVersion = 3 // where a stream is of formDigits
 )
 
 // The head byte of a column in the directory.
@@ -82,11 +83,10 @@ func Encode(dst []byte, c *Content) ([]byte, error) {
 func (e *encoder) append(dst []byte, c *Content) ([]byte, error) {
 	first, last := c.Span()
 	e.times.collect(c.Columns, first)
-	late, version := hasLate(c), byte(Version)
-	if late {
-		version = LateVersion
-	}
-	dst = append(append(dst, Magic...), version)
+	e.ints.digits, e.times.ints.digits = false, false
+	dst = append(dst, Magic...)
+	version := len(dst)
+	dst = append(dst, Version)
 	e.names = append(e.names[:0], c.Gateway...)
 	dst = appendPackedBytes(dst, e.names)
 	dst = append(dst, byte(e.times.unit))
@@ -120,7 +120,15 @@ func (e *encoder) append(dst []byte, c *Content) ([]byte, error) {
 	dst = appendPackedBytes(dst, e.names)
 	dst = append(dst, e.directory...)
 	dst = append(dst, e.payload...)
-	if late {
+	switch late := hasLate(c); {
+	case e.ints.digits || e.times.ints.digits:
+		dst[version] = DigitsVersion
+		if !late {
+			return append(dst, latesNone), nil
+		}
+		dst = appendLates(dst, c.Columns)
+	case late:
+		dst[version] = LateVersion
 		dst = appendLates(dst, c.Columns)
 	}
 	return dst, nil

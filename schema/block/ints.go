@@ -27,6 +27,7 @@ const (
 	formRice1  = 3 // differences less their mean
 	formRice2  = 4 // differences of differences
 	formRuns   = 5 // values and lengths of runs
+	formDigits = 6 // differences as digits, but for a few
 	formShared = 0x80
 	formMask   = 0x7f
 )
@@ -44,6 +45,9 @@ type ints struct {
 	z       [3][]uint64
 	level   uint64 // about the median of x
 	lengths []uint64
+	// exceptions are those of the plan that formDigits has.
+	exceptions []exception
+	digits     bool // a stream was of formDigits
 }
 
 // plan is a way to write a stream, and what it costs.
@@ -56,6 +60,7 @@ type plan struct {
 	smallest int64
 	codes    span
 	lengths  span
+	digits   digits
 	runs     int
 }
 
@@ -131,8 +136,15 @@ func (e *ints) plan(most uint64) plan {
 		}
 	}
 	e.residuals()
+	var lengths [len(e.z)][65]int
 	for order := range e.z {
-		if p := e.planRice(order, best.size()); p.size() < best.size() {
+		lengths[order] = lengthsOf(e.z[order])
+	}
+	if p := e.planDigits(&lengths[1], &deltas); p.size() < best.size() {
+		best = p
+	}
+	for order := range e.z {
+		if p := e.planRice(order, &lengths[order], best.size()); p.size() < best.size() {
 			best = p
 		}
 	}
@@ -237,19 +249,16 @@ func (e *ints) residuals() {
 
 // planRice tries the k around the length of the median, unless no k can take less than the given size: a code of z takes
 // at least a bit more than z has.
-func (e *ints) planRice(order int, beat uint64) plan {
+func (e *ints) planRice(order int, lengths *[65]int, beat uint64) plan {
 	z := e.z[order]
 	p := plan{form: byte(formRice0 + order), bits: 1 << 62, head: 1}
 	if order == 0 {
 		p.base = e.level
 		p.head += uvarintLen(p.base)
 	}
-	var lengths [65]int
 	least := len(z)
-	for _, x := range z {
-		n := bits.Len64(x)
-		lengths[n]++
-		least += n
+	for n, count := range lengths {
+		least += n * count
 	}
 	if uint64(least) >= beat {
 		return p
@@ -264,6 +273,14 @@ func (e *ints) planRice(order int, beat uint64) plan {
 		}
 	}
 	return p
+}
+
+// lengthsOf returns how many of the numbers have each length in bits.
+func lengthsOf(z []uint64) (lengths [65]int) {
+	for _, x := range z {
+		lengths[bits.Len64(x)]++
+	}
+	return lengths
 }
 
 func riceCost(z []uint64, k uint) uint64 {
@@ -281,7 +298,7 @@ func riceCost(z []uint64, k uint) uint64 {
 // write appends what follows the form's byte.
 func (e *ints) write(dst []byte, p *plan) []byte {
 	switch p.form {
-	case formDeltas:
+	case formDeltas, formDigits:
 		dst = wire.AppendZigzag(dst, p.smallest)
 		dst = binary.AppendUvarint(dst, p.base)
 	case formRuns:
@@ -292,6 +309,10 @@ func (e *ints) write(dst []byte, p *plan) []byte {
 		if p.form == formRice0 {
 			dst = binary.AppendUvarint(dst, p.base)
 		}
+	}
+	if p.form == formDigits {
+		e.digits = true
+		return e.writeDigits(dst, p)
 	}
 	w := bitWriter{dst: dst}
 	w.reserve(p.bits)

@@ -57,6 +57,8 @@ func (s *stream[T]) read(form byte) bool {
 		return s.readRice(int(form - formRice0))
 	case formRuns:
 		return s.readRuns()
+	case formDigits:
+		return s.readDigits()
 	default:
 		return false
 	}

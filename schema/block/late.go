@@ -16,6 +16,7 @@ func hasLate(c *Content) bool {
 const (
 	latesAll  = 0 // as of gateways that were away for days, and of what is taken over from elsewhere
 	latesEach = 1
+	latesNone = 2 // since DigitsVersion
 )
 
 // allLate is what columns share of which every reading came late; it is never changed.
@@ -70,13 +71,15 @@ func appendLates(dst []byte, columns []Column) []byte {
 }
 
 // readLates reads which readings came late.
-func (r *Reader) readLates(c *wire.Cursor) bool {
+func (r *Reader) readLates(c *wire.Cursor, version byte) bool {
 	switch c.Byte() {
 	case latesAll:
 		r.allLate = true
 		return c.OK()
 	case latesEach:
 		return r.readEachLate(c)
+	case latesNone:
+		return version >= DigitsVersion
 	default:
 		return false
 	}

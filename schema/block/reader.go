@@ -56,7 +56,7 @@ func Open(data []byte) (*Reader, error) {
 	switch {
 	case !sealed:
 		return nil, r.damaged("its checksum is wrong")
-	case version != Version && version != LateVersion:
+	case version < Version || version > DigitsVersion:
 		return nil, r.damaged("its version is not known to this release")
 	case !r.readHeader(c):
 		return nil, r.damaged("its header is damaged")
@@ -126,7 +126,7 @@ func (r *Reader) readDirectory(c *wire.Cursor, version byte) bool {
 			return false
 		}
 	}
-	if readings > MaxReadings || version == LateVersion && !r.readLates(c) {
+	if readings > MaxReadings || version > Version && !r.readLates(c, version) {
 		return false
 	}
 	return c.Done() && r.readEnds()
