@@ -68,7 +68,7 @@ func TestGroupsPage(t *testing.T) {
 	for _, r := range h.reports["north"].asked() {
 		asked[strings.TrimPrefix(r.URL.Path, "/api/v1/providers/north")+"?"+r.URL.RawQuery] = true
 	}
-	for _, want := range []string{"/gateways?group=quay+%26+co&limit=100&tag=site%3D3", "/reports/preview?group=quay+%26+co&period=yesterday&tag=site"} {
+	for _, want := range []string{"/gateways?day=true&group=quay+%26+co&limit=100&tag=site%3D3", "/reports/preview?group=quay+%26+co&period=yesterday&tag=site"} {
 		if !asked[want] {
 			t.Errorf("%s was not asked: %v", want, asked)
 		}

@@ -317,7 +317,7 @@ func TestGatewaysPage(t *testing.T) {
 	a = b.get("/providers/north?q=cr&state=online&sort=-rate")
 	for _, want := range []string{
 		`<th scope="col" class="number" aria-sort="descending"><a href="?q=cr&amp;sort=rate&amp;state=online"`, `<th scope="col"><a href="?q=cr&amp;sort=-last_seen&amp;state=online">Last seen</a>`,
-		`<option value="online" selected>`, `<input type="hidden" name="sort" value="-rate">`, `<td class="number">12 345</td>`, `<td class="number"><a href="/providers/north/rejects">7</a></td>`,
+		`<option value="online" selected>`, `<input type="hidden" name="sort" value="-rate">`, `<td class="number">12,345</td>`, `<td class="number"><a href="/providers/north/rejects">7</a></td>`,
 		"after=crane&#43;%3C1%3E&amp;q=cr&amp;sort=-rate&amp;state=online", "gateways?format=csv&amp;q=cr&amp;sort=-rate&amp;state=online",
 	} {
 		if !strings.Contains(a.body, want) {
