@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -134,4 +135,33 @@ func TestProvidersAreRunByAPI(t *testing.T) {
 	if a := b.get("/api/v1/providers/north/plan?act=add"); a.status != 409 {
 		t.Errorf("adding what is there: status %d", a.status)
 	}
+}
+
+// TestAnOperatorsTokenDoesWhatPagesDo: it is made and revoked on a page, opens the API of the installation and of every provider,
+// and no page; a provider's token has no such scope, and one that is nobody's opens nothing.
+func TestAnOperatorsTokenDoesWhatPagesDo(t *testing.T) {
+	h := newHouse(t)
+	b := h.signedIn(record.Operator, "")
+	b.get("/tokens").lacks(t, 200, "operate: all of every provider")
+	b.act("/tokens", "make", "name", "x", "scope", "manage").lacks(t, 400)
+	h.signedIn(record.Admin, "north").act("/providers/north/tokens", "make", "name", "x", "scope", "operate").lacks(t, 400)
+	made := b.act("/tokens", "make", "name", "deploy", "scope", "operate", "days", "30")
+	token := h.bearer(regexp.MustCompile(`bt_[a-z2-7]{32}`).FindString(made.body))
+	token.accept = "application/json"
+	token.get("/api/v1/survey").lacks(t, 200)
+	token.get("/api/v1/providers/south/books").lacks(t, 200)
+	asJSON := map[string]string{"Content-Type": "application/json"}
+	token.do("POST", "/api/v1/providers", `{"name":"east"}`, asJSON).lacks(t, 200, `"applied":true`)
+	token.do("POST", "/api/v1/providers", `{"name":"east","plan":"other"}`, asJSON).lacks(t, 409)
+	token.do("DELETE", "/api/v1/providers/north?plan=plan0", "", nil).lacks(t, 200)
+	if d := cmp.Diff(&houseapi.ManageRequest{Provider: "north", Act: "remove", Apply: true, Plan: "plan0"}, h.managed.Load()); d != "" {
+		t.Error(d)
+	}
+	if got := h.changes("north"); len(got) == 0 || got[0] != "deploy token provider.remove" {
+		t.Errorf("the audit log has %q", got)
+	}
+	token.get("/").lacks(t, 401)
+	h.bearer(h.token("", record.ScopeManage)).get("/api/v1/survey").lacks(t, 401)
+	b.act("/tokens", "revoke", "name", "deploy").lacks(t, 200)
+	token.get("/api/v1/survey").lacks(t, 401)
 }

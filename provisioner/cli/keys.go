@@ -1,12 +1,14 @@
 package cli
 
 import (
+	"cmp"
 	"io"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"berth/provisioner/control"
+	"berth/schema"
 	"berth/schema/record"
 )
 
@@ -36,13 +38,28 @@ func (a *app) link() *cobra.Command {
 }
 
 func (a *app) token() *cobra.Command {
-	cmd := &cobra.Command{Use: "token", Short: "API tokens of a provider", Args: group, RunE: help}
+	cmd := &cobra.Command{Use: "token", Short: "API tokens of a provider, or an operator's", Args: group, RunE: help}
 	var name, scope, expires string
+	var operator bool
+	cmd.PersistentFlags().BoolVar(&operator, "operator", false, "an operator's, in the place of a provider's: it may do all that pages do, at all providers")
+	whose := func(args []string, others int) (string, []string, error) { // of a provider or an operator, and the other arguments
+		switch {
+		case operator && len(args) == others:
+			return "", args, nil
+		case !operator && len(args) == others+1:
+			return args[0], args[1:], nil
+		}
+		return "", nil, schema.Errorf(schema.Invalid, "it is not said whose token is meant").WithNext("give a provider, or --operator")
+	}
 	create := &cobra.Command{
-		Use: "create <provider>", Short: "Make an API token; it is shown once", Args: args(1), ValidArgsFunction: a.names,
+		Use: "create <provider>", Short: "Make an API token; it is shown once", Args: atMostOne, ValidArgsFunction: a.names,
 		RunE: a.asking(func(cmd *cobra.Command, c *control.Client, args []string) error {
 			if name == "" {
 				name = "token of " + time.Now().UTC().Format("2006-01-02 15:04:05.000")
+			}
+			provider, _, err := whose(args, 0)
+			if err != nil {
+				return err
 			}
 			ask := control.TokenRequest{Name: name, Scope: record.Scope(scope)}
 			if expires != "" {
@@ -52,7 +69,7 @@ func (a *app) token() *cobra.Command {
 				}
 				ask.Expires = time.Now().Add(span).UTC().Truncate(time.Second)
 			}
-			t, err := c.NewToken(cmd.Context(), args[0], ask)
+			t, err := c.NewToken(cmd.Context(), provider, ask)
 			if err != nil {
 				return err
 			}
@@ -60,12 +77,16 @@ func (a *app) token() *cobra.Command {
 		}),
 	}
 	create.Flags().StringVar(&name, "name", "", "what the token is for (default: the time)")
-	create.Flags().StringVar(&scope, "scope", string(record.ScopeWrite), "read, write, or manage: also people and tokens")
+	create.Flags().StringVar(&scope, "scope", "", "read, write (default), or manage: also people and tokens; an operator's has operate")
 	create.Flags().StringVar(&expires, "expires", "", "after so long it opens nothing, such as 90d (default: never)")
 	list := &cobra.Command{
-		Use: "ls <provider>", Aliases: []string{"list"}, Short: "List a provider's API tokens", Args: args(1), ValidArgsFunction: a.names,
+		Use: "ls <provider>", Aliases: []string{"list"}, Short: "List API tokens", Args: atMostOne, ValidArgsFunction: a.names,
 		RunE: a.asking(func(cmd *cobra.Command, c *control.Client, args []string) error {
-			tokens, err := c.Tokens(cmd.Context(), args[0])
+			provider, _, err := whose(args, 0)
+			if err != nil {
+				return err
+			}
+			tokens, err := c.Tokens(cmd.Context(), provider)
 			if err != nil {
 				return err
 			}
@@ -78,13 +99,17 @@ func (a *app) token() *cobra.Command {
 		}),
 	}
 	revoke := &cobra.Command{
-		Use: "revoke <provider> <token's name>", Short: "End an API token", Args: args(2), ValidArgsFunction: a.names,
+		Use: "revoke <provider> <token's name>", Short: "End an API token", Args: atLeast(1), ValidArgsFunction: a.names,
 		RunE: a.asking(func(cmd *cobra.Command, c *control.Client, args []string) error {
-			t, err := c.RevokeToken(cmd.Context(), args[0], args[1])
+			provider, names, err := whose(args, 1)
 			if err != nil {
 				return err
 			}
-			return a.print(t, func(w io.Writer) { say(w, "%s of %s is revoked.\n", t.Name, t.Provider) })
+			t, err := c.RevokeToken(cmd.Context(), provider, names[0])
+			if err != nil {
+				return err
+			}
+			return a.print(t, func(w io.Writer) { say(w, "%s of %s is revoked.\n", t.Name, cmp.Or(t.Provider, "an operator")) })
 		}),
 	}
 	cmd.AddCommand(create, list, revoke)

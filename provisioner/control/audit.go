@@ -16,6 +16,8 @@ import (
 var does = map[string]string{
 	"POST /v1/links":                                    "link.make",
 	"POST /v1/gc":                                       "orphans.collect",
+	"POST /v1/tokens":                                   "token.make",
+	"DELETE /v1/tokens":                                 "token.revoke",
 	"POST /v1/providers":                                "provider.add",
 	"DELETE /v1/providers/{provider}":                   "provider.remove",
 	"POST /v1/providers/{provider}/restart":             "provider.restart",

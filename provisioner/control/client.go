@@ -261,4 +261,9 @@ func (c *Client) Audit(ctx context.Context, provider string, progress func(strin
 	}
 }
 
-func of(provider, rest string) string { return "/v1/providers/" + url.PathEscape(provider) + rest }
+func of(provider, rest string) string {
+	if provider == "" { // an operator's
+		return "/v1" + rest
+	}
+	return "/v1/providers/" + url.PathEscape(provider) + rest
+}

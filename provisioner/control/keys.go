@@ -7,9 +7,11 @@ import (
 )
 
 func (s *Server) tokens(w http.ResponseWriter, r *http.Request) error {
-	name, err := s.provider(r)
-	if err != nil {
-		return err
+	name := r.PathValue("provider")
+	if name != "" {
+		if _, err := s.provider(r); err != nil {
+			return err
+		}
 	}
 	tokens, err := s.o.House.Tokens(r.Context(), name)
 	if err != nil {
@@ -29,7 +31,10 @@ func (s *Server) newToken(w http.ResponseWriter, r *http.Request) error {
 	}
 	name := r.PathValue("provider")
 	t := record.Token{Provider: name, Name: req.Name, Scope: req.Scope, Expires: req.Expires}
-	if t.Scope == "" {
+	switch {
+	case t.Scope == "" && name == "":
+		t.Scope = record.ScopeOperate
+	case t.Scope == "":
 		t.Scope = record.ScopeWrite
 	}
 	note(r, "", t.Name, string(t.Scope))

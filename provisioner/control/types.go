@@ -9,6 +9,7 @@
 //	GET    /v1/orphans                                []plan.Orphan
 //	POST   /v1/gc                                     CollectRequest → Collected
 //	GET    /v1/usage                                  usage.Usage  ?provider= ?month= ?by_month=true
+//	*      /v1/tokens                                 an operator's tokens, as those of a provider
 //	GET    /v1/providers                              []Provider   ?all=true with the removed ones, ?usage=true with memory
 //	POST   /v1/providers                              AddRequest → Added
 //	GET    /v1/providers/{provider}                   Provider     ?usage=true with memory

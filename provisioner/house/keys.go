@@ -40,10 +40,12 @@ func (h *House) Link(ctx context.Context, l record.Link) (string, error) {
 	return h.NewLink(ctx, l)
 }
 
-// NewToken makes an API token of a provider and returns its secret, which cannot be shown again.
+// NewToken makes an API token of a provider, or an operator's, and returns its secret, which cannot be shown again.
 func (h *House) NewToken(ctx context.Context, t record.Token) (string, error) {
-	if _, err := h.Active(ctx, t.Provider); err != nil {
-		return "", err
+	if t.Provider != "" {
+		if _, err := h.Active(ctx, t.Provider); err != nil {
+			return "", err
+		}
 	}
 	return h.Book.NewToken(ctx, t)
 }

@@ -288,7 +288,7 @@ test("pages hold in both languages, light and dark, wide and narrow", async () =
     await signIn(page, operators[i].match(/http:\S+/)[0]);
     for (const [name, path] of Object.entries({
       providers: "/", usage: "/usage", add: "/add", "add-plan": "/add?name=quay", operate: "/providers/provider1/operate",
-      restart: "/providers/provider1/operate/restart", remove: "/providers/provider1/operate/remove", log: "/providers/provider1/operate/logs", "log-web": "/logs",
+      restart: "/providers/provider1/operate/restart", remove: "/providers/provider1/operate/remove", log: "/providers/provider1/operate/logs", "log-web": "/logs", "operators-tokens": "/tokens",
     })) {
       await page.goto(berth.origin + path);
       if (name === "providers") await page.locator("#well").waitFor();
