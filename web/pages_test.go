@@ -2,7 +2,9 @@ package web
 
 import (
 	"bytes"
+	"compress/gzip"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -476,5 +478,32 @@ func TestAssetsAreKeptForEver(t *testing.T) {
 		if a := b.get("/assets/000000000000/" + name); a.status != 404 {
 			t.Errorf("%s under another hash: status %d", name, a.status)
 		}
+	}
+}
+
+// TestPagesAreLight: what a page with charts makes a browser load that has nothing yet, as it comes over the wire.
+func TestPagesAreLight(t *testing.T) {
+	const most = 80_000
+	h := newHouse(t)
+	b := h.signedIn(record.Admin, "north")
+	b.client.Transport.(*http.Transport).DisableCompression = true
+	page := b.get("/providers/north/gateways/crane")
+	total, count := 0, 0
+	for _, m := range regexp.MustCompile(`(?:src|href)="(/assets/[^"]+\.(?:js|css))"`).FindAllStringSubmatch(page.body, -1) {
+		plain := b.do(http.MethodGet, m[1], "", map[string]string{"Accept-Encoding": "br, gzip;q=0"})
+		a := b.do(http.MethodGet, m[1], "", map[string]string{"Accept-Encoding": "gzip, deflate, br"})
+		if a.status != 200 || a.header.Get("Content-Encoding") != "gzip" || plain.header.Get("Content-Encoding") != "" || !slices.Contains(a.header.Values("Vary"), "Accept-Encoding") {
+			t.Errorf("%s: status %d, %v and %v", m[1], a.status, a.header, plain.header)
+		}
+		r, err := gzip.NewReader(strings.NewReader(a.body))
+		check(t, err)
+		if text, err := io.ReadAll(r); err != nil || string(text) != plain.body {
+			t.Errorf("%s is another when it is compressed: %v", m[1], err)
+		}
+		total, count = total+len(a.body), count+1
+	}
+	t.Logf("%d files of %d bytes", count, total)
+	if count < 6 || total > most {
+		t.Errorf("script and style of the page are %d files of %d bytes, more than %d", count, total, most)
 	}
 }

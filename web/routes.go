@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"berth/internal/api"
@@ -142,8 +144,29 @@ func (w *Web) asset(rw http.ResponseWriter, r *http.Request) error {
 	h := rw.Header()
 	h.Set("Content-Type", f.Type)
 	h.Set("Cache-Control", "public, max-age=31536000, immutable")
-	_, err := rw.Write(f.Data)
+	h.Add("Vary", "Accept-Encoding")
+	data := f.Data
+	if takesGzip(r) {
+		h.Set("Content-Encoding", "gzip")
+		data = f.Gzip
+	}
+	h.Set("Content-Length", strconv.Itoa(len(data)))
+	_, err := rw.Write(data)
 	return err
+}
+
+// takesGzip reports whether a browser says that it takes gzip. Pages are not compressed here: they hold secrets beside what a
+// visitor chose.
+func takesGzip(r *http.Request) bool {
+	for coding := range strings.SplitSeq(r.Header.Get("Accept-Encoding"), ",") {
+		name, weight, _ := strings.Cut(strings.TrimSpace(coding), ";")
+		if strings.EqualFold(strings.TrimSpace(name), "gzip") {
+			weight, found := strings.CutPrefix(strings.TrimSpace(weight), "q=")
+			q, err := strconv.ParseFloat(weight, 64)
+			return !found || err == nil && q > 0
+		}
+	}
+	return false
 }
 
 // icon sends browsers that ask by habit to the icon.

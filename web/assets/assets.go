@@ -3,6 +3,8 @@
 package assets
 
 import (
+	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
@@ -29,6 +31,7 @@ type File struct {
 	Hash string // of its content: a part of its address, so that it can be kept for ever
 	Type string // media type
 	Data []byte
+	Gzip []byte // the same compressed
 }
 
 // Path returns the path under which the file is served.
@@ -53,7 +56,11 @@ func Load() (Files, error) {
 			return nil, fmt.Errorf("read asset %s: %w", e.Name(), err)
 		}
 		sum := sha256.Sum256(data)
-		files[e.Name()] = &File{Name: e.Name(), Hash: hex.EncodeToString(sum[:6]), Type: typeOf(e.Name()), Data: data}
+		f := &File{Name: e.Name(), Hash: hex.EncodeToString(sum[:6]), Type: typeOf(e.Name()), Data: data}
+		if f.Gzip, err = compressed(data); err != nil {
+			return nil, fmt.Errorf("compress asset %s: %w", e.Name(), err)
+		}
+		files[f.Name] = f
 	}
 	for _, name := range Wanted {
 		if files[name] == nil {
@@ -61,6 +68,19 @@ func Load() (Files, error) {
 		}
 	}
 	return files, nil
+}
+
+// compressed returns data as gzip. It is done once, at the start.
+func compressed(data []byte) ([]byte, error) {
+	var out bytes.Buffer
+	w, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
+	if err == nil {
+		_, err = w.Write(data)
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	return out.Bytes(), err
 }
 
 func notBuilt(what string) *schema.Error {
