@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"time"
 
 	"berth/internal/api"
@@ -38,7 +39,9 @@ type gatewayData struct {
 	From, To string // as the API takes them
 	FromAt   string // of an absolute range, as inputs take them
 	ToAt     string
-	Live     bool // the range ends now
+	Live     bool   // the range ends now
+	Earlier  string // address of a range as long, half of it earlier
+	Later    string // and later; empty: this one ends now
 	Export   string
 	Config   string // what the script needs, as JSON
 	Notes    []noteRow
@@ -47,6 +50,8 @@ type gatewayData struct {
 	Detail   string // why nothing was changed, in English
 	Notice   notice
 	Problem  string // key of what is wrong with the range that was asked for
+
+	from, to, now time.Time
 }
 
 type sensorRow struct {
@@ -127,6 +132,7 @@ func (d *gatewayData) setRange(q url.Values, now time.Time) {
 	if !d.Live {
 		d.From, d.To = from.In(d.zone).Format(time.RFC3339), to.In(d.zone).Format(time.RFC3339)
 	}
+	d.from, d.to, d.now = from, to, now
 	d.FromAt, d.ToAt = from.In(d.zone).Format(localLayout), to.In(d.zone).Format(localLayout)
 	for _, span := range quickSpans {
 		d.Quick = append(d.Quick, quickRange{Span: span, Active: d.Live && d.From == "now-"+span})
@@ -167,6 +173,7 @@ func (d *gatewayData) setLinks(p *record.Provider, base string, q url.Values) er
 		}
 		d.Quick[i].Path = "?" + to.Encode()
 	}
+	d.setPan(q["sensor"])
 	c := chartConfig{
 		From: d.From, To: d.To, Zone: d.zone.String(), Locale: d.Language.Intl, Labels: d.Group("chart."), Sensors: []string{},
 		Series: base + publicURL(p, nil, d.Gateway.Name, "series"), Notes: []chartNote{},
@@ -195,6 +202,27 @@ func (d *gatewayData) setLinks(p *record.Provider, base string, q url.Values) er
 	}
 	d.Config = string(config)
 	return nil
+}
+
+// setPan makes the addresses of the ranges beside this one. One that would end later than now ends now, and is live.
+func (d *gatewayData) setPan(sensors []string) {
+	span := d.to.Sub(d.from)
+	at := func(from, to string) string {
+		q := url.Values{"from": {from}, "to": {to}}
+		if len(sensors) > 0 {
+			q["sensor"] = sensors
+		}
+		return "?" + q.Encode()
+	}
+	millis := func(t time.Time) string { return strconv.FormatInt(t.UnixMilli(), 10) }
+	d.Earlier = at(millis(d.from.Add(-span/2)), millis(d.to.Add(-span/2)))
+	switch to := d.to.Add(span / 2); {
+	case d.Live:
+	case to.Before(d.now):
+		d.Later = at(millis(d.from.Add(span/2)), millis(to))
+	default:
+		d.Later = at(fmt.Sprintf("now-%ds", max(int64(span.Seconds()), 1)), "now")
+	}
 }
 
 // publicURL returns the path and query of a part of a gateway's API, as browsers ask it.

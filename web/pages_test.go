@@ -377,11 +377,14 @@ func TestGatewayPageKeepsItsRange(t *testing.T) {
 	for query, want := range map[string][]string{
 		"":                    {"&#34;from&#34;:&#34;now-1h&#34;", "/live&#34;", "&lt;b&gt;fine&lt;/b&gt;", "12.5", "Complete only up to", "250ms", "quay=" /* never */},
 		"?from=now-7d&to=now": {"&#34;from&#34;:&#34;now-7d&#34;", `aria-current="true">7 d`},
-		"?from=2026-11-20T10:00&to=2026-11-20T12:00": {"2026-11-20T10:00:00&#43;01:00", "&#34;live&#34;:&#34;&#34;", `value="2026-11-20T12:00"`, "Fixed range"},
-		"?from=1795255200000&to=1795258800000":       {`value="2026-11-21T11:00"`},
-		"?from=tomorrow":                             {"The last hour is shown instead"},
-		"?from=now&to=now-1h":                        {"The last hour is shown instead"},
-		"?sensor=load&from=now-6h":                   {"format=csv&amp;from=now-6h&amp;sensor=load&amp;to=now", "from=now-1h&amp;sensor=load&amp;to=now"},
+		"?from=2026-11-20T10:00&to=2026-11-20T12:00":       {"2026-11-20T10:00:00&#43;01:00", "&#34;live&#34;:&#34;&#34;", `value="2026-11-20T12:00"`, "Fixed range"},
+		"?from=1795255200000&to=1795258800000":             {`value="2026-11-21T11:00"`},
+		"?from=1795255200000&to=1795258800000&sensor=load": {"?from=1795253400000&amp;sensor=load&amp;to=1795257000000"},
+		"?from=now-2h&to=now-1m":                           {`href="?from=now-7140s&amp;to=now" aria-label="Later"`},
+		"?from=2026-01-20T10:00&to=2026-01-20T12:00":       {"?from=1768903200000&amp;to=1768910400000"},
+		"?from=tomorrow":                                   {"The last hour is shown instead"},
+		"?from=now&to=now-1h":                              {"The last hour is shown instead"},
+		"?sensor=load&from=now-6h":                         {"format=csv&amp;from=now-6h&amp;sensor=load&amp;to=now", "from=now-1h&amp;sensor=load&amp;to=now"},
 	} {
 		a := b.get("/providers/north/gateways/crane" + query)
 		for _, w := range want {

@@ -300,6 +300,71 @@ test("pages hold in both languages, light and dark, wide and narrow", async () =
   assert.deepEqual(found, []);
 });
 
+// What a tab holds after so many live readings is collected twice, and compared: numbers that were replaced take no room.
+test("a live tab's heap does not grow, and it says when its stream is silent", async (t) => {
+  const { context, page } = await fresh();
+  await page.addInitScript(() => { // the stream is the real one; the test says more through it
+    window.EventSource = class extends EventSource {
+      constructor(...all) { super(...all); window.stream = this; }
+    };
+  });
+  await signIn(page, (await berth.run("link", "provider1")).match(/http:\S+/)[0]);
+  await page.goto(`${berth.origin}/providers/provider1/gateways/boiler-room-7`);
+  await page.locator(".chart canvas").first().waitFor();
+  await page.locator("#live.on").waitFor();
+  await page.locator(".chart summary").first().click(); // its table is drawn anew too
+  const updates = (count) => page.evaluate(async (count) => {
+    const begin = Date.now() - 600_000;
+    for (let i = 0; i < count; i++) {
+      const at = begin + (i % 100) * 1000, time = new Date(at).toISOString();
+      const readings = ["boiler.temperature", "boiler.pressure"].map((sensor) => ({ sensor, time, time_ms: at, time_ns: `${at}000000`, kind: "float", value: i % 97 }));
+      window.stream.dispatchEvent(new MessageEvent("readings", { data: JSON.stringify({ readings, at: time, complete: true }) }));
+      if (i % 10 === 9) await new Promise((drawn) => requestAnimationFrame(drawn));
+    }
+  }, count);
+  const session = await context.newCDPSession(page);
+  const held = async () => {
+    for (let i = 0; i < 3; i++) await session.send("HeapProfiler.collectGarbage");
+    const { usedSize } = await session.send("Runtime.getHeapUsage");
+    const { nodes, jsEventListeners } = await session.send("Memory.getDOMCounters");
+    return { usedSize, nodes, jsEventListeners };
+  };
+  const n = 300;
+  await updates(n); // until code is compiled and all is as long as it gets
+  await updates(n);
+  const before = await held();
+  await updates(2 * n);
+  const after = await held();
+  const grown = after.usedSize - before.usedSize;
+  t.diagnostic(`${2 * n} live events more: ${grown} bytes of ${before.usedSize}, ${after.nodes - before.nodes} nodes, ${after.jsEventListeners - before.jsEventListeners} listeners`);
+  assert.ok(grown < 2 * n * 500, `the heap grew by ${grown} bytes with ${2 * n} live events`);
+  assert.ok(after.nodes - before.nodes < n, `${after.nodes - before.nodes} nodes more`);
+  assert.ok(after.jsEventListeners - before.jsEventListeners < n / 10, `${after.jsEventListeners - before.jsEventListeners} listeners more`);
+
+  // A stream that is silent is amber, until it says something.
+  await page.evaluate(() => { const real = Date.now.bind(Date); Date.now = () => real() + 25_000; });
+  await page.locator("#live.silent").waitFor();
+  await updates(1);
+  await page.locator("#live.on").waitFor();
+
+  // Shift and drag moves along: the range is as long, and earlier.
+  const over = page.locator(".chart .u-over").first();
+  const box = await over.boundingBox();
+  await page.keyboard.down("Shift");
+  await page.mouse.move(box.x + box.width * 0.3, box.y + 40);
+  await page.mouse.down();
+  await page.mouse.move(box.x + box.width * 0.8, box.y + 60, { steps: 5 });
+  await page.mouse.up();
+  await page.keyboard.up("Shift");
+  await page.waitForURL(/from=\d+/);
+  const range = new URL(page.url()).searchParams;
+  assert.ok(Math.abs(range.get("to") - range.get("from") - 3636_000) < 5_000, page.url());
+  await page.getByRole("link", { name: "Later" }).click();
+  await page.locator(".chart canvas").first().waitFor();
+  assert.deepEqual(page.wrong, []);
+  await context.close();
+});
+
 test("the language is switched in place, and the range of a chart stays in the address", async () => {
   const { context, page } = await fresh();
   await signIn(page, (await berth.run("link", "provider1")).match(/http:\S+/)[0]);

@@ -71,6 +71,7 @@
       cursor: {
         sync: { key: "gateway", setSeries: false },
         drag: { x: true, y: false, setScale: false },
+        bind: { mousedown: (u, target, handle) => (event) => { if (event.shiftKey) pan(u, event); else handle(event); } },
         points: { size: 7, fill: color("--accent") },
       },
       legend: { live: true },
@@ -114,6 +115,26 @@
         }],
       },
     };
+  }
+
+  // Dragging with the shift key held moves all charts along; what was out of sight is loaded at its end.
+  let panning = false;
+  function pan(u, { clientX: begin }) {
+    const [min, max] = window_();
+    const scale = (max - min) / u.over.clientWidth; // seconds a pixel
+    let by = 0;
+    panning = true;
+    const move = (event) => {
+      by = (begin - event.clientX) * scale;
+      for (const c of charts.values()) c.u?.setScale("x", { min: min + by, max: max + by });
+    };
+    const end = () => {
+      panning = false;
+      window.removeEventListener("mousemove", move);
+      if (Math.abs(by) > 8 * scale) location.assign(`?${parameters({ from: Math.round((min + by) * 1000), to: Math.round((max + by) * 1000) })}`);
+    };
+    window.addEventListener("mousemove", move);
+    window.addEventListener("mouseup", end, { once: true });
   }
 
   // The keyboard's cursor: a chart is a slider along its points, and a screen reader speaks the value of each.
@@ -290,7 +311,16 @@
     }
   }
 
-  let source = null, retry = 0;
+  // A stream that has nothing to say says so every 15 s: one that is silent for longer may hang, and is begun anew at last.
+  const silentAfter = 20_000, anewAfter = 45_000;
+  let source = null, retry = 0, heard = 0;
+  function watch() {
+    const state = document.getElementById("live"), silent = Date.now() - heard;
+    if (!source || !state.classList.contains("on") && !state.classList.contains("silent")) return;
+    if (silent > anewAfter) { listen(); return; }
+    if (silent > silentAfter) { state.textContent = text("live_silent"); state.className = "live silent"; }
+  }
+
   function deafen() {
     clearTimeout(retry);
     source?.close();
@@ -302,8 +332,10 @@
     source = new EventSource(config.live);
     const state = document.getElementById("live");
     let first = true;
+    heard = Date.now();
     const event = (message) => {
       const e = JSON.parse(message.data);
+      heard = Date.now();
       state.textContent = text("live");
       state.className = "live on";
       const changed = new Set();
@@ -346,6 +378,8 @@
     window.addEventListener("pageshow", (e) => { if (e.persisted && !source) listen(); });
     setInterval(() => {
       if (document.hidden) return;
+      watch();
+      if (panning) return;
       const [min, max] = window_();
       for (const c of charts.values()) c.u?.setScale("x", { min, max });
     }, 1000);
