@@ -116,7 +116,7 @@ func (h *house) answerSenders() {
 		}
 		h.senders.Store(&q)
 		day := time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
-		answer := houseapi.Senders{Networks: []string{"10.1.0.0/16"}, ClientCA: []houseapi.Authority{{Name: "north's own", Until: day}}, Enrolment: houseapi.Enrolment{Clear: &day, LastSo: &day}, Gateways: []houseapi.Gateway{
+		answer := houseapi.Senders{Timezone: "Europe/Berlin", Retention: "400d", AttributeTags: []string{"site", "model"}, Networks: []string{"10.1.0.0/16"}, ClientCA: []houseapi.Authority{{Name: "north's own", Until: day}}, Enrolment: houseapi.Enrolment{Clear: &day, LastSo: &day}, Gateways: []houseapi.Gateway{
 			{Gateway: "boiler", State: houseapi.GatewayCertified, Created: day, Used: &day, Until: &day, Serial: "a1"},
 			{Gateway: "crane", State: houseapi.GatewayKeyed, PSK: true, Created: day, Clear: &day, Previous: &houseapi.Previous{Until: day}},
 			{Gateway: "gone", State: houseapi.GatewayRevoked, Created: day, HadKey: true},
@@ -127,6 +127,8 @@ func (h *house) answerSenders() {
 			answer.Changed = &houseapi.GatewayKey{Gateway: houseapi.Gateway{Gateway: q.Gateway.Gateway}, Secret: "SECRET\n", Cert: "CERT\n", CA: "CA\n", Changed: true}
 		case q.Act == "add":
 			answer.Changed = &houseapi.GatewayKey{Gateway: houseapi.Gateway{Gateway: q.Gateway.Gateway}, Key: "gk_shown_once", Changed: true}
+		case q.Settings != nil && q.Settings.Timezone != nil && *q.Settings.Timezone == "Mars":
+			return schema.Errorf(schema.Invalid, "%q is no time zone", "Mars")
 		case q.Settings != nil && q.Settings.Networks != nil && slices.Contains(*q.Settings.Networks, "mars"):
 			return schema.Errorf(schema.Invalid, "%q is no network", "mars")
 		case q.Act == "refuse":

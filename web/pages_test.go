@@ -38,6 +38,7 @@ var everyPage = map[string]func() page{
 	"keys":      func() page { return &keysData{} },
 	"people":    func() page { return &peopleData{} },
 	"rejects":   func() page { return &rejectsData{} },
+	"settings":  func() page { return &settingsData{} },
 	"signin":    func() page { return &signInData{} },
 	"reports":   func() page { return &reportData{} },
 	"sensors":   func() page { return &sensorsData{} },

@@ -81,6 +81,8 @@ func (w *Web) routes() []route {
 		get(homePrefix+"/troubles", mayRead, w.troublesPart),
 		get(homePrefix+"/keys", mayManage, w.keysPage),
 		post(homePrefix+"/keys", mayManage, "senders.change", w.keysPost),
+		get(homePrefix+"/settings", mayManage, w.settingsPage),
+		post(homePrefix+"/settings", mayManage, "settings.change", w.settingsPost),
 		get(homePrefix+"/people", mayManage, w.peoplePage),
 		post(homePrefix+"/people", mayManage, "people.change", w.peoplePost),
 		get(homePrefix+"/tokens", mayManage, w.tokensPage),

@@ -86,8 +86,13 @@ type SendersRequest struct {
 	Settings *SenderSettings `json:"settings,omitempty"`
 }
 
-// SenderSettings are a provider's settings of who may send. What is nil is not changed.
+// SenderSettings are a provider's settings of who may send, and of what is made of what they send. What is nil is not changed.
 type SenderSettings struct {
+	Timezone      *string   `json:"timezone,omitempty"`       // IANA name
+	Retention     *string   `json:"retention,omitempty"`      // such as 400d, 52w, 5y or 36h
+	GatewayTag    *string   `json:"gateway_tag,omitempty"`    // that names the gateway; empty: gateway, else host
+	AttributeTags *[]string `json:"attribute_tags,omitempty"` // that are kept with the gateway, and are no part of a sensor's name
+
 	RequireTLS *bool `json:"require_tls,omitempty"`
 	Approve    *bool `json:"approve_gateways,omitempty"`
 
@@ -101,8 +106,13 @@ type Authority struct {
 	Until time.Time `json:"until"`
 }
 
-// Senders are who may send to a provider.
+// Senders are who may send to a provider, and what is made of what they send.
 type Senders struct {
+	Timezone      string   `json:"timezone"`
+	Retention     string   `json:"retention"`
+	GatewayTag    string   `json:"gateway_tag"`
+	AttributeTags []string `json:"attribute_tags"`
+
 	RequireTLS bool        `json:"require_tls"`
 	Approve    bool        `json:"approve_gateways"`
 	Networks   []string    `json:"allow_networks"`

@@ -59,6 +59,7 @@ func (s *Server) senders(ctx context.Context, provider string) (houseapi.Senders
 		return houseapi.Senders{}, err
 	}
 	out := houseapi.Senders{
+		Timezone: p.Settings.Timezone, Retention: FormatRetention(p.Settings.Retention), GatewayTag: p.Settings.GatewayTag, AttributeTags: append([]string{}, p.Settings.AttributeTags...),
 		RequireTLS: p.Settings.RequireTLS, Approve: p.Settings.Approve, Gateways: []Gateway{},
 		Networks: append([]string{}, p.Settings.Networks...), Hidden: s.o.HidesSenders, ClientCA: authorities(p.Settings.ClientCA),
 		Enrolment: Enrolment{Used: been(shown.Used), Clear: been(shown.Clear), LastSo: been(shown.Last)},
@@ -88,7 +89,10 @@ func (s *Server) AnswerSenders(ctx context.Context, request []byte, reply func([
 	var changed *GatewayKey
 	switch {
 	case q.Act == "set" && q.Settings != nil:
-		set := SettingsChange{RequireTLS: q.Settings.RequireTLS, Approve: q.Settings.Approve, Networks: q.Settings.Networks, ClientCA: q.Settings.ClientCA}
+		set := SettingsChange{
+			Timezone: q.Settings.Timezone, Retention: q.Settings.Retention, GatewayTag: q.Settings.GatewayTag, AttributeTags: q.Settings.AttributeTags,
+			RequireTLS: q.Settings.RequireTLS, Approve: q.Settings.Approve, Networks: q.Settings.Networks, ClientCA: q.Settings.ClientCA,
+		}
 		if _, err := s.changeSettings(ctx, q.Provider, &set); err != nil {
 			return err
 		}

@@ -272,7 +272,7 @@ test("pages hold in both languages, light and dark, wide and narrow", async () =
     const home = `${berth.origin}/providers/provider1`;
     if (i === 0) shared = await scheduleAndShare(page, home);
     for (const [name, path] of Object.entries({
-      gateways: "", connect: "/connect", rejects: "/rejects", books: "/books", keys: "/keys", gateway: "/gateways/boiler-room-7",
+      gateways: "", connect: "/connect", rejects: "/rejects", books: "/books", keys: "/keys", settings: "/settings", gateway: "/gateways/boiler-room-7",
       day: "/gateways/boiler-room-7?from=now-24h&to=now&sensor=boiler.temperature", missing: "/gateways/nowhere",
       report: "/reports?period=range&from=now-2h&to=now", "report-how": "/reports/how", sensors: "/sensors",
       schedules: "/schedules", shares: "/shares", shared, groups: "/groups", exports: "/exports", people: "/people", tokens: "/tokens", audit: "/audit", account: "/account", reference: "/reference",
