@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/cookiejar"
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"berth/internal/api"
@@ -22,7 +24,7 @@ const (
 )
 
 // gateways measures a catalogue of many gateways: what they take in memory and on disk, how long a start with them is, and
-// how long a page of the list takes.
+// how long the list takes: a page of it by API in two orders, as a browser gets it, and all as CSV.
 func (s *scale) gateways(ctx context.Context) error {
 	fmt.Printf("\n# Gateways of %d sensors, a reading of each\n", sensorsEach)
 	for _, step := range s.steps {
@@ -141,12 +143,16 @@ func (s *scale) catalogue(ctx context.Context, count int) error {
 	if err != nil {
 		return err
 	}
+	lists, err := a.lists(ctx, count)
+	if err != nil {
+		return err
+	}
 	began, err := a.killed(ctx)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%7d gateways: first readings acknowledged in %.1f s, all stored after %.0f s; head %s, ingest %s resident, %s at most; a page of the list %.0f ms; ingest takes readings again %.2f s after SIGKILL\n",
-		count, sent.Seconds(), stored.Seconds(), mega(int64(books.Head.Bytes)), mega(ingest.Resident), mega(ingest.Peak), page.Seconds()*1e3, began.Seconds())
+	fmt.Printf("%7d gateways: first readings acknowledged in %.1f s, all stored after %.0f s; head %s, ingest %s resident, %s at most; a page of the list %.0f ms, %s; ingest takes readings again %.2f s after SIGKILL\n",
+		count, sent.Seconds(), stored.Seconds(), mega(int64(books.Head.Bytes)), mega(ingest.Resident), mega(ingest.Peak), page.Seconds()*1e3, lists, began.Seconds())
 	return nil
 }
 
@@ -182,6 +188,98 @@ func (a *asked) page(ctx context.Context, count int) (time.Duration, error) {
 		}
 		if len(answer.Gateways) < 80 {
 			return 0, fmt.Errorf("a page has %d gateways", len(answer.Gateways))
+		}
+		took = append(took, time.Since(begun))
+	}
+	slices.Sort(took)
+	return took[len(took)/2], nil
+}
+
+// lists returns the median times of the list: sorted by rate, as a browser gets it, with each gateway's last day, and as CSV.
+func (a *asked) lists(ctx context.Context, count int) (string, error) {
+	browser, err := a.signedIn(ctx)
+	if err != nil {
+		return "", err
+	}
+	base := "http://" + a.in.Web
+	var out []string
+	for _, c := range []struct {
+		what, path string
+		least      int // bytes
+	}{
+		{"by rate", "/api/v1/providers/provider1/gateways?sort=-rate", 100 * 100},
+		{"as a page of HTML", "/providers/provider1", 100 * 200},
+		{"as one by last seen", "/providers/provider1?sort=-last_seen", 100 * 200},
+		{"all as CSV by state", "/api/v1/providers/provider1/gateways?format=csv&sort=state", count * 30},
+	} {
+		took, err := median(7, func() error {
+			size, err := read(ctx, browser, base+c.path)
+			if err == nil && size < c.least {
+				err = fmt.Errorf("%s is %d bytes, not a list of gateways", c.path, size)
+			}
+			return err
+		})
+		if err != nil {
+			return "", err
+		}
+		out = append(out, fmt.Sprintf("%s %.0f ms", c.what, took.Seconds()*1e3))
+	}
+	return strings.Join(out, ", "), nil
+}
+
+// signedIn returns a browser with a session of the provider's admin.
+func (a *asked) signedIn(ctx context.Context) (*http.Client, error) {
+	text, err := a.in.CLI(ctx, "link", a.provider.Name)
+	if err != nil {
+		return nil, err
+	}
+	_, link, found := strings.Cut(string(text), "/sign-in?link=")
+	if !found {
+		return nil, fmt.Errorf("link printed %s", text)
+	}
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		return nil, err
+	}
+	browser := &http.Client{Jar: jar}
+	form := url.Values{"link": {strings.Fields(link)[0]}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+a.in.Web+"/sign-in", strings.NewReader(form.Encode()))
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	answer, err := browser.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	return browser, answer.Body.Close()
+}
+
+// read reads an answer to its end and returns its length.
+func read(ctx context.Context, client *http.Client, address string) (int, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return 0, err
+	}
+	answer, err := client.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer answer.Body.Close() //nolint:errcheck // read to its end
+	text, err := io.ReadAll(answer.Body)
+	if err == nil && answer.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s was answered %s: %.300s", address, answer.Status, text)
+	}
+	return len(text), err
+}
+
+// median returns the median time of some tries.
+func median(tries int, try func() error) (time.Duration, error) {
+	var took []time.Duration
+	for range tries {
+		begun := time.Now()
+		if err := try(); err != nil {
+			return 0, err
 		}
 		took = append(took, time.Since(begun))
 	}

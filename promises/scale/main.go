@@ -36,6 +36,7 @@ var measures = []struct {
 }{
 	{"connections", (*scale).connections, false}, // 100 idle, 1,000, 10,000
 	{"gateways", (*scale).gateways, false},       // 1,000 of 20 sensors, 10,000, 100,000
+	{"month", (*scale).month, false},             // 100 gateways of 4 sensors, at every step the same
 	{"start", (*scale).start, false},             // a log of 0.1 M readings, 1 M, 10 M
 	{"providers", (*scale).providers, false},     // 2, 20, 200
 	{"full", (*scale).full, true},                // a full log
@@ -43,7 +44,7 @@ var measures = []struct {
 
 func main() {
 	steps := flag.String("steps", "1,10,100", "how many times the smallest, with commas between")
-	only := flag.String("only", "", "measure only these, with commas between: connections, gateways, start, providers; or full, a start with a full log, which is measured only when it is named")
+	only := flag.String("only", "", "measure only these, with commas between: connections, gateways, month, start, providers; or full, a start with a full log, which is measured only when it is named")
 	logBytes := flag.String("log", "1GiB", "how large the log is that is filled")
 	verbose := flag.Bool("verbose", false, "print what the programs log")
 	flag.Parse()
