@@ -56,6 +56,9 @@ type gatewayData struct {
 
 type sensorRow struct {
 	Name     string
+	Label    string // how people call it; its name if they say nothing
+	Unit     string
+	Decimals string // to show its numbers with; empty: as many as they have
 	Kind     string
 	Value    string
 	Time     time.Time
@@ -98,6 +101,10 @@ func (w *Web) showGateway(rw http.ResponseWriter, r *http.Request, d *gatewayDat
 	if err := w.up.get(r.Context(), p, &latest, nil, "gateways", name, "latest"); err != nil {
 		return err
 	}
+	var labels api.SaidSensors
+	if err := w.up.get(r.Context(), p, &labels, nil, "sensors"); err != nil {
+		return err
+	}
 	d.Gateway, d.Interval, d.Notice = rowOf(p.Name, &g), intervalOf(g.Interval), noticeOf(latest.Complete)
 	said := api.Grouping{Groups: g.Groups, Tags: g.Tags}
 	d.Groups, d.Tags = said.GroupsText(), said.TagsText()
@@ -108,7 +115,7 @@ func (w *Web) showGateway(rw http.ResponseWriter, r *http.Request, d *gatewayDat
 	w.fill(&d.frame, r, "gateway.title")
 	q := r.URL.Query()
 	d.setRange(q, w.now())
-	d.setSensors(&latest, q["sensor"])
+	d.setSensors(&latest, labels.Sensors, q["sensor"])
 	if err := w.setNotes(r, d); err != nil {
 		return err
 	}
@@ -150,9 +157,12 @@ func parseTime(s string, zone *time.Location, now time.Time) (time.Time, error) 
 }
 
 // setSensors lists all sensors with their latest values, and chooses those that have a chart.
-func (d *gatewayData) setSensors(latest *api.Latest, chosen []string) {
+func (d *gatewayData) setSensors(latest *api.Latest, said []api.SaidSensor, chosen []string) {
 	for _, l := range latest.Readings {
-		row := sensorRow{Name: l.Sensor, Kind: l.Kind, Value: l.Value.String(), Time: l.Time, Drawable: l.Kind != schema.Text.String()}
+		row := sensorRow{Name: l.Sensor, Label: l.Sensor, Kind: l.Kind, Value: l.Value.String(), Time: l.Time, Drawable: l.Kind != schema.Text.String()}
+		if i := slices.IndexFunc(said, func(s api.SaidSensor) bool { return s.Sensor == l.Sensor }); i >= 0 {
+			row.say(&said[i], l.Value.Value)
+		}
 		row.Charted = slices.Contains(chosen, l.Sensor) || len(chosen) == 0 && row.Drawable
 		if len(d.Charts) >= mostCharts || len(chosen) == 0 && len(d.Charts) >= chartsAtFirst {
 			row.Charted = false
@@ -161,6 +171,18 @@ func (d *gatewayData) setSensors(latest *api.Latest, chosen []string) {
 			d.Charts = append(d.Charts, row)
 		}
 		d.Sensors = append(d.Sensors, row)
+	}
+}
+
+// say shows a sensor as people say that it is shown.
+func (row *sensorRow) say(s *api.SaidSensor, v schema.Value) {
+	row.Label, row.Unit = cmp.Or(s.Label, s.Sensor), s.Unit
+	if s.Decimals == nil || row.Kind == schema.Bool.String() {
+		return
+	}
+	if n, ok := v.Number(); ok {
+		row.Decimals = strconv.Itoa(*s.Decimals)
+		row.Value = strconv.FormatFloat(n, 'f', *s.Decimals, 64)
 	}
 }
 

@@ -376,7 +376,7 @@ func TestGatewayPageKeepsItsRange(t *testing.T) {
 	h := newHouse(t)
 	b := h.signedIn(record.Admin, "north")
 	for query, want := range map[string][]string{
-		"":                    {"&#34;from&#34;:&#34;now-1h&#34;", "/live&#34;", "&lt;b&gt;fine&lt;/b&gt;", "12.5", "Complete only up to", "250ms", "quay=" /* never */},
+		"":                    {"&#34;from&#34;:&#34;now-1h&#34;", "/live&#34;", "&lt;b&gt;fine&lt;/b&gt;", "12.5", `<span>=Last <small class="muted">t</small></span>`, `data-decimals="1"`, "Complete only up to", "250ms", "quay=" /* never */},
 		"?from=now-7d&to=now": {"&#34;from&#34;:&#34;now-7d&#34;", `aria-current="true">7 d`},
 		"?from=2026-11-20T10:00&to=2026-11-20T12:00":       {"2026-11-20T10:00:00&#43;01:00", "&#34;live&#34;:&#34;&#34;", `value="2026-11-20T12:00"`, "Fixed range"},
 		"?from=1795255200000&to=1795258800000":             {`value="2026-11-21T11:00"`},

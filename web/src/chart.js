@@ -59,7 +59,7 @@
     const font = `12px ${color("--font") || "sans-serif"}`;
     const axis = { stroke: color("--muted"), font, grid: { stroke: color("--line"), width: 1 }, ticks: { stroke: color("--line"), width: 1, size: 5 } };
     const bool = c.kind === "bool";
-    const print = (v) => (v == null ? "–" : number.format(v));
+    const print = (v) => (v == null ? "–" : c.number.format(v));
     const edge = { stroke: color("--band-edge"), width: 1, points: { show: false }, ...(bool ? { paths: uPlot.paths.stepped({ align: 1 }) } : {}) };
     // Steps begin with a line up or down, which after a gap must not be seen.
     const stepped = bool ? { paths: uPlot.paths.stepped({ align: 1 }), gaps: (u, i, from, to, gaps) => gaps.map(([a, b]) => [a, b + 1]) } : {};
@@ -100,7 +100,7 @@
         {
           label: text(c.raw ? "value" : "mean"), stroke: color("--accent"), width: 1.75, spanGaps: false, ...stepped,
           points: { size: 5, fill: color("--accent"), ...(c.time.length <= 60 ? { show: true } : {}) },
-          value: (u, v) => (v == null ? "–" : (c.raw ? number : average).format(v)),
+          value: (u, v) => (v == null ? "–" : (c.raw ? c.number : c.average).format(v)),
         },
       ],
       bands: [{ series: [1, 2], fill: color("--band") }],
@@ -142,8 +142,9 @@
     const data = c.u.data, last = data[0].length - 1;
     const i = Math.max(0, Math.min(c.pointed ?? last, last));
     const mean = data[3][i];
-    const words = [at(data[0][i] * 1000), mean == null ? "–" : (c.raw ? number : average).format(mean)];
-    if (!c.raw && data[1][i] != null) words.push(`${text("band")} ${number.format(data[2][i])} – ${number.format(data[1][i])}`);
+    const words = [at(data[0][i] * 1000), mean == null ? "–" : (c.raw ? c.number : c.average).format(mean)];
+    if (!c.raw && data[1][i] != null) words.push(`${text("band")} ${c.number.format(data[2][i])} – ${c.number.format(data[1][i])}`);
+    if (c.unit && mean != null) words.push(c.unit);
     for (const [name, v] of [["role", "slider"], ["tabindex", "0"], ["aria-valuemin", 0], ["aria-valuemax", last], ["aria-valuenow", i], ["aria-valuetext", words.join(", ")]]) {
       c.plot.setAttribute(name, v);
     }
@@ -166,7 +167,7 @@
   function tabulate(c) {
     if (!c.table.open) return;
     const cell = (name, words) => Object.assign(document.createElement(name), { textContent: words });
-    const print = (v) => (v == null ? "–" : (c.raw ? number : average).format(v));
+    const print = (v) => (v == null ? "–" : (c.raw ? c.number : c.average).format(v));
     const heads = ["time", ...(c.raw ? ["value"] : ["mean", "min", "max"])];
     const head = document.createElement("tr");
     head.append(...heads.map((h) => Object.assign(cell("th", text(h)), { scope: "col" })));
@@ -302,7 +303,8 @@
       const time = row.querySelector("time");
       if (Date.parse(time.dateTime) > r.time_ms) return;
       const cell = row.querySelector(".value");
-      cell.textContent = cell.title = String(r.value);
+      const decimals = row.dataset.decimals;
+      cell.textContent = cell.title = decimals !== "" && typeof r.value === "number" ? r.value.toFixed(decimals) : String(r.value);
       time.dateTime = r.time;
       time.textContent = at(r.time_ms);
       row.classList.remove("fresh");
@@ -361,7 +363,9 @@
   }
 
   for (const figure of root.querySelectorAll(".chart")) {
-    const c = { figure, sensor: figure.dataset.sensor, kind: figure.dataset.kind, plot: figure.querySelector(".plot"), table: figure.querySelector("details"),
+    const { decimals, unit } = figure.dataset; // as people say that it is shown
+    const said = decimals === "" ? null : new Intl.NumberFormat(config.locale, { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
+    const c = { number: said ?? number, average: said ?? average, unit, figure, sensor: figure.dataset.sensor, kind: figure.dataset.kind, plot: figure.querySelector(".plot"), table: figure.querySelector("details"),
       row: rows.get(figure.dataset.sensor), time: [], min: [], max: [], mean: [], raw: true, gap: 0, u: null, loaded: false };
     charts.set(c.sensor, c);
     c.plot.addEventListener("keydown", (event) => walk(c, event));
