@@ -30,8 +30,8 @@ var drip = flag.Duration("drip", 0, "how long each measurement beside slow conne
 const (
 	dripSlices = 4
 	dripRounds = 3
-	dripNoise  = 5 * time.Millisecond  // at length, on a machine that does nothing else
-	dripBusy   = 50 * time.Millisecond // in the shorter forms, which run beside other tests
+	dripNoise  = 5 * time.Millisecond   // at length, on a machine that does nothing else
+	dripBusy   = 250 * time.Millisecond // in the shorter forms, which run beside other tests: whoever waited for one of them would wait for seconds
 )
 
 // dripSpeed is how often each says a byte.
