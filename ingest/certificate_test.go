@@ -47,7 +47,7 @@ func TestThePortShowsTheCertificateOfTheRecords(t *testing.T) {
 	}
 	until := func(want string) {
 		t.Helper()
-		limit := time.Now().Add(10 * time.Second)
+		limit := time.Now().Add(time.Minute)
 		for shown() != want {
 			if time.Now().After(limit) {
 				t.Fatalf("the port shows %q, not %q", shown(), want)

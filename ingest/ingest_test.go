@@ -252,14 +252,14 @@ func TestSettingsAreLive(t *testing.T) {
 	g := h.dial(i)
 	h.record.Settings.Limits.SensorsPerGateway = 1
 	h.put()
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for n := 0; ; n++ {
 		got := g.put(fmt.Sprintf("hoist load%d=1\n", n))
 		if strings.HasPrefix(got, "NAK") {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatal("a limit of one sensor is not kept five seconds after it was set")
+			t.Fatal("a limit of one sensor is not kept a minute after it was set")
 		}
 	}
 }

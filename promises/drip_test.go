@@ -86,7 +86,7 @@ func (d *dripper) connect() string {
 
 // come connects, or connects anew, and says what is said at once.
 func (d *dripper) come(ctx context.Context, address string) error {
-	dialer := net.Dialer{Timeout: 10 * time.Second}
+	dialer := net.Dialer{Timeout: recovery}
 	c, err := dialer.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return err

@@ -143,13 +143,13 @@ func (g *garbage) said(key string) []byte {
 
 // talk says it and returns what was answered until the port closed, or until all was answered that will be.
 func (g *garbage) talk(address string, said []byte) (string, error) {
-	dialer := net.Dialer{Timeout: 10 * time.Second}
+	dialer := net.Dialer{Timeout: recovery}
 	c, err := dialer.Dial("tcp", address)
 	if err != nil {
 		return "", err
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(60 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(recovery)); err != nil {
 		return "", err
 	}
 	var saying sync.WaitGroup

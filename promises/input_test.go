@@ -246,7 +246,7 @@ func comeStrangers(t *testing.T, address string, n int) (s *strangers, waiting i
 // come connects one stranger.
 func (s *strangers) come(ctx context.Context, address string, number int) error {
 	kind := strangerKinds[number]
-	dialer := net.Dialer{Timeout: 10 * time.Second}
+	dialer := net.Dialer{Timeout: recovery}
 	c, err := dialer.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return err

@@ -300,7 +300,7 @@ func (k *kept) put(payload string) string {
 // say sends bytes to the provider's port, and returns what is answered until both sides have closed.
 func (k *kept) say(data []byte) string {
 	k.t.Helper()
-	conn, err := net.DialTimeout("tcp", k.tenant.Address(), 10*time.Second)
+	conn, err := net.DialTimeout("tcp", k.tenant.Address(), recovery)
 	k.must(err)
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(recovery))

@@ -123,7 +123,7 @@ func (c *coapClient) receive(most time.Duration) *message.Message {
 // expect waits for a message of a type and a code such as 2.04.
 func (c *coapClient) expect(kind message.Type, code string) *message.Message {
 	c.t.Helper()
-	m := c.receive(10 * time.Second)
+	m := c.receive(time.Minute)
 	if m == nil {
 		c.t.Fatalf("there is no answer, want %s %s", kind, code)
 	}

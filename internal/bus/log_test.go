@@ -227,7 +227,7 @@ func TestLogBeginsAboveTheKeyspace(t *testing.T) {
 func TestALogBeginsAnewAboveFewMessages(t *testing.T) {
 	h := newHouse(t)
 	l := openLog(h, LogOptions{})
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	w, seq, err := l.Claim(ctx, "one", 9, func(prev []byte) ([]byte, error) {
 		if prev != nil {
