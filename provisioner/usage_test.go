@@ -25,7 +25,8 @@ func TestWhatIsUsedIsWhatIngestAnswers(t *testing.T) {
 	sink.Put(metrics.KeyspaceBytes, 5)
 	sink.Put(metrics.Gateways, 6)
 	sink.Put(metrics.Resident, 600)
-	all := append(sink.Samples(), metrics.Sample{Name: metrics.BatchBytes.Name, Value: 700, Sum: 7})
+	sink.Put(metrics.LogWritten, 7)
+	all := sink.Samples()
 	at := func(provider, role string, up bool, samples []metrics.Sample) survey.Instance {
 		return survey.Instance{
 			Provider: provider, Role: role, Up: up, Runtime: runtime.Instance{ID: "i", Started: started},
@@ -41,7 +42,7 @@ func TestWhatIsUsedIsWhatIngestAnswers(t *testing.T) {
 	}
 	want := []meter.Now{{
 		Provider: "north", Of: made, Used: record.Used{Readings: 1, Rejected: 2, Frames: 3, Refused: 4, Bytes: 7}, Storage: 5, Gateways: 6,
-		Instance: "i 2026-01-02T00:00:00.000000005Z",
+		Instance: ofLog,
 	}}
 	if d := cmp.Diff(want, usedOf(v)); d != "" {
 		t.Errorf("used (-want +got):\n%s", d)
