@@ -79,6 +79,7 @@ func TestWhatRotsIsNamedAndTheRestGoesOn(t *testing.T) {
 	if !testing.Short() {
 		r.until("the rollups to be spoilt are computed", 2*time.Minute, func() error { return r.rolledUp("rollup0000") })
 	}
+	r.followed()
 	r.install.Stop() // what is no block becomes a tail
 	r.begin()
 	for _, rot := range rots { // these stay in the log
@@ -111,6 +112,17 @@ func TestWhatRotsIsNamedAndTheRestGoesOn(t *testing.T) {
 		t.Errorf("%d readings were accepted, and after it %d", before.Readings.Accepted, after.Readings.Accepted)
 	}
 	t.Logf("%d kinds of rot; %d of %d readings lost with what rotted, %d pieces set aside", len(rots), r.lost(), before.Readings.Accepted, r.asides("")+r.asides("message"))
+}
+
+// followed waits until the head has all that is in the log: a stop stores no more than that.
+func (r *rotTest) followed() {
+	r.t.Helper()
+	r.until("the head has followed the log", recovery, func() error {
+		if b := r.books(); b.Log.Followed < b.Log.Last {
+			return fmt.Errorf("it has %d of %d", b.Log.Followed, b.Log.Last)
+		}
+		return nil
+	})
 }
 
 // begin starts the installation and waits until the provider's API answers.
