@@ -90,10 +90,13 @@ func (a *asked) fill(ctx context.Context) (*api.Books, error) {
 		if sent++; err == nil && sent%32 != 0 {
 			return nil
 		}
-		if berr := a.get(ctx, "/books", &books); berr != nil || books.Log.Bytes < books.Log.Quota/100*95 {
-			return errors.Join(err, berr)
+		if berr := a.get(ctx, "/books", &books); berr != nil || err == nil {
+			return berr
 		}
-		return errFull
+		if books.Log.Bytes < books.Log.Quota/10*9 {
+			return err
+		}
+		return errFull // the tenth that is left is for what lets it be emptied
 	})
 	if !errors.Is(err, errFull) {
 		return nil, fmt.Errorf("fill the log, which holds %d bytes of %d: %w", books.Log.Bytes, books.Log.Quota, err)
