@@ -5,6 +5,7 @@ import (
 	"io"
 	"sync"
 	"testing"
+	"time"
 
 	"berth/internal/houseapi"
 	"berth/provisioner/runtime"
@@ -21,7 +22,10 @@ func (e endless) Logs(ctx context.Context, _ string, _ runtime.LogOptions, w io.
 	if _, err := w.Write(nil); err != nil {
 		return err
 	}
-	e.followed <- struct{}{}
+	select {
+	case e.followed <- struct{}{}:
+	case <-ctx.Done():
+	}
 	<-ctx.Done()
 	return nil
 }
@@ -53,7 +57,9 @@ func TestSoManyFollowLogsAndNoMore(t *testing.T) {
 		})
 		<-e.followed
 	}
-	if err := follow(ctx); !schema.Is(err, schema.Limited) {
+	within, over := context.WithTimeout(ctx, 10*time.Second)
+	defer over()
+	if err := follow(within); !schema.Is(err, schema.Limited) {
 		t.Errorf("one more: %v", err)
 	}
 	end()
