@@ -32,7 +32,7 @@ func (s *scale) month(ctx context.Context) error {
 	if err := a.fillMonth(ctx); err != nil {
 		return err
 	}
-	q := url.Values{"from": {"now-30d"}, "points": {strconv.Itoa(monthPixels)}, "limit": {"1000"}}
+	q := url.Values{"from": {"now-30d"}, "points": {strconv.Itoa(monthPixels)}, "limit": {"1000"}, "value": {"min", "max", "mean"}}
 	for sensor := range monthSensors {
 		q.Add("sensor", fmt.Sprintf("unit.s%d", sensor))
 	}

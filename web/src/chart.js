@@ -278,7 +278,9 @@
     if (config.sensors.length === 0) return;
     const widest = Math.max(...[...charts.values()].map((c) => c.figure.clientWidth)); // a point to a pixel
     const points = Math.min(2000, Math.max(200, Math.round(widest)));
-    loading = fetch(`${config.series}?${parameters({ from: config.from, to: config.to, points })}`, { headers: { Accept: "application/json" } });
+    const asked = parameters({ from: config.from, to: config.to, points });
+    for (const value of ["min", "max", "mean"]) asked.append("value", value);
+    loading = fetch(`${config.series}?${asked}`, { headers: { Accept: "application/json" } });
     try {
       const answer = await loading;
       if (!answer.ok) throw new Error(answer.statusText);
