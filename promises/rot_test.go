@@ -49,7 +49,7 @@ var rots = []rot{
 }
 
 const (
-	rotFrames   = 11 // a full part, and a tail
+	rotFrames   = 20 // a full part of 960 timestamps, and a tail
 	rotPerFrame = 50
 )
 
@@ -149,7 +149,7 @@ func (r *rotTest) send(prefix string, from time.Duration) *gateways.Fleet {
 	m := r.months[prefix]
 	fleet, err := gateways.New(gateways.Options{
 		Address: r.provider.Address(), Key: r.provider.EnrolmentKey, Prefix: prefix, Window: 1, Frames: rotFrames, PerFrame: rotPerFrame,
-		Start: time.Date(m.Year(), m.Month(), 10, 0, 0, 0, 0, time.UTC).Add(from), Step: time.Minute,
+		Start: time.Date(m.Year(), m.Month(), 10, 0, 0, 0, 0, time.UTC).Add(from), Step: 30 * time.Second,
 	})
 	if err != nil {
 		r.t.Fatal(err)
