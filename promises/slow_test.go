@@ -302,7 +302,7 @@ func (s *slowTest) says(b api.Books, state string, begun time.Time, text string)
 	if e := b.Episodes[i]; e.From.Before(begun.Add(-time.Second)) || e.From.After(time.Now()) || e.Detail == "" {
 		s.t.Fatalf("the books say that it is %s since %v because of %q; it began at %v", state, e.From, e.Detail, begun)
 	}
-	since := b.Episodes[i].From.UTC().Format("2006-01-02 15:04:05")
+	since := b.Episodes[i].From.UTC().Format("2 Jan 2006, 15:04:05") // as English writes it
 	s.until("the page says so", func(ctx context.Context) error {
 		page, err := s.page(ctx, "/providers/provider1/troubles")
 		if err != nil {
