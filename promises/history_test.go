@@ -14,8 +14,8 @@ import (
 // operation a line, and anything after # is a remark.
 //
 //	send a=1.5@-3600 b=7i@-60 c="on"@now-60 d=true@-86400    a frame of readings, in this order: sensor=value@time
-//	burst 130x9@-72000+3                                     a frame of 130 rows, 20 s apart, of the sensors b0 to b8;
-//	                                                         the first value is 3. More than 120 rows of 9 make a block
+//	burst 1000x2@-72000+3                                    a frame of 1000 rows, 2 s apart, of the sensors b0 and b1;
+//	                                                         the first value is 3. 960 rows of a day make a block
 //	again 2                                                  the second frame of the history once more
 //	kill                                                     ingest is killed by SIGKILL
 //	restart                                                  the pipeline is stopped in order and started
@@ -189,7 +189,7 @@ func drawHistory(r *rand.Rand, events []string) history {
 			s := step{verb: "send"}
 			switch r.IntN(8) {
 			case 0, 1:
-				s = step{verb: "burst", rows: 60 + r.IntN(90), sensors: 9, at: drawMoment(r), first: r.IntN(50)}
+				s = step{verb: "burst", rows: 700 + r.IntN(600), sensors: 2, at: drawMoment(r), first: r.IntN(50)}
 			case 2:
 				if frames > 0 {
 					s = step{verb: "again", number: 1 + r.IntN(frames)}
@@ -280,7 +280,7 @@ func (s *step) body(clock *baseClock) (lines string, readings []timed) {
 		add(g.sensor, t, g.value)
 	}
 	for i := range s.rows {
-		t := clock.time(s.at) + int64(i)*int64(20*time.Second)
+		t := clock.time(s.at) + int64(i)*int64(2*time.Second)
 		separator := "m "
 		for k := range s.sensors {
 			v := schema.FloatValue(float64((s.first + i*(k+1)) % 97))
