@@ -171,7 +171,7 @@ race: assets clients ## the tests under the race detector, in short form, withou
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -short -timeout=20m $(RACED)
 
 .PHONY: browser-test
-browser-test: build ## the newcomer's path in Chromium; screenshots in web/browser/out
+browser-test: build ## the newcomer's path in Chromium; screenshots in web/browser/out; LOOKS=all: every page in each language, theme and width
 	npm run --prefix web browser-test
 
 # The linter is built from its module, once for each version.
