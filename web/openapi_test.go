@@ -3,6 +3,9 @@ package web
 import (
 	"encoding/json"
 	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -76,6 +79,32 @@ func TestTheDescriptionHasEveryRoute(t *testing.T) {
 	stray := route{method: http.MethodGet, path: apiPrefix + "/stray", access: mayRead}
 	if _, missing, _ := describe(append(routes, stray)); len(missing) != 1 {
 		t.Errorf("a route that is no operation was not missed: %v", missing)
+	}
+}
+
+// TestParametersThatWebDescribesAreRead: what an operation of web's own may have in its query, some handler asks for by name. Of
+// what is forwarded, reports has such a test.
+func TestParametersThatWebDescribesAreRead(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	check(t, err)
+	read := map[string]bool{}
+	name := regexp.MustCompile(`[(\[ ]"(\w+)"[,)\]]`)
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		source, err := os.ReadFile(file)
+		check(t, err)
+		for _, m := range name.FindAllStringSubmatch(string(source), -1) {
+			read[m[1]] = true
+		}
+	}
+	for _, o := range api.Operations() {
+		for _, name := range o.Query {
+			if o.Own && !read[name] {
+				t.Errorf("%s %s has the parameter %s, which no handler reads", o.Method, o.Path, name)
+			}
+		}
 	}
 }
 
