@@ -35,9 +35,10 @@ var byAPI = map[string]map[string]string{
 	"./gateways/:gateway": {
 		"annotate": "POST ./gateways/:gateway/annotations", "unannotate": "DELETE ./gateways/:gateway/annotations/:id", "group": "POST ./groupings",
 	},
-	"./groups":  {"add": "POST ./groupings", "remove": "POST ./groupings"},
-	"./sensors": {"": "POST ./sensors"},
-	"./rejects": {"feed": "POST ./rejects/:id/feed", "remove": "DELETE ./rejects/:id"},
+	"./groups":   {"add": "POST ./groupings", "remove": "POST ./groupings"},
+	"./sensors":  {"": "POST ./sensors"},
+	"./settings": {"": "POST ./senders"},
+	"./rejects":  {"feed": "POST ./rejects/:id/feed", "remove": "DELETE ./rejects/:id"},
 	"./keys": {
 		"add": "POST ./senders", "approve": "POST ./senders", "ask_approval": "POST ./senders", "client_ca": "POST ./senders", "let_in": "POST ./senders",
 		"networks": "POST ./senders", "no_client_ca": "POST ./senders", "refuse": "POST ./senders", "replace": "POST ./senders",
