@@ -43,6 +43,8 @@ type gatewayData struct {
 	Earlier  string // address of a range as long, half of it earlier
 	Later    string // and later; empty: this one ends now
 	Export   string
+	Table    string // address of the page with what the charts show as tables
+	Tables   bool   // this is that page
 	Config   string // what the script needs, as JSON
 	Notes    []noteRow
 	Groups   string // as texts that a form takes
@@ -64,6 +66,8 @@ type sensorRow struct {
 	Time     time.Time
 	Charted  bool
 	Drawable bool
+	Table    []tableRow // what its chart shows, where tables were asked for
+	Each     bool       // of which each row is a reading
 }
 
 type quickRange struct {
@@ -121,6 +125,11 @@ func (w *Web) showGateway(rw http.ResponseWriter, r *http.Request, d *gatewayDat
 	}
 	if err := d.setLinks(p, w.o.Front.Base, q); err != nil {
 		return err
+	}
+	if d.Table = d.with("tables", "true"); q.Get("tables") == "true" {
+		if err := w.setTables(r, d); err != nil {
+			return err
+		}
 	}
 	return w.show(rw, r, http.StatusOK, "gateway", "gateway.title", d)
 }

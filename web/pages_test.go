@@ -406,6 +406,40 @@ func TestGatewayPageKeepsItsRange(t *testing.T) {
 	}
 }
 
+// Without script the page leads to what its charts show as tables.
+func TestChartsAreTablesWithoutScript(t *testing.T) {
+	h := newHouse(t)
+	b := h.signedIn(record.Admin, "north")
+	b.do(http.MethodGet, "/providers/north/gateways/crane?lang=zh&from=now-6h", "", nil) // in Chinese from here on
+	a := b.get("/providers/north/gateways/crane?from=now-6h&sensor=load")
+	if !strings.Contains(a.body, `<a href="?from=now-6h&amp;sensor=load&amp;tables=true">以表格显示</a></p></noscript>`) {
+		t.Error("the page leads to no tables")
+	}
+	r := h.reports["north"]
+	for series, want := range map[string]string{
+		`"raw":true,"time_ms":[1795255200000,1795255201000],"min":[1,2.26],"max":[1,2.26],"mean":[1,2.26],"count":[1,1]`: "时间|值|2026年11月21日 11:00:01|2.3|2026年11月21日 11:00:00|1.0",
+		`"raw":false,"time_ms":[1795255200000],"min":[1],"max":[3],"mean":[2.26],"count":[9]`:                            "时间|平均|最小值|最大值|2026年11月21日 11:00:00|2.3|1.0|3.0",
+	} {
+		r.answer("/gateways/crane/series", `{"gateway":"crane","series":[{"sensor":"load","kind":"float",`+series+`}],"complete":true}`)
+		r.asked()
+		a := b.get("/providers/north/gateways/crane?from=now-6h&sensor=load&tables=true")
+		asked := r.asked()
+		if q := asked[len(asked)-1].URL.Query(); q.Get("points") != "200" || q.Get("from") != "now-6h" || q.Get("sensor") != "load" {
+			t.Errorf("asked for %v", q)
+		}
+		_, table, _ := strings.Cut(a.body, `<figure class="chart"`)
+		_, table, _ = strings.Cut(table, "<table")
+		table, _, _ = strings.Cut(table, "</table>")
+		var cells []string
+		for _, m := range regexp.MustCompile(`>([^<>\n]+)<`).FindAllStringSubmatch(table, -1) {
+			cells = append(cells, m[1])
+		}
+		if got := strings.Join(cells, "|"); got != want {
+			t.Errorf("the table has %s, want %s", got, want)
+		}
+	}
+}
+
 func TestAGatewayWhoseClockIsAheadIsNamedOnItsPages(t *testing.T) {
 	h := newHouse(t)
 	r := h.reports["north"]
