@@ -339,7 +339,7 @@ func (r recount) checkMore(t *rapid.T, s *api.ReportSensor, g *api.ReportGateway
 	numbers := uint64(0)
 	if s.Chart != nil {
 		for i, at := range s.Chart.Time {
-			if s.Chart.Count[i] == 0 || at < r.p.From.UnixMilli()-1 || at >= r.p.To.UnixMilli() {
+			if s.Chart.Count[i] == 0 || at < r.p.From.UnixMilli()-1 || at > r.p.To.Add(-1).UnixMilli() {
 				t.Fatalf("%s: the chart counts %d at %d", s.Sensor, s.Chart.Count[i], at)
 			}
 			numbers += s.Chart.Count[i]
