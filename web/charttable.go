@@ -3,6 +3,7 @@ package web
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -46,8 +47,8 @@ func (w *Web) setTables(r *http.Request, d *gatewayData) error {
 // setTable takes a sensor's rows from its series.
 func (row *sensorRow) setTable(s *api.Series, zone *time.Location) {
 	row.Each = s.Raw
-	for i := len(s.Time) - 1; i >= 0; i-- {
-		at := tableRow{Time: time.UnixMilli(s.Time[i]).In(zone)}
+	for i, ms := range slices.Backward(s.Time) {
+		at := tableRow{Time: time.UnixMilli(ms).In(zone)}
 		for _, v := range []struct {
 			out *string
 			all api.Numbers
