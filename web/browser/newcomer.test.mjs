@@ -449,8 +449,8 @@ function walk(plot) {
 // walked: of each point its time, mean and band are spoken, in order; the gap is one step.
 function walked({ spoken, newest, paged, left }) {
   const times = spoken.map((words) => {
-    assert.match(words, /^\d.* \d\d:\d\d:\d\d, [\d.]+, \D+ [\d.]+ – [\d.]+$/);
-    return Date.parse(words.slice(0, 19).replace(" ", "T"));
+    assert.match(words, /^\d+ \w+ \d{4}, \d\d:\d\d:\d\d, [\d.]+, \D+ [\d.]+ – [\d.]+$/);
+    return Date.parse(words.slice(0, words.indexOf(":") + 6));
   });
   const steps = times.slice(1).map((time, i) => time - times[i]);
   assert.ok(steps.length > 100 && steps.every((step) => step > 0), spoken.join("\n"));
