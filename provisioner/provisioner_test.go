@@ -108,14 +108,7 @@ func (d *daemon) ready(t *testing.T) {
 // houseServices returns the keys of the services that web sees, without the instances' IDs.
 func (d *daemon) houseServices(t *testing.T, data string) []string {
 	t.Helper()
-	authority, err := bus.OpenAuthority(filepath.Join(data, "authority"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := bus.Connect(t.Context(), bus.Options{URL: d.Provisioner.Status().NATS, Credentials: authority.Web(), Name: "test", Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := d.web(t, data)
 	defer conn.Close()
 	bucket, err := conn.Bucket(t.Context(), bus.BucketOptions{Name: "services"})
 	if err != nil {

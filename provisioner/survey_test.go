@@ -3,12 +3,9 @@ package provisioner_test
 import (
 	"context"
 	"encoding/json"
-	"log/slog"
-	"path/filepath"
 	"testing"
 	"time"
 
-	"berth/internal/bus"
 	"berth/internal/houseapi"
 	"berth/internal/testport"
 )
@@ -19,15 +16,7 @@ func TestWebIsToldHowTheInstallationIs(t *testing.T) {
 	data, base := t.TempDir(), testport.Base(t, 5)
 	d := start(t, data, base)
 	added := d.add(t)
-	authority, err := bus.OpenAuthority(filepath.Join(data, "authority"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := bus.Connect(t.Context(), bus.Options{URL: d.Provisioner.Status().NATS, Credentials: authority.Web(), Name: "test", Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	conn := d.web(t, data)
 	ask := func() (s houseapi.Survey) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
