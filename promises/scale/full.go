@@ -20,19 +20,15 @@ import (
 // acknowledged; then ingest is killed, and reads all of it, seals it, and stores it.
 func (s *scale) full(ctx context.Context) error {
 	fmt.Printf("\n# A start with a full log of %s\n", s.logBytes)
-	in, stop, err := s.installation(ctx, "full", 1)
+	a, stop, err := s.provided(ctx, "full")
 	if err != nil {
 		return err
 	}
 	defer stop()
-	a, err := provide(ctx, in)
-	if err != nil {
+	if _, err := a.in.CLI(ctx, "set", a.provider.Name, "--gateway-tag", trucks.GatewayTag, "--log-bytes", s.logBytes); err != nil {
 		return err
 	}
-	if _, err := in.CLI(ctx, "set", a.provider.Name, "--gateway-tag", trucks.GatewayTag, "--log-bytes", s.logBytes); err != nil {
-		return err
-	}
-	release, err := hold(in)
+	release, err := hold(ctx, a.in)
 	if err != nil {
 		return err
 	}
@@ -43,7 +39,7 @@ func (s *scale) full(ctx context.Context) error {
 		return err
 	}
 	filled := time.Since(begun)
-	if err := in.KillInstance(ctx, a.provider.Name, "ingest"); err != nil {
+	if err := a.in.KillInstance(ctx, a.provider.Name, "ingest"); err != nil {
 		return err
 	}
 	begun = time.Now()
@@ -57,7 +53,7 @@ func (s *scale) full(ctx context.Context) error {
 		return err
 	}
 	read := time.Since(begun)
-	pid, err := in.InstancePID(ctx, a.provider.Name, "ingest")
+	pid, err := a.in.InstancePID(ctx, a.provider.Name, "ingest")
 	if err != nil {
 		return err
 	}
@@ -106,7 +102,7 @@ func (a *asked) fill(ctx context.Context) (*api.Books, error) {
 
 // hold holds the keyspace's catalog as another process that writes it would, until the returned function: by the lock of
 // SQLite's write-ahead log.
-func hold(in *install.Install) (release func(), err error) {
+func hold(ctx context.Context, in *install.Install) (release func(), err error) {
 	files, err := filepath.Glob(filepath.Join(in.Data, "keyspaces", "*", "catalog.db-shm"))
 	if err != nil || len(files) != 1 {
 		return nil, fmt.Errorf("the keyspace's catalog is one of %q: %w", files, err)
@@ -117,12 +113,13 @@ func hold(in *install.Install) (release func(), err error) {
 	}
 	const writeLock = 120
 	lock := syscall.Flock_t{Type: syscall.F_WRLCK, Whence: io.SeekStart, Start: writeLock, Len: 1}
-	for range 1000 {
-		if err = syscall.FcntlFlock(f.Fd(), syscall.F_SETLK, &lock); err == nil {
-			return func() { _ = f.Close() }, nil // which ends the lock
-		}
-		time.Sleep(10 * time.Millisecond)
+	err = until(ctx, 10*time.Second, "holding "+files[0], func() (bool, error) {
+		err := syscall.FcntlFlock(f.Fd(), syscall.F_SETLK, &lock)
+		return err == nil, err
+	})
+	if err == nil {
+		return func() { _ = f.Close() }, nil // which ends the lock
 	}
 	_ = f.Close() // it holds nothing
-	return nil, fmt.Errorf("hold %s: %w", files[0], err)
+	return nil, err
 }

@@ -43,6 +43,19 @@ type asked struct {
 	token    string
 }
 
+// provided starts an installation of its own, in a folder of that name, that has a provider; stop ends it and removes its data.
+func (s *scale) provided(ctx context.Context, name string) (a *asked, stop func(), err error) {
+	in, stop, err := s.installation(ctx, name, 1)
+	if err != nil {
+		return nil, nil, err
+	}
+	if a, err = provide(ctx, in); err != nil {
+		stop()
+		return nil, nil, err
+	}
+	return a, stop, nil
+}
+
 // provide adds a provider, with a relay and a token.
 func provide(ctx context.Context, in *install.Install) (*asked, error) {
 	a := &asked{in: in}
@@ -108,15 +121,11 @@ func (a *asked) get(ctx context.Context, path string, v any) error {
 
 // catalogue measures one step.
 func (s *scale) catalogue(ctx context.Context, count int) error {
-	in, stop, err := s.installation(ctx, fmt.Sprint("gateways", count), 1)
+	a, stop, err := s.provided(ctx, fmt.Sprint("gateways", count))
 	if err != nil {
 		return err
 	}
 	defer stop()
-	a, err := provide(ctx, in)
-	if err != nil {
-		return err
-	}
 	begun := time.Now()
 	if err := a.introduce(ctx, count); err != nil {
 		return err
@@ -131,7 +140,7 @@ func (s *scale) catalogue(ctx context.Context, count int) error {
 		return err
 	}
 	stored := time.Since(begun)
-	pid, err := in.InstancePID(ctx, a.provider.Name, "ingest")
+	pid, err := a.in.InstancePID(ctx, a.provider.Name, "ingest")
 	if err != nil {
 		return err
 	}

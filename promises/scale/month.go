@@ -20,15 +20,11 @@ const (
 // month measures a month of the charts of 100 gateways, as a browser 1,000 pixels wide asks for them: one answer through web.
 func (s *scale) month(ctx context.Context) error {
 	fmt.Printf("\n# A month of %d gateways of %d sensors, a reading in %v, in %d points each\n", monthGateways, monthSensors, monthStep, monthPixels)
-	in, stop, err := s.installation(ctx, "month", 1)
+	a, stop, err := s.provided(ctx, "month")
 	if err != nil {
 		return err
 	}
 	defer stop()
-	a, err := provide(ctx, in)
-	if err != nil {
-		return err
-	}
 	if err := a.fillMonth(ctx); err != nil {
 		return err
 	}

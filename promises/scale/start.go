@@ -23,16 +23,12 @@ func (s *scale) start(ctx context.Context) error {
 
 // replay measures one step.
 func (s *scale) replay(ctx context.Context, readings int) error {
-	in, stop, err := s.installation(ctx, fmt.Sprint("start", readings), 1)
+	a, stop, err := s.provided(ctx, fmt.Sprint("start", readings))
 	if err != nil {
 		return err
 	}
 	defer stop()
-	a, err := provide(ctx, in)
-	if err != nil {
-		return err
-	}
-	if _, err := in.CLI(ctx, "set", a.provider.Name, "--gateway-tag", trucks.GatewayTag); err != nil {
+	if _, err := a.in.CLI(ctx, "set", a.provider.Name, "--gateway-tag", trucks.GatewayTag); err != nil {
 		return err
 	}
 	fleet := trucks.New(trucks.Options{Days: 1, Start: time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, -1), Readings: readings})
