@@ -158,7 +158,7 @@ func (d *gatewayData) setRange(q url.Values, now time.Time) {
 // parseTime reads a time of a page's address or form, whose zone holds for one that says none.
 func parseTime(s string, zone *time.Location, now time.Time) (time.Time, error) {
 	for _, layout := range []string{localLayout, "2006-01-02T15:04:05"} {
-		if t, err := time.ParseInLocation(layout, s, zone); err == nil {
+		if t, err := time.ParseInLocation(layout, s, zone); err == nil && api.Answerable(t) {
 			return t, nil
 		}
 	}

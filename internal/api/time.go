@@ -28,18 +28,24 @@ func ParseTime(s string, now time.Time) (time.Time, error) {
 		return now.Add(span), nil
 	}
 	if millis, err := strconv.ParseInt(s, 10, 64); err == nil {
-		const most = 7_258_118_400_000 // the year 2200: nanoseconds in an int64 end in 2262
-		if millis < -most || millis > most {
+		t := time.UnixMilli(millis)
+		if !Answerable(t) {
 			return time.Time{}, schema.Errorf(schema.Invalid, "the time %s is not in milliseconds since 1970", s)
 		}
-		return time.UnixMilli(millis), nil
+		return t, nil
 	}
 	t, err := time.Parse(time.RFC3339Nano, s)
-	if err != nil || t.Year() < 1700 || t.Year() > 2200 {
+	if err != nil || !Answerable(t) {
 		return time.Time{}, schema.Errorf(schema.Invalid, "%q is no time", s).
 			WithNext("write it as 2026-01-31T12:00:00Z, as epoch milliseconds, or as now-6h")
 	}
 	return t, nil
+}
+
+// Answerable says whether requests may name a time: from 1740 to 2200, well inside what an int64 of nanoseconds counts.
+func Answerable(t time.Time) bool {
+	const most = 7_258_118_400_000 // the begin of 2200, in milliseconds since 1970
+	return t.UnixMilli() >= -most && t.UnixMilli() <= most
 }
 
 // parseSpan reads what follows "now": nothing, or a sign, a number and a unit.
