@@ -240,7 +240,7 @@ func (w *Web) fill(f *frame, r *http.Request, title string) {
 	f.Now, f.files, f.home = w.now(), w.pages.files, time.UTC
 	if q.provider != nil {
 		f.setProvider(q.provider, w.o.PortBase)
-		f.Troubles = w.troublesOf(q.provider.Name)
+		f.Troubles = w.troublesOf(q.provider)
 	}
 	f.zone = cmp.Or(chosenZone(r), f.home)
 }

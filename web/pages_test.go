@@ -347,6 +347,15 @@ func TestPagesSayWhatIsOutOfTheOrdinarySinceWhen(t *testing.T) {
 	if a := b.get("/providers/north"); !strings.Contains(a.body, "Nothing is heard of the instance that takes readings") {
 		t.Errorf("without an ingest the page says %s", a.body)
 	}
+	p, err := h.web.dir.provider("south")
+	check(t, err)
+	ended := *p
+	ended.Version, ended.Wanted = record.ProviderVersion, record.Stopped
+	h.put("providers", "south", ended)
+	of := h.signedIn(record.Admin, "south")
+	h.soon("a provider that is stopped is said to be", func() bool {
+		return strings.Contains(of.get("/providers/south").body, "It is stopped: gateways cannot connect")
+	})
 	s := record.Service{Version: 1, Provider: "north", Role: record.RoleIngest, Instance: "i1", State: "full", Episodes: []record.Episode{
 		{State: "full", Detail: "the log is full", From: time.Date(2026, 11, 26, 9, 40, 0, 0, time.UTC)},
 		{State: "slow", Detail: "the keyspace <is> away", From: time.Date(2026, 11, 26, 9, 32, 0, 0, time.UTC)},

@@ -14,16 +14,19 @@ type trouble struct {
 	Since  time.Time
 }
 
-// away is the state of an instance of which nothing is heard.
-const away = "away"
+// States in which no ingest is heard of: nobody knows why, or an operator has stopped the provider.
+const (
+	away    = "away"
+	stopped = "stopped"
+)
 
 // troublesOf returns what is out of the ordinary with a provider's ingest, the gravest first, then what its reports has
 // met that is damaged. It asks nobody: the registry tells.
-func (w *Web) troublesOf(provider string) []trouble {
+func (w *Web) troublesOf(p *record.Provider) []trouble {
 	var troubles []trouble
 	found := false
 	for _, role := range []string{record.RoleIngest, record.RoleReports} {
-		for _, s := range w.dir.instances(provider) {
+		for _, s := range w.dir.instances(p.Name) {
 			if s.Role != role {
 				continue
 			}
@@ -33,10 +36,13 @@ func (w *Web) troublesOf(provider string) []trouble {
 			}
 		}
 	}
-	if !found {
-		return append([]trouble{{State: away}}, troubles...)
+	switch {
+	case found:
+		return troubles
+	case p.Wanted == record.Stopped:
+		return append([]trouble{{State: stopped}}, troubles...)
 	}
-	return troubles
+	return append([]trouble{{State: away}}, troubles...)
 }
 
 // troublesData is the part of a provider's pages that says what is out of the ordinary.
