@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -282,6 +283,21 @@ func TestPurgeLeavesNothing(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(data, "keyspaces", "provider1")); err != nil {
 		t.Fatalf("no keyspace: %v", err)
 	}
+	web := d.web(t, data)
+	defer web.Close()
+	left := map[string]*bus.Bucket{}
+	for _, of := range []string{"schedules", "runs", "runfiles"} {
+		b, err := web.Bucket(t.Context(), bus.BucketOptions{Name: of})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range []string{"provider1.s1.1", "provider10.s2.1"} {
+			if _, err := b.Put(t.Context(), key, []byte("{}")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		left[of] = b
+	}
 	if _, err := d.Remove(t.Context(), "provider1", true); err != nil {
 		t.Fatal(err)
 	}
@@ -294,6 +310,12 @@ func TestPurgeLeavesNothing(t *testing.T) {
 	}
 	if files, _ := filepath.Glob(filepath.Join(data, "authority", "providers", "*")); len(files) != 0 {
 		t.Errorf("keys of its account are still there: %v", files)
+	}
+	for of, b := range left {
+		all, err := b.List(t.Context())
+		if got := slices.Sorted(maps.Keys(all)); err != nil || !cmp.Equal(got, []string{"provider10.s2.1"}) {
+			t.Errorf("%s has %v, %v, want another provider's alone", of, got, err)
+		}
 	}
 	if got, want := d.runtime.Purged(), []string{"provider1-ingest", "provider1-reports"}; !cmp.Equal(got, want) {
 		t.Errorf("instances whose logs are gone: %v, want %v", got, want)

@@ -115,6 +115,16 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 	return failed("delete "+b.name+"/"+key, b.kv.Purge(ctx, key, jetstream.PurgeTTL(markerLife)))
 }
 
+// DeleteBelow removes all keys that begin with prefix and a dot, without markers: a watcher does not see that they are gone.
+func (b *Bucket) DeleteBelow(ctx context.Context, prefix string) error {
+	act := "delete " + b.name + "/" + prefix + ".>"
+	stream, err := b.conn.js.Stream(ctx, bucketStream(b.name))
+	if err != nil {
+		return failed(act, err)
+	}
+	return failed(act, stream.Purge(ctx, jetstream.WithPurgeSubject("$KV."+b.name+"."+prefix+".>")))
+}
+
 // Count returns how many keys there are, those included that were deleted a short while ago.
 func (b *Bucket) Count(ctx context.Context) (uint64, error) {
 	status, err := b.kv.Status(ctx)

@@ -124,8 +124,9 @@ func (a *app) remove() *cobra.Command {
 		Use: "rm <provider>", Aliases: []string{"remove"}, Short: "Remove a provider; its data stay unless they are purged",
 		Args: args(1), ValidArgsFunction: a.names,
 		Long: "Stop a provider's pipeline and free its port, which is given to nobody else for ten minutes. Its readings, log,\n" +
-			"keys and settings stay, and add brings all back. With --purge-data they are gone for good, with what its instances\n" +
-			"wrote, and add makes a new provider of that name, with another port.",
+			"keys and settings stay, and add brings all back. With --purge-data they are gone for good, with its people, tokens and\n" +
+			"reports and what its instances wrote, and add makes a new provider of that name, with another port. What it used\n" +
+			"stays (provisioner usage).",
 		RunE: a.asking(func(cmd *cobra.Command, c *control.Client, args []string) error {
 			if _, err := c.Provider(cmd.Context(), args[0]); err != nil {
 				return err

@@ -29,6 +29,7 @@ type House struct {
 	*people.Book // who may do what
 
 	providers, services *bus.Bucket
+	reports             []*bus.Bucket // scheduled ones, their runs and what these made; web writes them
 
 	audit  *audit.Log
 	secret []byte // seals enrolment keys
@@ -54,7 +55,28 @@ func Open(ctx context.Context, conn *bus.Conn, secret []byte) (*House, error) {
 		}
 		*b = bucket
 	}
+	for _, name := range []string{"schedules", "runs", "runfiles"} {
+		bucket, err := conn.Bucket(ctx, bus.BucketOptions{Name: name})
+		if err != nil {
+			return nil, fmt.Errorf("open the house's records: %w", err)
+		}
+		h.reports = append(h.reports, bucket)
+	}
 	return h, nil
+}
+
+// DropRecords drops all records of a provider in the house but its own: what opens something of it, and scheduled reports with
+// the files that they made. What it used stays, for whoever bills it, and so does who changed what.
+func (h *House) DropRecords(ctx context.Context, name string) error {
+	if err := h.DropKeys(ctx, name); err != nil {
+		return err
+	}
+	for _, b := range h.reports {
+		if err := b.DeleteBelow(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Audit returns the log of who changed what.

@@ -139,9 +139,9 @@ func (w *World) Renew(name string) error {
 	return w.o.Authority.Renew(name)
 }
 
-// removeLog removes the provider's account with all that it holds, the keys to it, and what its instances wrote.
+// removeLog removes the provider's account with all that it holds, its records in the house, and what its instances wrote.
 func (w *World) removeLog(ctx context.Context, p *record.Provider) error {
-	if err := w.o.House.DropKeys(ctx, p.Name); err != nil {
+	if err := w.o.House.DropRecords(ctx, p.Name); err != nil {
 		return err
 	}
 	conn, _, err := w.connect(ctx, p.Name)

@@ -166,8 +166,12 @@ func (s *Scheduler) Step(ctx context.Context) error {
 			continue
 		}
 		zone, made, err := s.o.Provider(sc.Provider)
-		if err != nil || !made.Equal(sc.Of) {
-			continue // the provider has gone, or was made anew
+		if err != nil {
+			continue // the provider has gone
+		}
+		if !made.Equal(sc.Of) { // another had its name: a release before this one left what it had
+			errs = append(errs, s.Remove(ctx, sc.Provider, sc.ID))
+			continue
 		}
 		if err := s.step(ctx, &sc, zone, runs); err != nil {
 			errs = append(errs, fmt.Errorf("scheduled report %s of %s: %w", sc.Name, sc.Provider, err))
@@ -354,8 +358,12 @@ func pieceKey(run string, file, piece int) string {
 	return run + "." + strconv.Itoa(file) + "." + strconv.Itoa(piece)
 }
 
-// Schedules returns the schedules of a provider, the oldest first.
+// Schedules returns the schedules of a provider, the oldest first; those of an earlier one of its name are another's.
 func (s *Scheduler) Schedules(ctx context.Context, provider string) ([]record.Schedule, error) {
+	_, made, err := s.o.Provider(provider)
+	if err != nil {
+		return nil, err
+	}
 	all, err := s.o.Schedules.List(ctx)
 	if err != nil {
 		return nil, err
@@ -366,7 +374,7 @@ func (s *Scheduler) Schedules(ctx context.Context, provider string) ([]record.Sc
 		if err := json.Unmarshal(entry.Value, &sc); err != nil {
 			return nil, fmt.Errorf("read a schedule: %w", err)
 		}
-		if sc.Provider == provider {
+		if sc.Provider == provider && made.Equal(sc.Of) {
 			out = append(out, sc)
 		}
 	}
@@ -389,6 +397,10 @@ func (s *Scheduler) Schedule(ctx context.Context, provider, id string) (*record.
 	if strings.ContainsAny(id, ".*> ") || id == "" {
 		return nil, 0, noSchedule(id)
 	}
+	_, made, err := s.o.Provider(provider)
+	if err != nil {
+		return nil, 0, err
+	}
 	value, revision, err := s.o.Schedules.Get(ctx, provider+"."+id)
 	if schema.Is(err, schema.NotFound) {
 		return nil, 0, noSchedule(id)
@@ -397,7 +409,13 @@ func (s *Scheduler) Schedule(ctx context.Context, provider, id string) (*record.
 		return nil, 0, err
 	}
 	sc := &record.Schedule{}
-	return sc, revision, json.Unmarshal(value, sc)
+	if err := json.Unmarshal(value, sc); err != nil {
+		return nil, 0, fmt.Errorf("read the scheduled report %s: %w", id, err)
+	}
+	if !made.Equal(sc.Of) {
+		return nil, 0, noSchedule(id)
+	}
+	return sc, revision, nil
 }
 
 func noSchedule(id string) error {

@@ -478,3 +478,29 @@ func TestWhatComesAfterARunThatWasSkipped(t *testing.T) {
 		t.Errorf("%+v, %d letters", r, len(w.got))
 	}
 }
+
+// A provider that is made anew under a name has nothing of the one before it: what a release left of that is shown to nobody, and
+// removed.
+func TestNothingIsLeftToAnotherOfTheName(t *testing.T) {
+	w := newWorld(t)
+	s := w.add(nil)
+	for range 3 {
+		w.step()
+	}
+	if len(w.runs(s)) != 1 {
+		t.Fatalf("%+v", w.runs(s))
+	}
+	w.made = w.now
+	if all, err := w.scheduler.Schedules(t.Context(), s.Provider); err != nil || len(all) != 0 {
+		t.Errorf("it is shown %+v, %v", all, err)
+	}
+	if _, _, err := w.scheduler.Schedule(t.Context(), s.Provider, s.ID); !schema.Is(err, schema.NotFound) {
+		t.Errorf("it is shown: %v", err)
+	}
+	w.step()
+	for name, b := range map[string]*bus.Bucket{"schedules": w.o.Schedules, "runs": w.o.Runs, "files": w.o.Files} {
+		if all, err := b.List(t.Context()); err != nil || len(all) != 0 {
+			t.Errorf("%s has %d, %v", name, len(all), err)
+		}
+	}
+}
