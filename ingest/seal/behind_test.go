@@ -286,6 +286,20 @@ func TestTrimKeepsWhatCameDuringARoundOfTails(t *testing.T) {
 	w.compare(true)
 }
 
+// TestAStopWaitsForNoSync stops while a node has not synced what it was given: that is no failure, and the log has all of it.
+func TestAStopWaitsForNoSync(t *testing.T) {
+	w := newWorld(t)
+	w.store.lag = true
+	sent := w.send(frame("truck-1", w.clock, 5)...)
+	w.check(w.sealer.Finish(t.Context()))
+	if first, _ := w.log.bounds(); first > sent {
+		t.Errorf("the log begins at %d: %d, which may not be on the node's disk, is trimmed", first, sent)
+	}
+	w.crash(func() int { return 0 })
+	w.replay()
+	w.compare(true)
+}
+
 // TestCatchUpEndsWhileBatchesKeepComing commits a batch in the time of every reading of the log, as a provider at full
 // speed does: the head must become live nevertheless.
 func TestCatchUpEndsWhileBatchesKeepComing(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -120,7 +121,7 @@ func (l *Loop) PlanFor(ctx context.Context, p *record.Provider) ([]plan.Step, er
 // planWith plans with a record in the place of its provider's, if one is given.
 func (l *Loop) planWith(ctx context.Context, p *record.Provider) ([]plan.Step, plan.World, error) {
 	l.mu.Lock()
-	desired := slices.Clone(l.desired)
+	desired, busy := slices.Clone(l.desired), maps.Clone(l.busy)
 	l.mu.Unlock()
 	if p != nil {
 		desired = append(slices.DeleteFunc(desired, func(d record.Provider) bool { return d.Name == p.Name }), *p)
@@ -141,6 +142,13 @@ func (l *Loop) planWith(ctx context.Context, p *record.Provider) ([]plan.Step, p
 		state := world.Providers[name]
 		state.Trouble = t
 		world.Providers[name] = state
+	}
+	maps.Copy(busy, l.busy)
+	for name := range busy { // a Docker engine opens a port before it says that the container runs
+		if state, ok := world.Providers[name]; ok {
+			state.Held = ""
+			world.Providers[name] = state
+		}
 	}
 	l.mu.Unlock()
 	return plan.Plan(desired, world, l.o.Now()), world, nil

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -176,6 +177,47 @@ func TestNoProviderWaitsForAnother(t *testing.T) {
 		after(time.Second)
 		if got := f.steps("provider1"); len(got) != 6 {
 			t.Errorf("provider1 did %v, want all six steps", got)
+		}
+	})
+}
+
+// TestAPortIsNotHeldByWhatIsBeingStarted: a Docker engine opens a port before it says that the container runs.
+func TestAPortIsNotHeldByWhatIsBeingStarted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		f := &fake{fail: func(s plan.Step) error {
+			if s.Kind == plan.Start {
+				<-release
+				return errors.New("it ended at once")
+			}
+			return nil
+		}}
+		l := run(t, f)
+		l.Want([]record.Provider{provider("provider1", 1)})
+		after(time.Second)
+		f.mu.Lock()
+		state := f.states["provider1"]
+		state.Held = "another program"
+		f.states["provider1"] = state
+		f.mu.Unlock()
+		held := func() bool {
+			steps, world, err := l.Plan(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			waits := slices.ContainsFunc(steps, func(s plan.Step) bool { return s.Kind == plan.Wait && strings.Contains(s.Why, "is held by") })
+			if waits != (world.Providers["provider1"].Held != "") {
+				t.Errorf("the plan is %v, the world %+v", steps, world.Providers["provider1"])
+			}
+			return waits
+		}
+		if held() {
+			t.Error("while ingest is being started its port is said to be held by another program")
+		}
+		close(release)
+		after(time.Second)
+		if !held() {
+			t.Error("a port that is held is not waited for")
 		}
 	})
 }
