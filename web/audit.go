@@ -96,7 +96,7 @@ type changeRow struct {
 }
 
 func (w *Web) auditPage(rw http.ResponseWriter, r *http.Request) error {
-	changes, err := w.audit.Newest(r.Context(), placeOf(r), changesShown)
+	changes, err := w.audit.Newest(r.Context(), placeOf(r), madeAt(r), changesShown)
 	if err != nil {
 		return err
 	}
@@ -116,7 +116,7 @@ func (w *Web) auditAPI(rw http.ResponseWriter, r *http.Request) error {
 	default:
 		return schema.Errorf(schema.Invalid, "the format %q is unknown", format).WithNext("use json or csv")
 	}
-	changes, err := w.audit.Newest(r.Context(), placeOf(r), changesShown)
+	changes, err := w.audit.Newest(r.Context(), placeOf(r), madeAt(r), changesShown)
 	if err != nil {
 		return err
 	}
@@ -133,7 +133,7 @@ func (w *Web) auditCSV(rw http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	err = w.audit.Each(r.Context(), placeOf(r), func(c record.Change) error {
+	err = w.audit.Each(r.Context(), placeOf(r), madeAt(r), func(c record.Change) error {
 		return out.Row(sheet.Text(c.Time.Format(time.RFC3339Nano)), sheet.Text(c.Provider), sheet.Text(c.Who), sheet.Text(string(c.By)),
 			sheet.Text(c.Address), sheet.Text(c.Does), sheet.Text(c.What), sheet.Text(c.Failed))
 	})

@@ -19,7 +19,7 @@ import (
 // changes returns who did what, with what became of it, of the newest changes, the newest first.
 func (h *house) changes(provider string) (all []string) {
 	h.t.Helper()
-	list, err := h.web.audit.Newest(h.t.Context(), provider, 100)
+	list, err := h.web.audit.Newest(h.t.Context(), provider, time.Time{}, 100)
 	check(h.t, err)
 	for _, c := range list {
 		line := strings.TrimSpace(strings.Join([]string{c.Who, string(c.By), c.Does, c.What}, " "))

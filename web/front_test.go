@@ -148,7 +148,7 @@ func TestBehindNginx(t *testing.T) {
 	if c := jar.Cookies(at); len(c) == 0 || !strings.HasPrefix(c[0].Name, "__Host-") {
 		t.Errorf("cookies %v", c)
 	}
-	if all, err := h.web.audit.Newest(t.Context(), "north", 1); err != nil || len(all) != 1 || all[0].Address != "127.0.0.2" {
+	if all, err := h.web.audit.Newest(t.Context(), "north", time.Time{}, 1); err != nil || len(all) != 1 || all[0].Address != "127.0.0.2" {
 		t.Errorf("who has signed in, and from where: %+v, %v", all, err)
 	}
 

@@ -194,7 +194,6 @@ func newKillHouse(t *testing.T, g *gate) *killHouse {
 	h := &killHouse{}
 	h.house = newHouse(t, func(o *Options) { h.told = orders{Bus: o.Bus, Credentials: o.Credentials, Secret: o.HouseSecret} })
 	check(t, h.web.Stop(t.Context()))
-	h.remove("runs", "north.7.1767225600.0")
 	at, err := url.Parse(h.told.Bus)
 	check(t, err)
 	g.server = at.Host

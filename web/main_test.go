@@ -76,11 +76,6 @@ func newHouse(t *testing.T, change ...func(o *Options)) *house {
 	h.answerSurvey()
 	h.answerManage()
 	h.answerLogs()
-	h.put("runs", "north.7.1767225600.0", record.ScheduleRun{
-		Version: 1, Provider: "north", Schedule: "7", From: time.Unix(1767225600, 0), To: time.Unix(1767312000, 0), State: record.RunDone,
-		Files: []record.RunFile{{Name: "报告.pdf", Type: "application/pdf", Language: "zh", Size: 4, Pieces: 1}},
-	})
-	h.put("runfiles", "north.7.1767225600.0.0.0", "pd") // 4 bytes as JSON
 	o := Options{
 		Listen: "127.0.0.1:0", Bus: server.URL(), Credentials: authority.Web(), HouseSecret: h.secret, PublicHost: "0.0.0.0",
 		PortBase: 6000, Instance: "test", Logger: log, Front: httpserver.Front{Proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}},
@@ -105,6 +100,19 @@ func newHouse(t *testing.T, change ...func(o *Options)) *house {
 		return len(h.web.dir.reports("north")) == 1 && len(h.web.dir.reports("south")) == 1
 	})
 	return h
+}
+
+// putRun puts what a scheduled report of north, by the ID 7, has made, with the report itself.
+func (h *house) putRun() {
+	h.t.Helper()
+	p, err := h.web.dir.provider("north")
+	check(h.t, err)
+	h.put("schedules", "north.7", record.Schedule{Version: 1, ID: "7", Provider: "north", Of: p.Created, Name: "Daily", Every: record.Daily, Formats: []string{"pdf"}, Paused: true})
+	h.put("runs", "north.7.1767225600.0", record.ScheduleRun{
+		Version: 1, Provider: "north", Schedule: "7", From: time.Unix(1767225600, 0), To: time.Unix(1767312000, 0), State: record.RunDone,
+		Files: []record.RunFile{{Name: "报告.pdf", Type: "application/pdf", Language: "zh", Size: 4, Pieces: 1}},
+	})
+	h.put("runfiles", "north.7.1767225600.0.0.0", "pd") // 4 bytes as JSON
 }
 
 // answerSenders answers as the provisioner does who may send to north.

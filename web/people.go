@@ -53,14 +53,37 @@ func placeOf(r *http.Request) string {
 	return ""
 }
 
+// isAt reports whether a provider's name and the time in Unix nanoseconds when it was made are those of the request's place.
+func isAt(r *http.Request, provider string, made int64) bool {
+	p := requestOf(r).provider
+	return p == nil && provider == "" || p != nil && provider == p.Name && made == p.Created.UnixNano()
+}
+
+// madeAt returns when the provider was made whose people a request is about: what is older is of an earlier one of its name.
+func madeAt(r *http.Request) (made time.Time) {
+	if p := requestOf(r).provider; p != nil {
+		made = p.Created
+	}
+	return made
+}
+
+// peopleAt returns those of the request's place.
+func (w *Web) peopleAt(r *http.Request) ([]record.Person, error) {
+	list, err := w.book.People(r.Context(), placeOf(r))
+	return slices.DeleteFunc(list, func(p record.Person) bool { return !isAt(r, p.Provider, p.Of.UnixNano()) }), err
+}
+
 func (w *Web) showPeople(rw http.ResponseWriter, r *http.Request, status int, d *peopleData) error {
 	place, v := placeOf(r), requestOf(r).visitor
-	list, err := w.book.People(r.Context(), place)
+	list, err := w.peopleAt(r)
 	if err != nil {
 		return err
 	}
 	sessions := map[string]int{}
-	open, err := w.store.list(r.Context(), func(o openSession) bool { sessions[o.Person]++; return o.Person == "" && o.Provider == place })
+	open, err := w.store.list(r.Context(), func(o openSession) bool {
+		sessions[o.Person]++
+		return o.Person == "" && isAt(r, o.Provider, o.Created)
+	})
 	if err != nil {
 		return err
 	}
@@ -97,13 +120,13 @@ func (w *Web) changePeople(r *http.Request, act, name string, role record.Role, 
 		return err
 	case "end": // of somebody who came by a link
 		note(r, act)
-		return w.endByLink(r, place, name)
+		return w.endByLink(r, name)
 	}
 	p, _, err := w.book.Person(ctx, name)
 	if err != nil && !schema.Is(err, schema.NotFound) {
 		return err
 	}
-	if err != nil || p.Provider != place {
+	if err != nil || !isAt(r, p.Provider, p.Of.UnixNano()) {
 		return schema.Errorf(schema.NotFound, "there is nobody called %s here", name)
 	}
 	switch act {
@@ -147,8 +170,8 @@ func (w *Web) giveRole(r *http.Request, name, place string, role record.Role) er
 }
 
 // endByLink ends a session at the place of somebody who came by a link.
-func (w *Web) endByLink(r *http.Request, place, key string) error {
-	open, err := w.store.list(r.Context(), func(o openSession) bool { return o.Person == "" && o.Provider == place && o.Key == key })
+func (w *Web) endByLink(r *http.Request, key string) error {
+	open, err := w.store.list(r.Context(), func(o openSession) bool { return o.Person == "" && isAt(r, o.Provider, o.Created) && o.Key == key })
 	if err != nil {
 		return err
 	}

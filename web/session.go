@@ -32,7 +32,7 @@ type visitor struct {
 	role     record.Role  // empty: not signed in
 	person   string       // their name; empty: came by a link, or by a token
 	provider string       // of all but operators
-	created  int64        // of the provider, in a session
+	created  int64        // of the provider: when it was made
 	form     string       // the session's form token
 	session  string       // its key
 	bearer   bool         // by API token, not by session
@@ -60,7 +60,7 @@ func (v visitor) sees(p *record.Provider) bool {
 	case v.role == "" || v.provider != p.Name:
 		return false
 	default:
-		return v.bearer || v.created == p.Created.UnixNano()
+		return v.created == p.Created.UnixNano()
 	}
 }
 
@@ -140,6 +140,9 @@ func (w *Web) tokenVisitor(ctx context.Context, header string) (visitor, error) 
 	v := visitor{role: record.Admin, provider: t.Provider, bearer: true, scope: t.ScopeOf(), token: t.Name}
 	if t.Provider == "" && t.Scope == record.ScopeOperate {
 		v.role = record.Operator
+	}
+	if p, err := w.dir.provider(t.Provider); err == nil && !t.Created.Before(p.Created) { // else it is of an earlier one of that name
+		v.created = p.Created.UnixNano()
 	}
 	return v, nil
 }

@@ -10,8 +10,7 @@ import (
 
 // sessionsAt returns the sessions of everybody at the request's place, by name or by link.
 func (w *Web) sessionsAt(r *http.Request) ([]openSession, error) {
-	place := placeOf(r)
-	list, err := w.book.People(r.Context(), place)
+	list, err := w.peopleAt(r)
 	if err != nil {
 		return nil, err
 	}
@@ -21,7 +20,7 @@ func (w *Web) sessionsAt(r *http.Request) ([]openSession, error) {
 	}
 	return w.store.list(r.Context(), func(o openSession) bool {
 		if o.Person == "" {
-			return o.Provider == place
+			return isAt(r, o.Provider, o.Created)
 		}
 		return named[o.Person]
 	})

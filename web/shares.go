@@ -134,7 +134,7 @@ func (w *Web) sharesPage(rw http.ResponseWriter, r *http.Request) error {
 }
 
 func (w *Web) showShares(rw http.ResponseWriter, r *http.Request, status int, d *sharesData) (err error) {
-	if d.Shares, err = w.book.Shares(r.Context(), placeOf(r)); err != nil {
+	if d.Shares, err = w.book.Shares(r.Context(), placeOf(r), madeAt(r)); err != nil {
 		return err
 	}
 	d.Nav = "reports"
@@ -168,7 +168,7 @@ func (w *Web) sharesPost(rw http.ResponseWriter, r *http.Request) error {
 }
 
 func (w *Web) sharesAPI(rw http.ResponseWriter, r *http.Request) error {
-	all, err := w.book.Shares(r.Context(), placeOf(r))
+	all, err := w.book.Shares(r.Context(), placeOf(r), madeAt(r))
 	if err != nil {
 		return err
 	}

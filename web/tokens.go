@@ -3,6 +3,7 @@ package web
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,8 +37,14 @@ func (w *Web) tokensPage(rw http.ResponseWriter, r *http.Request) error {
 	return w.showTokens(rw, r, http.StatusOK, &tokensData{})
 }
 
-func (w *Web) showTokens(rw http.ResponseWriter, r *http.Request, status int, d *tokensData) error {
+// tokensAt returns the tokens of the request's place.
+func (w *Web) tokensAt(r *http.Request) ([]record.Token, error) {
 	tokens, err := w.book.Tokens(r.Context(), placeOf(r))
+	return slices.DeleteFunc(tokens, func(t record.Token) bool { return t.Created.Before(madeAt(r)) }), err
+}
+
+func (w *Web) showTokens(rw http.ResponseWriter, r *http.Request, status int, d *tokensData) error {
+	tokens, err := w.tokensAt(r)
 	if err != nil {
 		return err
 	}
@@ -100,7 +107,7 @@ func readJSON(r *http.Request, v any) error {
 }
 
 func (w *Web) tokensAPI(rw http.ResponseWriter, r *http.Request) error {
-	tokens, err := w.book.Tokens(r.Context(), placeOf(r))
+	tokens, err := w.tokensAt(r)
 	if err != nil {
 		return err
 	}
@@ -147,7 +154,7 @@ func (w *Web) revokeTokenAPI(rw http.ResponseWriter, r *http.Request) error {
 }
 
 func (w *Web) peopleAPI(rw http.ResponseWriter, r *http.Request) error {
-	list, err := w.book.People(r.Context(), placeOf(r))
+	list, err := w.peopleAt(r)
 	if err != nil {
 		return err
 	}

@@ -42,11 +42,11 @@ func (l *Log) Record(ctx context.Context, c record.Change) error {
 	return l.conn.Record(ctx, topic, data)
 }
 
-// Newest returns a provider's newest changes, the newest first, at most limit; "" are those of all providers and of the
-// house.
-func (l *Log) Newest(ctx context.Context, provider string, limit int) ([]record.Change, error) {
+// Newest returns a provider's newest changes since a time, the newest first, at most limit; "" are those of all providers and
+// of the house.
+func (l *Log) Newest(ctx context.Context, provider string, since time.Time, limit int) ([]record.Change, error) {
 	ring, n := make([]record.Change, limit), 0
-	err := l.Each(ctx, provider, func(c record.Change) error {
+	err := l.Each(ctx, provider, since, func(c record.Change) error {
 		ring[n%limit] = c
 		n++
 		return nil
@@ -61,12 +61,15 @@ func (l *Log) Newest(ctx context.Context, provider string, limit int) ([]record.
 	return newest, nil
 }
 
-// Each calls fn with a provider's changes, the oldest first; "" are those of all. It returns fn's error as it is.
-func (l *Log) Each(ctx context.Context, provider string, fn func(c record.Change) error) error {
+// Each calls fn with a provider's changes since a time, the oldest first; "" are those of all. It returns fn's error as it is.
+func (l *Log) Each(ctx context.Context, provider string, since time.Time, fn func(c record.Change) error) error {
 	return l.conn.Recorded(ctx, provider, func(entry []byte) error {
 		var c record.Change
 		if err := json.Unmarshal(entry, &c); err != nil {
 			return fmt.Errorf("read a change: %w", err)
+		}
+		if c.Time.Before(since) {
+			return nil
 		}
 		return fn(c)
 	})

@@ -19,7 +19,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestChangesAreKeptInOrderAndApart(t *testing.T) {
 	h := bustest.New(t)
 	log := audit.New(h.Connect(h.Authority.Web())) // who may add and read, and nothing more
-	if got, err := log.Newest(t.Context(), "north", 3); err != nil || len(got) != 0 {
+	if got, err := log.Newest(t.Context(), "north", time.Time{}, 3); err != nil || len(got) != 0 {
 		t.Fatalf("before anything was changed: %v, %v", got, err)
 	}
 	var want []record.Change
@@ -34,15 +34,15 @@ func TestChangesAreKeptInOrderAndApart(t *testing.T) {
 			}
 		}
 	}
-	got, err := log.Newest(t.Context(), "north", 3)
+	got, err := log.Newest(t.Context(), "north", time.Time{}, 3)
 	if d := cmp.Diff(want, got); d != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, d)
 	}
-	if got, err := log.Newest(t.Context(), "", 100); err != nil || len(got) != 15 || got[0].Provider != "" || got[2].Provider != "north" {
+	if got, err := log.Newest(t.Context(), "", time.Time{}, 100); err != nil || len(got) != 15 || got[0].Provider != "" || got[2].Provider != "north" {
 		t.Errorf("of all: %d, %v: %v", len(got), err, got)
 	}
 	stop := fmt.Errorf("enough")
-	if err := log.Each(t.Context(), "south", func(record.Change) error { return stop }); !errors.Is(err, stop) {
+	if err := log.Each(t.Context(), "south", time.Time{}, func(record.Change) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("the error of who reads came back as %v", err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"time"
 
 	"berth/internal/credentials"
 	"berth/schema"
@@ -23,7 +24,7 @@ func (b *Book) NewShare(ctx context.Context, s *record.Share) (secret string, er
 	if err := b.dropShares(ctx, func(other record.Share) bool { return other.Over(s.Created) }); err != nil {
 		return "", err
 	}
-	all, err := b.Shares(ctx, s.Provider)
+	all, err := b.Shares(ctx, s.Provider, s.Of)
 	if err != nil {
 		return "", err
 	}
@@ -34,8 +35,9 @@ func (b *Book) NewShare(ctx context.Context, s *record.Share) (secret string, er
 	return secret, put(ctx, b.shares, credentials.Hash(secret), s)
 }
 
-// Shares returns a provider's shared reports that have not expired, without their secrets, the newest first.
-func (b *Book) Shares(ctx context.Context, provider string) ([]record.Share, error) {
+// Shares returns the shared reports that have not expired, without their secrets, of the provider that was made then, the
+// newest first.
+func (b *Book) Shares(ctx context.Context, provider string, made time.Time) ([]record.Share, error) {
 	all, err := b.shares.List(ctx)
 	if err != nil {
 		return nil, err
@@ -46,7 +48,7 @@ func (b *Book) Shares(ctx context.Context, provider string) ([]record.Share, err
 		if err := decode("a shared report", e.Value, &s); err != nil {
 			return nil, err
 		}
-		if s.Provider == provider && !s.Over(b.now()) {
+		if s.Provider == provider && s.Of.Equal(made) && !s.Over(b.now()) {
 			out = append(out, s)
 		}
 	}

@@ -83,6 +83,11 @@ func (h *House) AddAgreed(ctx context.Context, name string, placement record.Pla
 		p.Freed = freed
 		return agreed(agree, nil, p)
 	}
+	if !added.Restored { // what was left of an earlier one of the name is nothing of this one
+		if err := h.DropRecords(ctx, name); err != nil {
+			return Added{}, err
+		}
+	}
 	if old == nil {
 		added.Provider, err = h.create(ctx, name, fresh)
 		return added, err

@@ -455,8 +455,11 @@ func (s *Scheduler) update(ctx context.Context, sc *record.Schedule, revision ui
 	return err
 }
 
-// Runs returns the runs of a schedule, the newest first.
+// Runs returns the runs of a schedule, the newest first, or NotFound.
 func (s *Scheduler) Runs(ctx context.Context, provider, id string) ([]record.ScheduleRun, error) {
+	if _, _, err := s.Schedule(ctx, provider, id); err != nil {
+		return nil, err
+	}
 	all, err := s.o.Runs.List(ctx)
 	if err != nil {
 		return nil, err
@@ -487,8 +490,11 @@ func (s *Scheduler) One(ctx context.Context, provider, id, name string) (*record
 	_, periodErr := strconv.ParseInt(period, 10, 64)
 	_, numberErr := strconv.ParseUint(number, 10, 32)
 	missing := schema.Errorf(schema.NotFound, "there is no run %q of that scheduled report", name)
-	if !ok || periodErr != nil || numberErr != nil || strings.ContainsAny(id, ".*> ") || id == "" {
+	if !ok || periodErr != nil || numberErr != nil {
 		return nil, missing
+	}
+	if _, _, err := s.Schedule(ctx, provider, id); err != nil {
+		return nil, err
 	}
 	value, _, err := s.o.Runs.Get(ctx, provider+"."+id+"."+name)
 	if schema.Is(err, schema.NotFound) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -251,8 +252,10 @@ func TestADueReportIsMadeSentAndKept(t *testing.T) {
 	if err := w.scheduler.Remove(t.Context(), "provider1", "daily1"); err != nil {
 		t.Fatal(err)
 	}
-	if left, err := w.o.Files.List(t.Context()); err != nil || len(left) != 0 || len(w.runs(s)) != 0 {
-		t.Errorf("%d pieces are left (%v)", len(left), err)
+	for _, b := range []*bus.Bucket{w.o.Schedules, w.o.Runs, w.o.Files} {
+		if left, err := b.List(t.Context()); err != nil || len(left) != 0 {
+			t.Errorf("%v are left (%v)", slices.Collect(maps.Keys(left)), err)
+		}
 	}
 }
 
