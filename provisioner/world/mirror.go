@@ -23,9 +23,20 @@ type mirrored struct {
 
 // Mirror puts what announced providers' running instances say of themselves into the house's services, and takes out
 // what no longer runs or is no longer announced. Web finds instances there.
-func (w *World) Mirror(ctx context.Context) error { return w.mirror(ctx, "") }
+func (w *World) Mirror(ctx context.Context) error {
+	w.mirroring.Lock()
+	defer w.mirroring.Unlock()
+	return w.mirror(ctx, "")
+}
 
-// mirror is Mirror, which also announces one provider.
+// announce announces a provider. It is not before it is true: who waits for it goes on then.
+func (w *World) announce(ctx context.Context, name string) error {
+	w.mirroring.Lock()
+	defer w.mirroring.Unlock()
+	return w.know(name, func(p *provider) { p.announced = true }, w.mirror(ctx, name))
+}
+
+// mirror is Mirror, which also announces one provider. World.mirroring is held.
 func (w *World) mirror(ctx context.Context, announce string) error {
 	instances, err := w.o.Runtime.Instances(ctx)
 	if err != nil {
@@ -75,11 +86,21 @@ func (p *provider) note(key, value string) {
 	p.mirrored[key] = mirrored{value: value, at: time.Now()}
 }
 
+// unnote forgets what was noted of a service that could not be put.
+func (w *World) unnote(key string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range w.providers {
+		delete(p.mirrored, key)
+	}
+}
+
 func (w *World) put(ctx context.Context, puts map[string]string, deletes []string) error {
 	services := w.o.House.Services()
 	var errs []error
 	for key, value := range puts {
 		if _, err := services.Put(ctx, key, []byte(value)); err != nil {
+			w.unnote(key)
 			errs = append(errs, fmt.Errorf("announce %s: %w", key, err))
 		}
 	}

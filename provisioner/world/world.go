@@ -54,6 +54,8 @@ type World struct {
 	o       Options
 	changes chan struct{}
 
+	mirroring sync.Mutex // held while services are put into the house, so that none is put there after it was withdrawn; taken before mu
+
 	mu        sync.Mutex // guards what follows, and what the providers hold
 	providers map[string]*provider
 	hearing   hearing           // of the house's own instances
@@ -224,8 +226,8 @@ func (w *World) Apply(ctx context.Context, s plan.Step) error {
 		return w.o.House.Keep(ctx, p, s.Role)
 	case plan.Revert:
 		return w.o.House.Revert(ctx, p, s.Role, s.Why)
-	case plan.Announce: // it is not before it is true: who waits for it goes on then
-		return w.know(s.Provider, func(p *provider) { p.announced = true }, w.mirror(ctx, s.Provider))
+	case plan.Announce:
+		return w.announce(ctx, s.Provider)
 	case plan.Withdraw:
 		w.set(s.Provider, func(p *provider) { p.announced = false })
 		return w.Mirror(ctx)
