@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"compress/gzip"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"testing"
+	"time"
 
+	"berth/ingest/gate/intake"
 	"berth/schema"
 )
 
@@ -85,5 +88,44 @@ func TestBodiesThatAreNotWhatGzipMakes(t *testing.T) {
 				t.Errorf("%s, %s: answered %s, want %q", path, c.name, answer, c.answer)
 			}
 		}
+	}
+}
+
+// TestAPieceRefusedBeforeTheGzipEnds: what was refused of a body that cannot be decompressed to its end does not keep it from being
+// answered, counted and kept: as a whole, for nothing of it was taken.
+func TestAPieceRefusedBeforeTheGzipEnds(t *testing.T) {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	for i := range 16_000 { // a piece, and not two
+		_, _ = fmt.Fprintf(z, "m a=%d\nm b=oops\n", i*2_654_435_761%1_000_000_007)
+	}
+	_ = z.Close()
+	f := start(t, nil)
+	short := b.Bytes()[:b.Len()-8]
+	status, answer, _ := f.request(t, httpCase{path: "/write", header: map[string]string{"Authorization": "Token gk_own", "Content-Encoding": "gzip"}}, bytes.NewReader(short))
+	if status != 400 || !strings.Contains(answer, "cut short") {
+		t.Errorf("answered %d %s", status, answer)
+	}
+	f.eventually(t, "it is kept", func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return len(f.rejects) == 1 && !f.rejects[0].Part && strings.Contains(f.rejects[0].Reason, "cut short")
+	})
+	if totals := f.books(t); totals.FramesRejected != 1 || len(f.readings(t)) != 0 {
+		t.Errorf("the books say %+v", totals)
+	}
+}
+
+// TestABodyThatIsNotReadIsNotWaitedForForEver: a request that is refused by its head is answered though its body does not come.
+func TestABodyThatIsNotReadIsNotWaitedForForEver(t *testing.T) {
+	f := start(t, func(_ *fixture, o *Options) { o.Limits = intake.Limits{Frame: 50 * time.Millisecond} })
+	c := f.dial(t)
+	c.send(onePost) // from then on it is no stranger, whom the first frame's deadline would end
+	c.expect("HTTP/1.1 204 ")
+	c.send("POST /write?precision=fortnight HTTP/1.1\r\nHost: a\r\nAuthorization: Token gk_own\r\nContent-Length: 20\r\n\r\nm a=1")
+	_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+	answer, err := io.ReadAll(c.in)
+	if err != nil || !strings.Contains(string(answer), "HTTP/1.1 400 ") {
+		t.Errorf("answered %s, %v", answer, err)
 	}
 }

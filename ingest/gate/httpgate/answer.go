@@ -76,9 +76,12 @@ func laterOf(code schema.Code) string {
 	}
 }
 
-// answer writes an answer, which the client must take in time; a body of nil is none.
+// answer writes an answer, which the client must take in time; a body of nil is none. What was not read of the request must come in
+// time too: net/http waits for it before it writes the answer.
 func (l *Listener) answer(w http.ResponseWriter, status int, body any) {
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(l.in.Limits.Write)) // a closed connection fails at the write
+	control, now := http.NewResponseController(w), time.Now()
+	_ = control.SetReadDeadline(now.Add(l.in.Limits.Frame))
+	_ = control.SetWriteDeadline(now.Add(l.in.Limits.Write)) // a closed connection fails at the write
 	if body == nil {
 		w.WriteHeader(status)
 		return

@@ -123,9 +123,9 @@ func (l *Listener) Stop(ctx context.Context) {
 	}
 	_ = l.accept.Close() // it always succeeds
 	l.served.Wait()
-	l.pipelines.Wait()
-	l.requests.Lock() // the server does not wait for those whose connections it closed
+	l.requests.Lock() // the server does not wait for those whose connections it closed, or that were taken over
 	defer l.requests.Unlock()
+	l.pipelines.Wait()
 }
 
 // acceptor is a net.Listener of connections that were accepted elsewhere.

@@ -20,6 +20,7 @@ const (
 var (
 	headEnd   = []byte("\r\n\r\n")
 	lengthKey = []byte("\r\nContent-Length: ")
+	anyLength = []byte("\r\ncontent-length:")
 )
 
 // plain knows the requests of one connection that are as simple as gateways' are, and like the one before: a POST of lines
@@ -118,7 +119,7 @@ func (p *plain) study(head []byte) bool {
 		return false
 	}
 	i := bytes.Index(head, lengthKey)
-	if i < 0 {
+	if i < 0 || bytes.Count(bytes.ToLower(head), anyLength) != 1 { // net/http takes it twice if both are the same
 		return false
 	}
 	number := strconv.FormatInt(r.ContentLength, 10)

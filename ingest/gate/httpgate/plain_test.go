@@ -14,6 +14,8 @@ func FuzzPlain(f *testing.F) {
 	const head = "POST /write HTTP/1.1\r\nHost: a\r\nAuthorization: Token k\r\nContent-Length: "
 	for _, seed := range []string{
 		head + "6\r\n\r\nm a=1\n" + head + "7\r\n\r\nm a=12\n", head + "6\r\nX: y\r\n\r\nm a=1\n", head + "6\r\nContent-Length: 6\r\n\r\nm a=1\n",
+		head + "6\r\nContent-Length: 6\r\n\r\nm a=1\n" + head + "7\r\nContent-Length: 6\r\n\r\nm a=12\n",
+		"POST /write HTTP/1.1\r\nHost: a\r\nAuthorization: Token k\r\ncontent-length: 6\r\nContent-Length: 6\r\n\r\nm a=1\n",
 		head + "06\r\n\r\nm a=1\n", head + "6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", head + "0\r\n\r\n", head + "-1\r\n\r\n", head + "6\n\nm a=1\n",
 		head + "6\r\nUser-Agent: x\r\nAccept: */*\r\n\r\nm a=1\n", head + "6\r\n Accept: x\r\n\r\nm a=1\n", "POST /write?precision=s&gateway=g HTTP/1.1\r\nHost: a\r\n\r\n",
 	} {

@@ -94,8 +94,9 @@ func (l *Listener) conclude(ctx context.Context, w http.ResponseWriter, s style,
 	if err == nil && !t.refusedWhole() {
 		err = t.finish(ctx)
 	}
-	if errors.Is(err, errPacked) && t.waiter == nil { // nothing of it was handed over
+	if errors.Is(err, errPacked) && t.waiter == nil { // nothing of it was handed over, whatever became of its first piece
 		t.drop()
+		t.code, t.reason, t.shown, t.counts = "", "", nil, commit.Counts{}
 		t.refuseUnread(err)
 		l.fail(w, s, err)
 		return
