@@ -49,7 +49,7 @@ func (lineDecoder) decode(t *task, payload []byte) error {
 		if r != nil {
 			number += bytes.Count(payload[counted:i], []byte("\n"))
 			counted = i
-			next = lineEnd(payload, i)
+			next, _ = lineEnd(payload, i)
 			n := len(t.report.Refused)
 			t.report.add("line", number, r, Span{i, next}, n > 0 && t.report.Refused[n-1].To == i)
 		}
@@ -218,26 +218,6 @@ func (l *lineReader) timestamp(i int) (next int, at int64, arrival bool, r *refu
 		i++
 	}
 	return i, at, false, nil
-}
-
-// lineEnd returns where the line after the one that begins at i begins. It is for lines that cannot be read: a line's
-// end within a text does not end the line. A text begins with a quotation mark right after an equals sign.
-func lineEnd(p []byte, i int) int {
-	i = blanks(p, i)
-	for i < len(p) && p[i] != '\n' && (p[i] != ' ' || p[i-1] == '\\') {
-		i++
-	}
-	for i < len(p) && p[i] != '\n' {
-		if p[i] == '"' && p[i-1] == '=' && p[i-2] != '\\' {
-			end, _ := quoteEnd(p, i+1)
-			if end < 0 {
-				return len(p)
-			}
-			i = end
-		}
-		i++
-	}
-	return min(i+1, len(p))
 }
 
 func skipLine(p []byte, i int) int {

@@ -3,6 +3,7 @@ package gate
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -47,6 +48,33 @@ func TestLinesWithoutAKey(t *testing.T) {
 	f.hello(t, "own", "gk_own")
 	if status, _, _ := f.request(t, httpCase{path: "/write", user: "own", password: "gk_own"}, strings.NewReader("m a=1")); status != http.StatusNoContent {
 		t.Errorf("HTTP is answered %d", status)
+	}
+}
+
+// TestATextMayHoldLinesEnds, wherever what is sent is cut.
+func TestATextMayHoldLinesEnds(t *testing.T) {
+	const said = "m,host=a t=\"first\nm,host=a t=2\n\",b=3\nm,host=a c=\"4\"\n"
+	for cut := range len(said) {
+		f := start(t, allowLoopback)
+		_ = f.talk(t, said, func(c *net.TCPConn) net.Conn { return &cutConn{TCPConn: c, left: cut, every: cut == 0} })
+		if diff := cmp.Diff([]string{"a m.t first\nm,host=a t=2\n", "a m.b 3", "a m.c 4"}, f.readings(t)); diff != "" {
+			t.Fatalf("cut at %d: %s", cut, diff)
+		}
+		f.stop(t)
+	}
+}
+
+// TestATextThatDoesNotEnd takes no more with it than its own line, once that is sure, or what comes until the end.
+func TestATextThatDoesNotEnd(t *testing.T) {
+	f := start(t, allowLoopback)
+	c := f.dial(t)
+	c.send("m,host=a t=\"endless\n" + strings.Repeat("n,host=a x=1\n", 6000))
+	f.eventually(t, "what follows is stored", func() bool { return f.books(t).Accepted == 6000 })
+	c.send("m,host=a t=\"endless\nn,host=a x=1\nn,host=a")
+	_ = c.CloseWrite()
+	c.expectEnd()
+	if totals := f.books(t); totals.Reasons[format.ReasonSyntax] != 2 || totals.FramesGivenUp != 1 || totals.Accepted != 6000 {
+		t.Errorf("the books say %+v", totals)
 	}
 }
 

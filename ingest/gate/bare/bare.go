@@ -7,7 +7,7 @@
 // acknowledged: there is no way to. Nothing is read on, so that TCP holds the sender back, while the log does not keep up or the
 // sender is beyond its rate. A line that is refused is counted with its reason and kept among the rejects. While the keyspace is
 // full the connection is closed: its sender sees that, and keeps what it has. A line without its end, when the connection ends, is
-// given up: it may be cut. What the protocols that are told by their first bytes begin with cannot begin the first line.
+// given up: it may be cut. A text may hold lines' ends; one that does not end soon ends with its line, which is refused. What the protocols that are told by their first bytes begin with cannot begin the first line.
 //
 // The gate gives it connections that nothing else is recognised of.
 package bare
@@ -92,10 +92,20 @@ func (s *connection) serve() error {
 	}
 	in := s.In.Input(s.Conn)
 	defer in.Release()
-	if err = s.Read(&in, s.In.Limits.Idle, s.consume); len(in.Data()) > 0 {
+	err = s.Read(&in, s.In.Limits.Idle, s.consume)
+	s.end(&in)
+	return err
+}
+
+// end refuses the lines of a text that did not end, and gives up what is left after them.
+func (s *connection) end(in *intake.Input) {
+	if whole := bytes.LastIndexByte(in.Data(), '\n') + 1; whole > 0 && s.Recheck() == nil {
+		_ = s.take(in.Data()[:whole]) // the session ends in any case
+		in.Consume(whole)
+	}
+	if len(in.Data()) > 0 {
 		s.In.Committer.Count(commit.Counts{FramesGivenUp: 1})
 	}
-	return err
 }
 
 // consume takes the lines that are whole, and returns how many bytes the rest lacks at least; 0 when the rest was left for the
@@ -106,9 +116,9 @@ func (s *connection) consume(in *intake.Input) (missing int, err error) {
 			return 0, nil
 		}
 		data := in.Data()
-		whole := bytes.LastIndexByte(data[:min(len(data), maxPiece)], '\n') + 1
-		if whole == 0 {
-			whole = bytes.IndexByte(data, '\n') + 1 // one long line
+		whole := format.WholeLines(data[:min(len(data), maxPiece)])
+		if whole == 0 && len(data) >= maxPiece {
+			whole = bytes.IndexByte(data, '\n') + 1 // one long line, or one of a text that does not end
 		}
 		switch {
 		case whole > schema.MaxFrame, whole == 0 && len(data) > schema.MaxFrame:

@@ -160,7 +160,7 @@ func (t *taking) read(ctx context.Context, b *body) error {
 		}
 		whole := 0
 		if lines {
-			whole = wholeLines(buf[:have])
+			whole = format.WholeLines(buf[:have])
 		}
 		switch {
 		case whole > 0:

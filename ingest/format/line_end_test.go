@@ -1,4 +1,4 @@
-package httpgate
+package format
 
 import (
 	"fmt"
@@ -6,21 +6,20 @@ import (
 	"testing"
 	"time"
 
-	"berth/ingest/format"
 	"berth/schema/batch"
 	"berth/schema/record"
 )
 
-// rowsOf decodes line protocol at once, or in pieces that are cut by wholeLines out of buffers of the given size.
+// rowsOf decodes line protocol at once, or in pieces that are cut by WholeLines out of buffers of the given size.
 func rowsOf(t *testing.T, data string, size int) (rows []string, rejected int) {
 	t.Helper()
-	decoders := format.New(format.NewTable(format.TableOptions{}))
+	decoders := New(NewTable(TableOptions{}))
 	settings := record.DefaultSettings()
-	request := format.Request{Sender: format.Sender{Gateway: "g"}, Now: time.Now().UnixNano(), Settings: &settings}
+	request := Request{Sender: Sender{Gateway: "g"}, Now: time.Now().UnixNano(), Settings: &settings}
 	for len(data) > 0 {
 		piece := data
 		if size < len(data) {
-			piece = data[:wholeLines([]byte(data[:size]))]
+			piece = data[:WholeLines([]byte(data[:size]))]
 			if piece == "" { // a line that is longer
 				size *= 2
 				continue
@@ -68,7 +67,7 @@ func BenchmarkWholeLines(b *testing.B) {
 			data := []byte(strings.Repeat(line, 256<<10/len(line)))
 			b.SetBytes(int64(len(data)))
 			for b.Loop() {
-				wholeLines(data)
+				WholeLines(data)
 			}
 		})
 	}
