@@ -75,7 +75,7 @@ func TestAFullKeyspaceRefusesAndSaysSo(t *testing.T) {
 		h.fill(g, 1<<20)
 	}
 	h.put()
-	h.within(time.Second, "frames are refused", answered("NAK"))
+	h.within(time.Minute, "frames are refused", answered("NAK"))
 	if got := g.put("hoist load=1\n"); !strings.Contains(got, "limited the provider's keyspace holds") {
 		t.Errorf("answered by %q", got)
 	}
@@ -84,7 +84,7 @@ func TestAFullKeyspaceRefusesAndSaysSo(t *testing.T) {
 	}
 	h.record.Settings.Limits.KeyspaceBytes = 1 << 30
 	h.put()
-	h.within(time.Second, "frames are taken again", answered("ACK"))
+	h.within(time.Minute, "frames are taken again", answered("ACK"))
 	if b := h.books(); b.State == headapi.StateQuota {
 		t.Error("it is still full")
 	}
@@ -94,7 +94,7 @@ func TestAFullKeyspaceRefusesAndSaysSo(t *testing.T) {
 func (h *house) fill(g *gateway, bytes int64) {
 	h.t.Helper()
 	at := time.Now().Add(-20 * 24 * time.Hour).UnixNano()
-	h.within(30*time.Second, "the keyspace is filled", func() bool {
+	h.within(time.Minute, "the keyspace is filled", func() bool {
 		var lines strings.Builder
 		for range 5000 {
 			at += int64(time.Minute)
@@ -117,12 +117,12 @@ func TestTheLogsQuotaIsLive(t *testing.T) {
 	i := h.start()
 	defer h.stop(i)
 	quota := func(want uint64) func() bool { return func() bool { return h.books().Log.Quota == want } }
-	h.within(time.Second, "the stream's quota holds", quota(64<<20))
+	h.within(time.Minute, "the stream's quota holds", quota(64<<20))
 	h.record.Settings.Limits.LogBytes = 16 << 20
 	h.put()
-	h.within(time.Second, "the lower limit holds", quota(16<<20))
+	h.within(time.Minute, "the lower limit holds", quota(16<<20))
 	h.record.Settings.Limits.LogBytes = 128 << 20
 	h.check(h.provisioner.Prepare(t.Context(), bus.LogOptions{Quota: 128 << 20}))
 	h.put()
-	h.within(time.Second, "the higher limit holds", quota(128<<20))
+	h.within(time.Minute, "the higher limit holds", quota(128<<20))
 }

@@ -44,6 +44,9 @@ func TestOneProviderSeesNothingOfAnother(t *testing.T) {
 		}
 		tryRoutes(t, in, from, to)
 	}
+	if believed(t, in) {
+		t.Error("anybody is believed who says that a browser came by TLS, though no proxy is named")
+	}
 }
 
 func newTenant(t *testing.T, in *install.Install, name string) *tenant {

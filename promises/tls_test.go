@@ -18,6 +18,7 @@ import (
 
 	"berth/internal/certs"
 	"berth/internal/gateways"
+	"berth/promises/install"
 )
 
 // TestEverythingComesByTLS sends by every protocol that gateways speak, half of them by TLS, to the one port of a provider,
@@ -89,13 +90,14 @@ func TestEverythingComesByTLS(t *testing.T) {
 }
 
 // TestARenewedCertificateNeedsNoRestart gives the ports a certificate by files, and replaces them as ACME clients do, while a
-// connection is open: the next one is shown the new certificate, by the same ingest.
+// connection is open: the next one is shown the new certificate, by the same ingest. A proxy before its pages is named, and
+// believed.
 func TestARenewedCertificateNeedsNoRestart(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	authority, cert, key, renew := certificateFiles(t, dir)
 	renew("first")
-	in := newInstallOn(t, dir, filepath.Join(dir, "var"), "", "--tls-cert", cert, "--tls-key", key)
+	in := newInstallOn(t, dir, filepath.Join(dir, "var"), "", "--tls-cert", cert, "--tls-key", key, "--web-proxy", "127.0.0.1")
 	ctx, cancel := context.WithTimeout(t.Context(), 2*recovery)
 	defer cancel()
 	provider, err := in.Add(ctx, "provider1")
@@ -151,6 +153,9 @@ func TestARenewedCertificateNeedsNoRestart(t *testing.T) {
 	if string(answer) != "OK\nACK 1\n" {
 		t.Errorf("the open connection is answered %q", answer)
 	}
+	if !believed(t, in) {
+		t.Error("the proxy before the pages is named, and not believed")
+	}
 	if again, err := in.InstancePID(ctx, "provider1", "ingest"); err != nil || again != pid {
 		t.Errorf("ingest was process %d and is %d, %v", pid, again, err)
 	}
@@ -164,6 +169,25 @@ func TestARenewedCertificateNeedsNoRestart(t *testing.T) {
 			t.Errorf("curl: %v, %s", err, out)
 		}
 	}
+}
+
+// believed reports whether the pages believe somebody on this machine who says that a browser came by TLS.
+func believed(t *testing.T, in *install.Install) bool {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+in.Web+"/sign-in", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("X-Forwarded-Proto", "https")
+	answer, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		t.Fatalf("the page to sign in is %d", answer.StatusCode)
+	}
+	return answer.Header.Get("Strict-Transport-Security") != ""
 }
 
 // overTLS returns the protocols that are spoken within TLS: CoAP is not.

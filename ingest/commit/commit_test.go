@@ -208,7 +208,7 @@ func TestABatchThatNamesMakeTooLongIsCutInTwo(t *testing.T) {
 			attributes = append(attributes, batch.Attribute{Name: fmt.Sprint(j), Value: text})
 		}
 		shape := interner.Shape(fmt.Sprint(i), []string{"a"}, []schema.Kind{schema.Int}, attributes)
-		rows.Rows = append(rows.Rows, batch.Row{Shape: shape, Time: int64(i), First: uint32(i)})
+		rows.Rows = append(rows.Rows, batch.Row{Shape: shape, Time: int64(i), First: uint32(i), Arrival: i%3 == 0})
 		rows.Bits = append(rows.Bits, uint64(i))
 	}
 	s := &commit.Submission{Rows: rows, Counts: commit.Counts{Frames: 1, Accepted: gateways}, Waiter: w, Token: 1}
@@ -216,7 +216,7 @@ func TestABatchThatNamesMakeTooLongIsCutInTwo(t *testing.T) {
 		t.Fatal(err)
 	}
 	closeIt(t, c)
-	next, written := 0, 0
+	next, written, timeless := 0, 0, uint64(0)
 	for i, m := range log.Messages() {
 		h, rows, err := batch.Decode(m, interner)
 		if h.Totals.Bytes != uint64(written) {
@@ -233,8 +233,16 @@ func TestABatchThatNamesMakeTooLongIsCutInTwo(t *testing.T) {
 			if row.Time != int64(next) || rows.Bits[row.First] != uint64(next) {
 				t.Fatalf("row %d is %d at %d", next, rows.Bits[row.First], row.Time)
 			}
-			next++
+			if next++; row.Arrival {
+				timeless++
+			}
 		}
+		if h.Totals.Timeless != timeless {
+			t.Errorf("message %d carries %d readings without a time, which are %d", i+1, h.Totals.Timeless, timeless)
+		}
+	}
+	if totals, _ := c.Totals(); totals.Timeless != gateways/3 || timeless != gateways/3 {
+		t.Errorf("%d readings without a time are counted, and %d in the log", totals.Timeless, timeless)
 	}
 	if tokens, failed := w.answered(); next != gateways || len(log.Messages()) < 2 || len(tokens) != 1 || failed != 0 {
 		t.Errorf("%d rows in %d messages, %d answers", next, len(log.Messages()), len(tokens))
@@ -275,6 +283,39 @@ func TestAFullQueueHoldsSubmittersBack(t *testing.T) {
 			t.Errorf("totals %+v, %d in hand", totals, inHand)
 		}
 		closeIt(t, c)
+		if last := lastTotals(t, log.Messages()); last.FramesReceived != 1001 || last.FramesCommitted != 1000 || last.FramesGivenUp != 1 {
+			t.Errorf("the log ends with totals %+v, want %+v", last, totals)
+		}
+	})
+}
+
+// TestWhileItIsHeldNothingIsCut: frames wait, and so do totals; a stop writes them all the same.
+func TestWhileItIsHeldNothingIsCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, w := committest.New(), &sender{}
+		c := commit.New(commit.Options{Writer: log, Logger: quiet})
+		c.Hold(true) // the log is nearly full
+		if err := c.Submit(t.Context(), submission("g", 0, 1, w, 1)); err != nil {
+			t.Fatal(err)
+		}
+		c.Count(commit.Counts{FramesRejected: 1})
+		pass(time.Minute)
+		if n := len(log.Messages()); n != 0 || !c.Slow() || c.Full() {
+			t.Errorf("%d messages were written, slow %v, full %v", n, c.Slow(), c.Full())
+		}
+		c.Hold(false)
+		synctest.Wait()
+		if tokens, failed := w.answered(); !cmp.Equal(tokens, []uint64{1}) || failed != 0 || c.Slow() {
+			t.Errorf("answered %v, %d failed, slow %v", tokens, failed, c.Slow())
+		}
+		c.Hold(true)
+		if err := c.Submit(t.Context(), submission("g", 1, 1, w, 2)); err != nil {
+			t.Fatal(err)
+		}
+		closeIt(t, c)
+		if tokens, failed := w.answered(); !cmp.Equal(tokens, []uint64{1, 2}) || failed != 0 {
+			t.Errorf("after the stop answered %v, %d failed", tokens, failed)
+		}
 	})
 }
 

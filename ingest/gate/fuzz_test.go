@@ -92,7 +92,7 @@ func FuzzHTTP(f *testing.F) {
 		f.Add("/api/v1/readings?gateway=g", []byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, path string, rest []byte) {
-		if len(rest) > 20_000 || strings.ContainsAny(path, " \r\n") {
+		if len(rest) > 20_000 || strings.ContainsAny(path, " \r\n") || bytes.Contains(rest, []byte("HEAD ")) { // whose answer has no body, whatever its header says
 			return
 		}
 		fix := start(t, func(_ *fixture, o *Options) {

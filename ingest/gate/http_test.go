@@ -367,10 +367,10 @@ func TestRevocationEndsHTTPToo(t *testing.T) {
 
 // TestAnAnswerMayTakeLongerThanTheBody: the time that a body may take does not bound the wait for the log.
 func TestAnAnswerMayTakeLongerThanTheBody(t *testing.T) {
-	f := start(t, func(_ *fixture, o *Options) { o.Limits = intake.Limits{Frame: 500 * time.Millisecond} })
+	f := start(t, func(_ *fixture, o *Options) { o.Limits = intake.Limits{Frame: time.Second} })
 	f.log.Hold(true)
 	go func() {
-		<-time.After(time.Second)
+		<-time.After(1500 * time.Millisecond)
 		f.log.Hold(false)
 	}()
 	if status, answer, _ := f.request(t, httpCase{path: "/write", header: token("gk_own")}, strings.NewReader("m a=1")); status != 204 {

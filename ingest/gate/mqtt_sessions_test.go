@@ -100,8 +100,12 @@ var mqttSessions = []behaviour{
 		will := func(p *packets5.Connect) { willOf(p, "offline", 1, 60) }
 		states := func() int { return f.count(t, "g status offline") }
 		c, _ := f.connect5(t, "g", enrolmentKey, will)
+		left := time.Now()
 		_ = c.Close()
 		c, _ = f.connect5(t, "g", enrolmentKey, will)
+		if took := time.Since(left); took > 800*time.Millisecond {
+			t.Skipf("the client came back after %v, when its will is due: the machine is too slow to tell", took)
+		}
 		<-time.After(1200 * time.Millisecond) // what is tested is that nothing comes
 		if states() > 0 {
 			t.Error("the will of a client that is back was published")

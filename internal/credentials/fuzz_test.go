@@ -20,7 +20,11 @@ func FuzzOpen(f *testing.F) {
 	f.Add(sealed[:len(sealed)-1])
 	f.Add([]byte{sealVersion})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if plain, err := Open(secret, data); !schema.Is(err, schema.Invalid) {
+		plain, err := Open(secret, data)
+		if bytes.Equal(data, sealed) {
+			return // it came to the one byte that the seed lacks
+		}
+		if !schema.Is(err, schema.Invalid) {
 			t.Fatalf("%x was opened as %q, with error %v", data, plain, err)
 		}
 	})

@@ -106,6 +106,28 @@ func TestGatewaysAreSortedInPages(t *testing.T) {
 	})
 }
 
+// TestWhatNeedsSomebodyComesFirst: sorted by state, a gateway that is offline is before one that is late, and so on.
+func TestWhatNeedsSomebodyComesFirst(t *testing.T) {
+	w := newWorld(t)
+	seen := func(name string, ago time.Duration) *catalog.Entry {
+		return &catalog.Entry{Gateway: name, FirstSeen: 1, LastSeen: now.Add(-ago).UnixNano(), Interval: int64(time.Minute)}
+	}
+	w.Head.Entries = []*catalog.Entry{seen("a", 0), seen("b", 5*time.Minute), seen("c", time.Hour)}
+	for sort, want := range map[string][]string{"state": {"c", "b", "a", "quiet"}, "-state": {"quiet", "a", "b", "c"}} {
+		page, err := w.engine.Gateways(w.ctx, GatewaysRequest{Sort: sort})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, g := range page.Gateways {
+			got = append(got, g.Name)
+		}
+		if !slices.Equal(got, want) || page.Gateways[slices.Index(got, "b")].State != api.Late || page.Gateways[slices.Index(got, "c")].State != api.Offline {
+			t.Errorf("by %s: %+v, want %v", sort, page.Gateways, want)
+		}
+	}
+}
+
 func TestListsRefuseWhatCannotBeAsked(t *testing.T) {
 	w := newWorld(t)
 	for name, q := range map[string]GatewaysRequest{
