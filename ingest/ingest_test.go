@@ -152,7 +152,7 @@ func (h *house) until(what string, holds func() bool) {
 		select {
 		case <-tick.C:
 		case <-limit:
-			h.t.Fatal("not within 20 s: " + what)
+			h.t.Fatal("not within a minute: " + what)
 		}
 	}
 }

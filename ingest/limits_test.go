@@ -12,21 +12,6 @@ import (
 	"berth/schema/record"
 )
 
-// within waits until it is so.
-func (h *house) within(limit time.Duration, what string, so func() bool) {
-	h.t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	over := time.After(limit)
-	for !so() {
-		select {
-		case <-tick.C:
-		case <-over:
-			h.t.Fatalf("it did not come to pass within %v that %s", limit, what)
-		}
-	}
-}
-
 func limitOf(b *api.Books, name string) (found api.Limit) {
 	for _, l := range b.Limits {
 		if l.Name == name {
@@ -75,7 +60,7 @@ func TestAFullKeyspaceRefusesAndSaysSo(t *testing.T) {
 		h.fill(g, 1<<20)
 	}
 	h.put()
-	h.within(time.Minute, "frames are refused", answered("NAK"))
+	h.until("frames are refused", answered("NAK"))
 	if got := g.put("hoist load=1\n"); !strings.Contains(got, "limited the provider's keyspace holds") {
 		t.Errorf("answered by %q", got)
 	}
@@ -84,7 +69,7 @@ func TestAFullKeyspaceRefusesAndSaysSo(t *testing.T) {
 	}
 	h.record.Settings.Limits.KeyspaceBytes = 1 << 30
 	h.put()
-	h.within(time.Minute, "frames are taken again", answered("ACK"))
+	h.until("frames are taken again", answered("ACK"))
 	if b := h.books(); b.State == headapi.StateQuota {
 		t.Error("it is still full")
 	}
@@ -94,7 +79,7 @@ func TestAFullKeyspaceRefusesAndSaysSo(t *testing.T) {
 func (h *house) fill(g *gateway, bytes int64) {
 	h.t.Helper()
 	at := time.Now().Add(-20 * 24 * time.Hour).UnixNano()
-	h.within(time.Minute, "the keyspace is filled", func() bool {
+	h.until("the keyspace is filled", func() bool {
 		var lines strings.Builder
 		for range 5000 {
 			at += int64(time.Minute)
@@ -117,12 +102,12 @@ func TestTheLogsQuotaIsLive(t *testing.T) {
 	i := h.start()
 	defer h.stop(i)
 	quota := func(want uint64) func() bool { return func() bool { return h.books().Log.Quota == want } }
-	h.within(time.Minute, "the stream's quota holds", quota(64<<20))
+	h.until("the stream's quota holds", quota(64<<20))
 	h.record.Settings.Limits.LogBytes = 16 << 20
 	h.put()
-	h.within(time.Minute, "the lower limit holds", quota(16<<20))
+	h.until("the lower limit holds", quota(16<<20))
 	h.record.Settings.Limits.LogBytes = 128 << 20
 	h.check(h.provisioner.Prepare(t.Context(), bus.LogOptions{Quota: 128 << 20}))
 	h.put()
-	h.within(time.Minute, "the higher limit holds", quota(128<<20))
+	h.until("the higher limit holds", quota(128<<20))
 }

@@ -148,7 +148,10 @@ func TestSessionsEnd(t *testing.T) {
 		put(batch.Session{Key: "a"})
 		knows("a", false)
 		knows("b", true)
-		pass(61 * time.Second)
+		pass(59 * time.Second)
+		put(batch.Session{Key: "c"})
+		knows("b", true)
+		pass(2 * time.Second)
 		put(batch.Session{Key: "c"})
 		knows("b", false)
 		if got := c.Trimmable(9); got != 9 {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -56,6 +58,51 @@ func TestLiveHeadThatIsBehindIsNotComplete(t *testing.T) {
 	}
 }
 
+// TestAnAnswerWaitsForWhatWasCommitted: who saw an acknowledgement finds its readings, when the head follows within a moment.
+func TestAnAnswerWaitsForWhatWasCommitted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := New(Options{Committed: func() uint64 { return 2 }}, 1, 1)
+		var header headapi.Header
+		parts, answered := -1, false
+		go func() {
+			err := h.Answers()[headapi.Parts](t.Context(), []byte(`{"gateway":"truck_0","to":9000000000000000000}`), func(chunk []byte) error {
+				if parts++; parts > 0 {
+					return nil
+				}
+				return json.Unmarshal(chunk, &header)
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			answered = true
+		}()
+		synctest.Wait()
+		if answered {
+			t.Error("it is answered before the head has followed")
+		}
+		h.Follow(2, &batch.Header{Kind: batch.Data}, truckRows(batch.NewInterner(16), 1, 1, aDay))
+		synctest.Wait()
+		if !answered || !header.Complete || parts != 1 {
+			t.Errorf("answered %v, %d parts, headed %+v", answered, parts, header)
+		}
+	})
+}
+
+// TestADayThatEndedIsClosedWhenNothingComesAnyMore: what is late of it gathers in one part.
+func TestADayThatEndedIsClosedWhenNothingComesAnyMore(t *testing.T) {
+	at := aDay + 30*schema.HourSpan
+	h := New(Options{Now: func() time.Time { return time.Unix(0, at) }}, 1, 1)
+	h.Follow(2, &batch.Header{Kind: batch.Data, Created: at}, truckRows(batch.NewInterner(16), 1, 1, aDay))
+	for _, ended := range []int64{aDay + schema.DaySpan - 1, at} {
+		if h.Sweep(ended, 0); h.Work().Closed {
+			t.Errorf("a part that took something at %d is closed at %d", at, ended)
+		}
+	}
+	if h.Sweep(at+1, 0); !h.Work().Closed {
+		t.Error("the part of a day that has ended is not closed")
+	}
+}
+
 // TestDroppedGatewayIsMissed drops a gateway whose readings the keyspace has: whoever asks for those after an older
 // position is told that some are missing, also when the gateway is back.
 func TestDroppedGatewayIsMissed(t *testing.T) {
@@ -86,8 +133,12 @@ func TestDroppedGatewayIsMissed(t *testing.T) {
 	}
 	h.TakeDirty()
 	s := h.Snapshot("truck_0")
+	h.Sweep(0, 1) // it was last seen at 0, and its row is on its way
+	if f := h.Figures(); f.Readings == 0 || since("1/0").Missed {
+		t.Error("readings have left the head before they are stored")
+	}
 	h.Stored(&keyspace.Gateway{Name: s.Name, Position: s.Position, Tail: []byte{1}})
-	h.Sweep(0, 1) // it was last seen at 0
+	h.Sweep(0, 1)
 	if f := h.Figures(); f.Readings != 0 {
 		t.Fatalf("the head still holds %d readings", f.Readings)
 	}
@@ -221,5 +272,33 @@ func TestReadingsAreCountedOnceOverARestart(t *testing.T) {
 	e, err := catalog.DecodeEntry(h.gateways["truck_0"].encodeEntry())
 	if want := (catalog.Arrived{Hour: 1000, Count: 60, Before: 500}); err != nil || e.Arrived != want {
 		t.Errorf("counted are %+v, want %+v, %v", e.Arrived, want, err)
+	}
+}
+
+// TestAttributesAreTheLatest: of a name the later value wins, and what the gateway's row says stays where nothing newer came.
+func TestAttributesAreTheLatest(t *testing.T) {
+	h := New(Options{}, 1, 1)
+	in := batch.NewInterner(16)
+	follow := func(seq uint64, attributes ...batch.Attribute) {
+		shape := in.Shape("g", []string{"a"}, []schema.Kind{schema.Int}, attributes)
+		h.Follow(seq, &batch.Header{Kind: batch.Data}, &batch.Rows{Rows: []batch.Row{{Shape: shape, Time: int64(seq)}}, Bits: []uint64{1}})
+	}
+	follow(2, batch.Attribute{Name: "site", Value: "north"})
+	follow(3, batch.Attribute{Name: "site", Value: "south"})
+	follow(4, batch.Attribute{Name: "model", Value: "x"}, batch.Attribute{Name: "site", Value: "south"})
+	row := &catalog.Entry{Gateway: "g", Attributes: []catalog.Attribute{{Name: "owner", Value: "harbor"}, {Name: "site", Value: "west"}}}
+	if err := h.Load("g", &keyspace.Gateway{Name: "g", Position: endOf(1), Entry: catalog.EncodeEntry(nil, row)}, func(why error) error { return why }); err != nil {
+		t.Fatal(err)
+	}
+	e, err := catalog.DecodeEntry(h.gateways["g"].encodeEntry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, a := range e.Attributes {
+		got[a.Name] += a.Value
+	}
+	if diff := cmp.Diff(map[string]string{"site": "south", "model": "x", "owner": "harbor"}, got); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -24,6 +24,29 @@ func TestDayAtTheEndOfRetentionIsRolledUp(t *testing.T) {
 	w.compareRollups(true)
 }
 
+// TestATailIsGoneWhenItsDayIsABlock: what a tail holds becomes a block when its day has ended; then the row is written anew
+// without it, though the gateway sends nothing more.
+func TestATailIsGoneWhenItsDayIsABlock(t *testing.T) {
+	w := newWorld(t)
+	w.send(frame("truck-1", w.clock, 5)...)
+	w.pass(2 * time.Minute)
+	tail := func() []byte {
+		row, err := w.store.Gateway(t.Context(), "truck-1")
+		w.check(err)
+		return row.Tail
+	}
+	if len(tail()) == 0 {
+		t.Fatal("a few readings are no tail")
+	}
+	w.clock = w.clock.Add(12 * time.Hour)
+	w.pass(5 * time.Minute)
+	if n := len(tail()); n > 0 || len(w.store.blocks) != 1 {
+		t.Errorf("the row has a tail of %d bytes, and %d blocks are stored", n, len(w.store.blocks))
+	}
+	w.compare(false)
+	w.compareRollups(true)
+}
+
 func TestRollupsStayAsLongAsReadings(t *testing.T) {
 	w := newWorld(t)
 	w.keep = 20 * 365 * 24 * time.Hour

@@ -40,6 +40,36 @@ func TestWhatTheKeyspaceRefusesIsSetAside(t *testing.T) {
 	w.compare(true)
 }
 
+// TestWhatIsWrittenSinglyStaysUntilItIsDurable: the last of what is written piece by piece is refused, and those before it are
+// not on disk yet. Their rollups are computed anew, as ever.
+func TestWhatIsWrittenSinglyStaysUntilItIsDurable(t *testing.T) {
+	w := newWorld(t)
+	w.store.lag = true
+	w.store.fail = func(c *keyspace.Changes) error {
+		if slices.ContainsFunc(c.Blocks, func(b keyspace.Block) bool { return b.Gateway == "bad" }) {
+			return schema.Errorf(schema.Invalid, "this block cannot be stored")
+		}
+		return nil
+	}
+	old := w.clock.Add(-30 * time.Hour)
+	w.send(slices.Concat(frame("good", old, 205), frame("bad", old, 205))...) // a full part each
+	held := func() int { return int(w.head.Figures().Readings) }
+	w.pass(20 * time.Second)
+	if all := w.readings["good"] + w.readings["bad"]; len(w.aside) != 1 || len(w.store.blocks) != 1 || held() != all {
+		t.Errorf("%d are set aside, %d blocks are written, and the head holds %d readings of %d", len(w.aside), len(w.store.blocks), held(), all)
+	}
+	before := held()
+	w.store.sync(-1)
+	w.pass(20 * time.Second)
+	if held() >= before {
+		t.Error("the head holds what is durable")
+	}
+	w.store.lag = false
+	w.pass(5 * time.Minute)
+	delete(w.model, "bad")
+	w.compareRollups(true)
+}
+
 // TestRollupsAreNotComputedAgainAndAgain backfills an old day for ten minutes: its hours are read now and then only, and
 // count within a minute of the end.
 func TestRollupsAreNotComputedAgainAndAgain(t *testing.T) {
