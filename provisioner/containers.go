@@ -217,11 +217,12 @@ func throughGateway(url string, gateway netip.Addr) (through string, local []str
 func passed(ctx context.Context, what, url, port string, gateway netip.Addr) (string, error) {
 	through, local := throughGateway(url, gateway)
 	for _, server := range local {
+		listens := port
 		if _, p, err := net.SplitHostPort(server); err == nil {
-			port = p
+			listens = p
 		}
-		at := net.JoinHostPort(gateway.String(), port)
-		if answers(ctx, at) || !answers(ctx, net.JoinHostPort("127.0.0.1", port)) {
+		at := net.JoinHostPort(gateway.String(), listens)
+		if answers(ctx, at) || !answers(ctx, net.JoinHostPort("127.0.0.1", listens)) {
 			continue
 		}
 		return "", schema.Errorf(schema.Invalid, "%s at %s listens on loopback alone: containers reach this machine at %s", what, server, at).

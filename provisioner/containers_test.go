@@ -41,6 +41,10 @@ func TestWhatListensOnLoopbackAloneIsRefused(t *testing.T) {
 	if _, err := passed(t.Context(), "NATS", url, "4222", gateway); !schema.Is(err, schema.Invalid) || !strings.Contains(schema.Show(err), "have it listen on 127.0.0.9 too") {
 		t.Errorf("a server on loopback alone: %v", err)
 	}
+	_, port, _ := net.SplitHostPort(alone.Addr().String())
+	if _, err := passed(t.Context(), "NATS", "nats://127.0.0.1:1,127.0.0.1", port, gateway); !schema.Is(err, schema.Invalid) {
+		t.Errorf("one without a port, beside another with one: %v", err)
+	}
 	everywhere, err := net.Listen("tcp4", "0.0.0.0:0")
 	if err != nil {
 		t.Fatal(err)

@@ -4,11 +4,11 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -293,15 +293,28 @@ func (r *Runtime) handOver(s runtime.Spec) error {
 		return nil
 	}
 	for _, folder := range s.Folders {
-		err := filepath.WalkDir(folder, func(path string, _ fs.DirEntry, err error) error {
-			if err != nil {
-				return err
-			}
-			return os.Lchown(path, uid, gid)
-		})
-		if err != nil {
+		if err := chownAll(folder, uid, gid); err != nil {
 			return fmt.Errorf("give %s to the user of %s: %w", folder, s.Name, err)
 		}
 	}
 	return nil
+}
+
+// chownAll gives a folder and all in it to a user. Other instances may be at work in it, and one that somebody has broken into
+// may put links where folders were: nothing outside is touched, and what is gone meanwhile is passed over.
+func chownAll(folder string, uid, gid int) error {
+	root, err := os.OpenRoot(folder)
+	if err != nil {
+		return err
+	}
+	defer root.Close() //nolint:errcheck // only read
+	return fs.WalkDir(root.FS(), ".", func(path string, _ fs.DirEntry, err error) error {
+		if err == nil {
+			err = root.Lchown(path, uid, gid)
+		}
+		if path != "." && errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	})
 }
