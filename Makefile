@@ -111,6 +111,11 @@ bench-engines: build ## the figures end to end: embedded, on a Cassandra node (J
 	docker/cassandra/node fetch
 	$(GO) run ./promises/bench -engines
 
+.PHONY: bench-queries
+bench-queries: build ## only what questions about a month of one gateway take through web: embedded, on a Cassandra node
+	docker/cassandra/node fetch
+	$(GO) run ./promises/bench -queries -engines
+
 .PHONY: bench-memory
 bench-memory: build ## resident memory of ingest for an idle and a busy connection, by protocol: make bench-memory CONNS=1800
 	$(GO) run ./promises/bench -memory=$(CONNS)

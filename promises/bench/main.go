@@ -24,13 +24,14 @@ func main() {
 	memory := flag.Int("memory", 0, "measure only what so many connections cost, by protocol")
 	small := flag.Bool("small", false, "measure only frames of one reading, by protocol")
 	gate := flag.Bool("protocols", false, "measure only acknowledged messages by MQTT and CoAP, beside mosquitto")
+	queries := flag.Bool("queries", false, "measure only questions about a month of one gateway through web; with -engines on a Cassandra node too")
 	verbose := flag.Bool("verbose", false, "print what the programs log")
 	flag.Parse()
 	log := io.Discard
 	if *verbose {
 		log = os.Stderr
 	}
-	o := options{benchtime: *benchtime, load: *load, engines: *engines, onlySmall: *small, log: log}
+	o := options{benchtime: *benchtime, load: *load, engines: *engines, onlySmall: *small, onlyQueries: *queries, log: log}
 	ctx, err := context.Background(), error(nil)
 	switch {
 	case *memory > 0:
@@ -51,12 +52,13 @@ type options struct {
 	benchtime, load time.Duration
 	engines         bool
 	onlySmall       bool
+	onlyQueries     bool
 	log             io.Writer
 }
 
 // run prints everything.
 func run(ctx context.Context, o *options) error {
-	if !o.engines && !o.onlySmall {
+	if !o.engines && !o.onlySmall && !o.onlyQueries {
 		fmt.Println("# Codecs, one core")
 		if err := codecs(ctx, o.benchtime); err != nil {
 			return err
@@ -83,11 +85,17 @@ func run(ctx context.Context, o *options) error {
 	if err != nil {
 		return err
 	}
+	if o.onlyQueries && !o.engines {
+		return nil
+	}
 	if !o.engines {
 		return o.small(ctx, dir, os.Stdout)
 	}
 	if err := o.onCassandra(ctx, dir); err != nil {
 		return err
+	}
+	if o.onlyQueries {
+		return nil
 	}
 	return o.inContainers(ctx, dir)
 }
@@ -160,7 +168,7 @@ func (o *options) measure(
 		return err
 	}
 	defer in.Stop()
-	s := &suite{install: in, load: o.load, size: size, out: os.Stdout}
+	s := &suite{install: in, load: o.load, onlyQueries: o.onlyQueries, size: size, out: os.Stdout}
 	return s.all(ctx)
 }
 

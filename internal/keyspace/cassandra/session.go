@@ -32,6 +32,7 @@ func connect(a *address, breaks *atomic.Uint64, log *slog.Logger) (*gocql.Sessio
 	c.ReconnectInterval = reconnectEvery
 	c.ReconnectionPolicy = &gocql.ConstantReconnectionPolicy{MaxRetries: 3, Interval: reconnectEvery / 2}
 	c.MaxWaitSchemaAgreement = agreementWait
+	c.WriteCoalesceWaitTime = 0                                                               // a statement that waits for others waits a timer's millisecond, and a question puts some one after the other
 	c.RetryPolicy, c.DefaultIdempotence = &gocql.SimpleRetryPolicy{NumRetries: retries}, true // all but those that say otherwise
 	c.Logger = driverLog{log}
 	c.Dialer = &dialer{breaks: breaks}
