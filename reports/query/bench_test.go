@@ -164,3 +164,36 @@ func BenchmarkMonthChart(b *testing.B) {
 		}
 	}
 }
+
+// listWorld is a fleet of gateways of twenty sensors, each seen once.
+func listWorld(tb testing.TB, gateways int) *world {
+	tb.Helper()
+	w := newWorld(tb)
+	var c keyspace.Changes
+	for g := range gateways {
+		name := fmt.Sprintf("gw%06d", g)
+		seen := now.UnixNano() - int64(g%4999)*int64(time.Second)
+		entry := &catalog.Entry{Gateway: name, FirstSeen: seen - schema.DaySpan, LastSeen: seen, Interval: int64(time.Minute)}
+		entry.Arrived.Add(seen, uint64(g%977))
+		for i := range 20 {
+			entry.Observe(fmt.Sprintf("unit.s%d", i), seen, schema.FloatValue(float64(g%90)+float64(i)/10), Position(uint64(g+1)))
+		}
+		c.Gateways = append(c.Gateways, keyspace.Gateway{Name: name, Position: Position(uint64(g + 1)), Entry: catalog.EncodeEntry(nil, entry)})
+	}
+	if _, err := w.Store.Write(w.ctx, &c); err != nil {
+		tb.Fatal(err)
+	}
+	return w
+}
+
+// BenchmarkSortedList asks for what a page of the list shows of ten thousand gateways that is sorted by when they were last seen.
+func BenchmarkSortedList(b *testing.B) {
+	w := listWorld(b, 10_000)
+	b.ReportAllocs()
+	for b.Loop() {
+		page, err := w.engine.Gateways(w.ctx, GatewaysRequest{Sort: "-last_seen"})
+		if err != nil || len(page.Gateways) != DefaultGateways {
+			b.Fatal(err)
+		}
+	}
+}

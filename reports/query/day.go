@@ -56,14 +56,13 @@ func (d *days) keep(gateway string, now time.Time, day *api.Day) {
 
 // addDays says of each gateway of a page how it was in each hour of the last day: of the rollups of hours that are closed, and the
 // directories of blocks or the readings of those that are not. Of whom it cannot be told it is left out.
-func (e *Engine) addDays(ctx context.Context, page *api.Gateways, best []listed) error {
+func (e *Engine) addDays(ctx context.Context, page *api.Gateways, entries []*catalog.Entry) error {
 	now := e.now()
 	p := &plan{rolled: true, span: keyspace.Hour, step: schema.HourSpan, to: schema.Start(now.UnixNano(), schema.HourSpan) + schema.HourSpan}
 	p.from = p.to - dayHours*schema.HourSpan
 	var asked []*catalog.Entry
 	found := map[string]*api.Day{}
-	for i := range best {
-		entry := best[i].entry
+	for _, entry := range entries {
 		if day := e.days.fresh(entry.Gateway, now); day != nil {
 			found[entry.Gateway] = day
 		} else if entry.LastSeen >= p.from {

@@ -228,11 +228,11 @@ func (r *recent) take(reader *block.Reader, from, to int64) {
 // addRow adds the tail of a gateway's row, and says up to when the keyspace is complete if the head is not. What of the
 // row cannot be read is left out, and named.
 func (r *recent) addRow(row *keyspace.Gateway, from, to int64) {
-	seen, err := catalog.LastSeen(row.Entry)
+	seen, err := catalog.Outline(row.Entry)
 	if err != nil {
 		r.damage.add(err, "the entry of gateway %q in the catalog cannot be read", row.Name)
 	} else if !r.complete.Complete && r.complete.UpTo == nil {
-		r.complete.UpTo = new(time.Unix(0, seen).UTC())
+		r.complete.UpTo = new(time.Unix(0, seen.LastSeen).UTC())
 	}
 	if len(row.Tail) == 0 {
 		return

@@ -28,43 +28,97 @@ func (e *Engine) has(c Choice, gateway string) bool {
 	return c.All() || e.grouping(gateway).In(c.Groups, c.Tags)
 }
 
-// entries returns the first entries after a name, of the head, the catalog and the keys together, and what the head said first.
-func (e *Engine) entries(ctx context.Context, q headapi.GatewaysRequest) ([]*catalog.Entry, headapi.Header, api.Complete, error) {
-	byName, limit := map[string]*catalog.Entry{}, q.Limit
+// outline is what lists sort gateways by, an entry without attributes and newest readings, and all that is known of it, as it came.
+type outline struct {
+	catalog.Entry
+	row, head []byte // encoded; nil: the one knows nothing of it
+}
+
+// outlines returns those of the first gateways after a name, of the head, the catalog and the keys together, and what the head said
+// first. What of the catalog cannot be read is left out, and named.
+func (e *Engine) outlines(ctx context.Context, q headapi.GatewaysRequest, damaged *damage) ([]outline, headapi.Header, api.Complete, error) {
+	var all []outline
 	header, complete := e.ask(ctx, headapi.Gateways, q, func(data []byte) error {
-		entry, err := catalog.DecodeEntry(data)
-		if err != nil {
-			return err
-		}
-		byName[entry.Gateway] = entry
-		return nil
+		entry, err := catalog.Outline(data)
+		all = append(all, outline{Entry: entry, head: data})
+		return err
 	})
-	damaged := damage{engine: e}
-	rows, err := e.store.Gateways(ctx, q.After, limit)
+	all = slices.DeleteFunc(all, func(o outline) bool { return o.Gateway == "" }) // it could not be read: the head did not answer
+	rows, err := e.store.Gateways(ctx, q.After, q.Limit)
 	if err := damaged.take(err); err != nil {
 		return nil, header, complete, fmt.Errorf("list gateways: %w", err)
 	}
-	for _, row := range rows {
-		entry, err := catalog.DecodeEntry(row.Entry)
-		if err != nil {
-			damaged.add(err, "the entry of gateway %q in the catalog cannot be read", row.Name)
-			entry = &catalog.Entry{Gateway: row.Name}
+	all = slices.Grow(all, len(rows))
+	for i := range rows {
+		row := outline{row: rows[i].Entry}
+		if row.Entry, err = catalog.Outline(row.row); err != nil {
+			damaged.add(err, "the entry of gateway %q in the catalog cannot be read", rows[i].Name)
+			row = outline{}
 		}
-		byName[row.Name] = join(entry, byName[row.Name])
+		row.Gateway = rows[i].Name
+		all = append(all, row)
 	}
 	keys := e.keys()
 	next, _ := slices.BinarySearch(keys, q.After+"\x00")
-	for _, name := range keys[next:min(len(keys), next+limit)] {
-		if byName[name] == nil {
-			byName[name] = &catalog.Entry{Gateway: name}
+	for _, name := range keys[next:min(len(keys), next+q.Limit)] {
+		all = append(all, outline{Entry: catalog.Entry{Gateway: name}})
+	}
+	slices.SortFunc(all, func(a, b outline) int { return strings.Compare(a.Gateway, b.Gateway) })
+	all = unite(all)
+	return all[:min(len(all), q.Limit)], header, complete, nil
+}
+
+// unite makes one outline of those of one gateway, which follow each other.
+func unite(all []outline) []outline {
+	n := 0
+	for i := range all {
+		if n == 0 || all[n-1].Gateway != all[i].Gateway {
+			all[n] = all[i]
+			n++
+			continue
+		}
+		one, other := &all[n-1], all[i]
+		if one.head != nil || other.row != nil { // of the two, one is the row's
+			*one, other = other, *one
+		}
+		join(&one.Entry, &other.Entry)
+		if other.head != nil {
+			one.head = other.head
 		}
 	}
-	entries := make([]*catalog.Entry, 0, len(byName))
-	for _, entry := range byName {
-		entries = append(entries, entry)
+	clear(all[n:])
+	return all[:n]
+}
+
+// whole reads all that is known of a gateway. What cannot be read is left out, and named.
+func (o *outline) whole(damaged *damage) *catalog.Entry {
+	var row, head *catalog.Entry
+	var err error
+	if o.row != nil {
+		if row, err = catalog.DecodeEntry(o.row); err != nil {
+			damaged.add(err, "the entry of gateway %q in the catalog cannot be read", o.Gateway)
+		}
 	}
-	slices.SortFunc(entries, func(a, b *catalog.Entry) int { return strings.Compare(a.Gateway, b.Gateway) })
-	return entries[:min(len(entries), limit)], header, damaged.apply(complete), nil
+	if o.head != nil {
+		if head, err = catalog.DecodeEntry(o.head); err != nil {
+			damaged.add(err, "what ingest says of gateway %q cannot be read", o.Gateway)
+		}
+	}
+	if entry := join(row, head); entry != nil {
+		return entry
+	}
+	return &catalog.Entry{Gateway: o.Gateway}
+}
+
+// entries returns all that is known of the first gateways after a name, and what the head said first.
+func (e *Engine) entries(ctx context.Context, q headapi.GatewaysRequest) ([]*catalog.Entry, headapi.Header, api.Complete, error) {
+	damaged := damage{engine: e}
+	all, header, complete, err := e.outlines(ctx, q, &damaged)
+	entries := make([]*catalog.Entry, len(all))
+	for i := range all {
+		entries[i] = all[i].whole(&damaged)
+	}
+	return entries, header, damaged.apply(complete), err
 }
 
 // join merges what the head knows of a gateway, which may be nothing, into its row's entry.

@@ -75,8 +75,9 @@ func (e *Engine) list(ctx context.Context, q *GatewaysRequest, limit int) (*api.
 		return nil, err
 	}
 	var best []listed // in order, one more than wanted: it tells whether a next page has anything
-	complete, err := e.walk(ctx, q, after.name, s, limit, func(entry *catalog.Entry) bool {
-		one := listed{place{s.key(entry), entry.Gateway}, entry}
+	damaged := damage{engine: e}
+	complete, err := e.walk(ctx, q, after.name, s, limit, &damaged, func(o *outline) bool {
+		one := listed{place{s.key(&o.Entry), o.Gateway}, o}
 		if q.After != "" && s.compare(one.place, after) <= 0 {
 			return true
 		}
@@ -93,16 +94,19 @@ func (e *Engine) list(ctx context.Context, q *GatewaysRequest, limit int) (*api.
 		return nil, err
 	}
 	best = s.first(best, limit+1)
-	page := &api.Gateways{Gateways: make([]api.Gateway, 0, min(len(best), limit)), Complete: complete}
+	page := &api.Gateways{Gateways: make([]api.Gateway, 0, min(len(best), limit))}
 	if len(best) > limit {
 		best = best[:limit]
 		page.Next = best[limit-1].cursor(s)
 	}
+	entries := make([]*catalog.Entry, len(best))
 	for i := range best {
-		page.Gateways = append(page.Gateways, e.gateway(best[i].entry, rejects))
+		entries[i] = best[i].outline.whole(&damaged)
+		page.Gateways = append(page.Gateways, e.gateway(entries[i], rejects))
 	}
+	page.Complete = damaged.apply(complete)
 	if q.Day {
-		if err := e.addDays(ctx, page, best); err != nil {
+		if err := e.addDays(ctx, page, entries); err != nil {
 			return nil, err
 		}
 	}
@@ -112,36 +116,39 @@ func (e *Engine) list(ctx context.Context, q *GatewaysRequest, limit int) (*api.
 // listed is a gateway of a list.
 type listed struct {
 	place
-	entry *catalog.Entry
+	outline *outline
 }
 
-// walk yields the entries that a request is about, in order of their names, until yield returns false. In another order than that of names it
-// yields all of them.
-func (e *Engine) walk(ctx context.Context, q *GatewaysRequest, after string, s *order, limit int, yield func(*catalog.Entry) bool) (all api.Complete, err error) {
+// walk yields the outlines of gateways that a request is about, in order of their names, until yield returns false. In another order
+// than that of names it yields all of them. What is damaged is named in damaged alone.
+func (e *Engine) walk(
+	ctx context.Context, q *GatewaysRequest, after string, s *order, limit int, damaged *damage, yield func(*outline) bool,
+) (all api.Complete, err error) {
 	all.Complete = true
-	search, now, some := strings.ToLower(q.Search), e.now(), MostGateways
+	search, now, atOnce := strings.ToLower(q.Search), e.now(), MostGateways
 	if !s.names || s.down {
 		after = ""
 	} else if search == "" && q.State == "" && q.All() {
-		some = min(limit, MostGateways-1) + 1
+		atOnce = min(limit, MostGateways-1) + 1
 	}
 	for {
-		entries, _, complete, err := e.entries(ctx, headapi.GatewaysRequest{After: after, Limit: some})
+		some, _, complete, err := e.outlines(ctx, headapi.GatewaysRequest{After: after, Limit: atOnce}, damaged)
 		if err != nil {
 			return all, err
 		}
 		if !complete.Complete {
 			all = complete
 		}
-		for _, entry := range entries {
-			after = entry.Gateway
-			wanted := (search == "" || strings.Contains(strings.ToLower(entry.Gateway), search)) &&
-				(q.State == "" || q.State == stateOf(now, entry)) && e.has(q.Choice, entry.Gateway)
-			if wanted && !yield(entry) {
+		for i := range some {
+			o := &some[i]
+			after = o.Gateway
+			wanted := (search == "" || strings.Contains(strings.ToLower(o.Gateway), search)) &&
+				(q.State == "" || q.State == stateOf(now, &o.Entry)) && e.has(q.Choice, o.Gateway)
+			if wanted && !yield(o) {
 				return all, nil
 			}
 		}
-		if len(entries) < some {
+		if len(some) < atOnce {
 			return all, nil
 		}
 	}

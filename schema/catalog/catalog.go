@@ -191,16 +191,7 @@ func DecodeEntry(data []byte) (*Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Entry{Gateway: c.String(schema.MaxGatewayName)}
-	e.FirstSeen = c.Zigzag()
-	e.LastSeen = e.FirstSeen + c.Zigzag()
-	e.Interval = c.Zigzag()
-	if version > 1 {
-		e.Arrived.Hour = int64(c.Uvarint() & math.MaxInt64)
-	}
-	if e.Arrived.Hour > 0 {
-		e.Arrived.Count, e.Arrived.Before = c.Uvarint(), c.Uvarint()
-	}
+	e := new(readOutline(c, version))
 	for count := c.Count(uint64(c.Left())); len(e.Attributes) < count && c.OK(); {
 		e.Attributes = append(e.Attributes, Attribute{Name: c.String(maxAttribute), Value: c.String(maxAttribute)})
 	}
@@ -218,7 +209,7 @@ func DecodeEntry(data []byte) (*Entry, error) {
 		before = l
 	}
 	if !c.Done() {
-		return nil, schema.Errorf(schema.Invalid, "the catalog entry of gateway %q cannot be read: it is damaged at byte %d", e.Gateway, c.Offset())
+		return nil, damaged(e, c)
 	}
 	return e, nil
 }
@@ -226,19 +217,36 @@ func DecodeEntry(data []byte) (*Entry, error) {
 // leastLatest is how many bytes of an entry a newest reading takes at least.
 const leastLatest = 6
 
-// LastSeen returns the time in an entry at which the gateway was last seen, without reading the rest of it, which only its
-// checksum answers for.
-func LastSeen(data []byte) (int64, error) {
-	c, _, err := open(data, "catalog entry", EntryMagic, EntryVersion)
+// Outline reads what an entry says before its attributes, and leaves the rest out: lists sort many by it. Only the checksum answers
+// for the rest.
+func Outline(data []byte) (Entry, error) {
+	c, version, err := open(data, "catalog entry", EntryMagic, EntryVersion)
 	if err != nil {
-		return 0, err
+		return Entry{}, err
 	}
-	name := c.Bytes(uint64(c.Count(schema.MaxGatewayName)))
-	seen := c.Zigzag() + c.Zigzag()
+	e := readOutline(c, version)
 	if !c.OK() {
-		return 0, schema.Errorf(schema.Invalid, "the catalog entry of gateway %q cannot be read: it is damaged at byte %d", name, c.Offset())
+		return Entry{}, damaged(&e, c)
 	}
-	return seen, nil
+	return e, nil
+}
+
+func readOutline(c *wire.Cursor, version byte) Entry {
+	e := Entry{Gateway: c.String(schema.MaxGatewayName)}
+	e.FirstSeen = c.Zigzag()
+	e.LastSeen = e.FirstSeen + c.Zigzag()
+	e.Interval = c.Zigzag()
+	if version > 1 {
+		e.Arrived.Hour = int64(c.Uvarint() & math.MaxInt64)
+	}
+	if e.Arrived.Hour > 0 {
+		e.Arrived.Count, e.Arrived.Before = c.Uvarint(), c.Uvarint()
+	}
+	return e
+}
+
+func damaged(e *Entry, c *wire.Cursor) error {
+	return schema.Errorf(schema.Invalid, "the catalog entry of gateway %q cannot be read: it is damaged at byte %d", e.Gateway, c.Offset())
 }
 
 // EncodeTail appends encoded blocks as a tail.
