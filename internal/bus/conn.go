@@ -74,7 +74,7 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 	if o.within != nil {
 		options = append(options, nats.InProcessServer(o.within))
 	}
-	for {
+	for said := false; ; said = true {
 		var err error
 		if c.nc, err = nats.Connect(o.URL, options...); err == nil {
 			break
@@ -87,7 +87,9 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 				schema.Errorf(schema.Unauthorized, "the NATS server's certificate is not trusted: %v", untrusted.Err).
 					WithNext("give --nats-ca the certificate of the authority that signed it, and use a name that it holds for"))
 		}
-		o.Logger.Info("no nats server can be reached yet", "error", err)
+		if !said {
+			o.Logger.Info("no nats server can be reached yet", "error", err)
+		}
 		if wait(ctx, reconnectDelay(1)) != nil {
 			return nil, fmt.Errorf("connect to NATS at %s: %w", o.URL,
 				schema.Errorf(schema.Unavailable, "no NATS server can be reached").WithCause(err))

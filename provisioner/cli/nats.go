@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"cmp"
+
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -40,7 +42,7 @@ func (a *app) natsConfig() *cobra.Command {
 				say(a.Out, "%s", text)
 				return nil
 			}
-			say(a.Out, "Written to %s. Start the server: nats-server -c %s/nats-server.conf\n", c.Out, c.Out)
+			say(a.Out, "Written to %s. Start the server: nats-server -c %s/nats-server.conf\n", c.Out, cmp.Or(c.SeenAs, c.Out))
 			return nil
 		},
 	}
@@ -57,6 +59,6 @@ func (a *app) natsConfig() *cobra.Command {
 	f.StringVar(&c.Server.Key, "tls-key", "", "path of that certificate's key")
 	f.StringVar(&c.Server.CA, "tls-ca", "", "path of that authority's certificate, for a cluster's servers among themselves")
 	f.StringVar(&c.Out, "out", "", "folder to write to; empty: the configuration is printed")
-	f.StringVar(&c.SeenAs, "seen-as", "", "that folder as the server sees it, such as in a container; empty: as it is")
+	f.StringVar(&c.SeenAs, "seen-as", "", "that folder as the server sees it, in a container or on its own machine; empty: as it is")
 	return cmd
 }
