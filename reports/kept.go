@@ -110,7 +110,8 @@ func (r *Reports) get(req *http.Request, of shelf) (bus.Kept, error) {
 	}
 	k, err := r.bus.Get(req.Context(), of.bus(), id)
 	if schema.Is(err, schema.NotFound) {
-		err = schema.Errorf(schema.NotFound, "nothing is kept under %d: it was fed or removed, or made room for newer ones", id).WithCause(err)
+		err = schema.Errorf(schema.NotFound, "nothing is kept under %d: it was fed or removed, or made room for newer ones", id).
+			WithNext("see what is: provisioner rejects ls, or aside ls").WithCause(err)
 	}
 	return k, err
 }

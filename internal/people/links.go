@@ -14,7 +14,7 @@ const mostSecret = 200
 
 // NewLink keeps a one-time link and returns its secret, which cannot be shown again. Links that have expired are removed.
 func (b *Book) NewLink(ctx context.Context, l record.Link) (secret string, err error) {
-	if err := b.dropLinks(ctx, func(l record.Link) bool { return b.now().After(l.Expires) }); err != nil {
+	if err := drop(ctx, b.links, func(l record.Link) bool { return b.now().After(l.Expires) }); err != nil {
 		return "", err
 	}
 	secret = credentials.NewKey("ln_")
@@ -55,23 +55,5 @@ func (b *Book) Spend(ctx context.Context, secret string, revision uint64) error 
 		return err
 	}
 	_ = b.links.Delete(ctx, key) // what stays of it opens nothing, and goes when the next is made
-	return nil
-}
-
-// dropLinks removes the links that bad reports.
-func (b *Book) dropLinks(ctx context.Context, bad func(record.Link) bool) error {
-	all, err := b.links.List(ctx)
-	if err != nil {
-		return err
-	}
-	for key, e := range all {
-		var l record.Link
-		if decode("a link", e.Value, &l) == nil && !bad(l) {
-			continue
-		}
-		if err := b.links.Delete(ctx, key); err != nil {
-			return err
-		}
-	}
 	return nil
 }

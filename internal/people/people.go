@@ -129,28 +129,34 @@ func (b *Book) Remove(ctx context.Context, name string) error { return b.people.
 
 // DropKeys ends all that opens something of a provider: tokens, links, shares and people.
 func (b *Book) DropKeys(ctx context.Context, provider string) error {
-	byHash, err := b.tokensOf(ctx, provider)
+	if err := drop(ctx, b.tokens, func(t record.Token) bool { return t.Provider == provider }); err != nil {
+		return err
+	}
+	if err := drop(ctx, b.shares, func(s record.Share) bool { return s.Provider == provider }); err != nil {
+		return err
+	}
+	if err := drop(ctx, b.people, func(p record.Person) bool { return p.Provider == provider }); err != nil {
+		return err
+	}
+	return drop(ctx, b.links, func(l record.Link) bool { return l.Provider == provider })
+}
+
+// drop removes the records that bad reports. One that cannot be read opens nothing, and stays for who can read it.
+func drop[T any](ctx context.Context, b *bus.Bucket, bad func(T) bool) error {
+	all, err := b.List(ctx)
 	if err != nil {
 		return err
 	}
-	for key := range byHash {
-		if err := b.tokens.Delete(ctx, key); err != nil {
+	for key, e := range all {
+		var v T
+		if json.Unmarshal(e.Value, &v) != nil || !bad(v) {
+			continue
+		}
+		if err := b.Delete(ctx, key); err != nil {
 			return err
 		}
 	}
-	if err := b.dropShares(ctx, func(s record.Share) bool { return s.Provider == provider }); err != nil {
-		return err
-	}
-	people, err := b.People(ctx, provider)
-	if err != nil {
-		return err
-	}
-	for _, p := range people {
-		if err := b.Remove(ctx, p.Name); err != nil {
-			return err
-		}
-	}
-	return b.dropLinks(ctx, func(l record.Link) bool { return l.Provider == provider })
+	return nil
 }
 
 func put(ctx context.Context, b *bus.Bucket, key string, v any) error {

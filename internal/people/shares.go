@@ -21,7 +21,7 @@ func (b *Book) NewShare(ctx context.Context, s *record.Share) (secret string, er
 	if err := s.Validate(); err != nil {
 		return "", err
 	}
-	if err := b.dropShares(ctx, func(other record.Share) bool { return other.Over(s.Created) }); err != nil {
+	if err := drop(ctx, b.shares, func(other record.Share) bool { return other.Over(s.Created) }); err != nil {
 		return "", err
 	}
 	all, err := b.Shares(ctx, s.Provider, s.Of)
@@ -90,22 +90,4 @@ func (b *Book) RevokeShare(ctx context.Context, provider, id string) error {
 		}
 	}
 	return schema.Errorf(schema.NotFound, "%s shares no report %q", provider, id)
-}
-
-// dropShares removes the shares that bad reports.
-func (b *Book) dropShares(ctx context.Context, bad func(record.Share) bool) error {
-	all, err := b.shares.List(ctx)
-	if err != nil {
-		return err
-	}
-	for key, e := range all {
-		var s record.Share
-		if decode("a shared report", e.Value, &s) == nil && !bad(s) {
-			continue
-		}
-		if err := b.shares.Delete(ctx, key); err != nil {
-			return err
-		}
-	}
-	return nil
 }

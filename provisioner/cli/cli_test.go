@@ -220,7 +220,7 @@ func TestConversations(t *testing.T) {
 		"mistakes": {
 			"add", "add Provider1", "frobnicate", "stat", "ad provider1", "ls --frob", "ls -o xml", "add provider1 extra", "token", "show provider1",
 			"gateway bogus", "gateway rotat provider1 gw1", "token list provider1", "token bogus -o json", "link a b", "usage",
-			"usage --by week", "usage --month 2026-13",
+			"usage --by week", "usage --month 2026-13", "usage nobody",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -81,7 +81,7 @@ func newPart(path string, r exportRequest) (*part, error) {
 		return nil, schema.Errorf(schema.Invalid, "%s cannot be written", partPath(path)).WithCause(err)
 	}
 	if err := durable.WriteFile(aboutPath(path), about); err != nil {
-		return nil, errors.Join(err, file.Close())
+		return nil, errors.Join(err, file.Close(), os.Remove(partPath(path)))
 	}
 	return &part{exportRequest: r, path: path, file: file}, nil
 }

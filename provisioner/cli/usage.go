@@ -26,6 +26,9 @@ func (a *app) usage() *cobra.Command {
 				q.Provider = args[0]
 			}
 			u, err := c.Usage(cmd.Context(), q)
+			if err == nil && len(u.Usage) == 0 && q.Provider != "" { // one that is gone may have used something
+				_, err = c.Provider(cmd.Context(), q.Provider)
+			}
 			if err != nil {
 				return err
 			}

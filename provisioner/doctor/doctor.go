@@ -92,7 +92,7 @@ func disk(data string) Check {
 	next := "free some, or shorten what is kept: provisioner set <provider> --retention 90d"
 	switch {
 	case free < diskFail || share < 2:
-		return Bad(Fail, name, next, "%s free (%.0f %%): gateways will soon be refused", size(free), share)
+		return Bad(Fail, name, next, "%s free (%.0f %%): gateways wait, or will soon", size(free), share)
 	case free < diskWarn || share < 10:
 		return Bad(Warn, name, next, "%s free (%.0f %%)", size(free), share)
 	}
