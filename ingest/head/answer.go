@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
+	"maps"
 	"slices"
 	"time"
 
@@ -222,15 +224,21 @@ func (g *gateway) encodeEntry() []byte {
 }
 
 func (h *Head) answerGateways(q *headapi.GatewaysRequest, until uint64, reply func([]byte) error) error {
+	if len(q.Names) > headapi.MostFleet {
+		return schema.Errorf(schema.Invalid, "%d gateways are more than %d", len(q.Names), headapi.MostFleet)
+	}
 	limit := min(max(q.Limit, 1), maxGateways)
 	var names, within []string
 	h.mu.Lock()
 	header := h.header(until)
-	for _, g := range h.gateways {
-		if g.name <= q.After {
+	header.Missed = q.Since != 0 && (q.Since <= h.untold || q.Since > h.change)
+	h.change++
+	header.Change = h.change
+	for g := range h.asked(q) {
+		if g.name <= q.After || header.Missed {
 			continue
 		}
-		if g.dirty || g.stored.Less(g.newest) {
+		if q.Since == 0 && (g.dirty || g.stored.Less(g.newest)) || q.Since != 0 && g.changed >= q.Since {
 			names = append(names, g.name)
 		}
 		if q.From < q.To && slices.ContainsFunc(g.parts, func(p *part) bool { return p.touches(q.From, q.To) }) {
@@ -249,7 +257,10 @@ func (h *Head) answerGateways(q *headapi.GatewaysRequest, until uint64, reply fu
 	}
 	for len(names) > 0 {
 		var entries [][]byte
-		entries, names = h.someEntries(names)
+		var left bool
+		if entries, names, left = h.someEntries(names); left && q.Since != 0 { // the keyspace is not read after it
+			return schema.Errorf(schema.Unavailable, "a gateway that has changed left the head meanwhile").WithNext("ask for all")
+		}
 		for _, e := range entries {
 			if err := reply(e); err != nil {
 				return err
@@ -259,22 +270,39 @@ func (h *Head) answerGateways(q *headapi.GatewaysRequest, until uint64, reply fu
 	return nil
 }
 
+// asked yields the gateways that a question names, or all when it names none; the caller holds the lock.
+func (h *Head) asked(q *headapi.GatewaysRequest) iter.Seq[*gateway] {
+	if len(q.Names) == 0 {
+		return maps.Values(h.gateways)
+	}
+	return func(yield func(*gateway) bool) {
+		for _, name := range q.Names {
+			if g := h.gateways[name]; g != nil && !yield(g) {
+				return
+			}
+		}
+	}
+}
+
 // entryBytes is about how much of entries is encoded at once: Follow, and with it acknowledging, waits for so long.
 const entryBytes = 64 << 10
 
-// someEntries returns the entries of the first of the gateways, and the names of the rest. A gateway that has left the
-// head since it was named has a row that holds as much, and the keyspace is read after the head.
-func (h *Head) someEntries(names []string) (entries [][]byte, rest []string) {
+// someEntries returns the entries of the first of the gateways, the names of the rest, and whether one has left the head since it was
+// named: its row holds as much, and the keyspace is read after the head.
+func (h *Head) someEntries(names []string) (entries [][]byte, rest []string, left bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for size := 0; len(names) > 0 && size < entryBytes; names = names[1:] {
-		if g := h.gateways[names[0]]; g != nil {
-			e := g.encodeEntry()
-			entries = append(entries, e)
-			size += len(e)
+		g := h.gateways[names[0]]
+		if g == nil {
+			left = true
+			continue
 		}
+		e := g.encodeEntry()
+		entries = append(entries, e)
+		size += len(e)
 	}
-	return entries, names
+	return entries, names, left
 }
 
 // Sensors returns the sensors that the head knows of a gateway, and whether it knows all of them: that it has read the

@@ -34,6 +34,7 @@ type gateway struct {
 	newest   schema.Position // of its readings
 	stored   schema.Position // its row in the keyspace holds everything up to here
 	released schema.Position // the newest position that has left the head as a block
+	changed  int64           // what its entry says has last changed at this number
 
 	entry catalog.Entry // what came, without what the lanes keep; once loaded, with what the row said
 	lanes []*lane

@@ -68,6 +68,8 @@ type Head struct {
 	youngest  *part
 	dirty     []*gateway
 	dropped   schema.Position // the newest of the readings of gateways that were dropped
+	change    int64           // what changes now is of this number; it rises with each answer of head.gateways
+	untold    int64           // what changed up to here may not be told: of gateways that were dropped, and before the start
 }
 
 // New returns a head that has to read the log's entries from first up to the claim before it is live.
@@ -94,6 +96,8 @@ func New(o Options, first, claim uint64) *Head {
 	if first >= claim { // the claim itself holds nothing
 		h.followed = claim
 	}
+	h.change = h.now().UnixNano() // above those of an instance before
+	h.untold = h.change
 	h.live = h.followed == h.committed
 	return h
 }
@@ -156,6 +160,7 @@ func (h *Head) apply(seq uint64, created int64, rows *batch.Rows) {
 			l = h.lane(r.Shape)
 			l.gateway.arrived(created, seq)
 			l.gateway.takeAttributes(r.Shape)
+			l.gateway.changed = h.change
 		}
 		p := h.part(l.gateway, r.Time)
 		before := p.bytes

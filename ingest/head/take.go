@@ -162,6 +162,7 @@ func (h *Head) drop(g *gateway) {
 	if h.dropped.Less(g.newest) {
 		h.dropped = g.newest
 	}
+	h.untold = max(h.untold, g.changed)
 	delete(h.gateways, g.name)
 }
 
@@ -237,7 +238,7 @@ func (h *Head) Load(name string, r *keyspace.Gateway, unreadable func(why error)
 	if g == nil || g.loaded {
 		return nil
 	}
-	g.loaded = true
+	g.loaded, g.changed = true, h.change
 	if r != nil {
 		g.stored, g.tailed = r.Position, len(r.Tail) > 0
 		for _, p := range g.parts {

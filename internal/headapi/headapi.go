@@ -10,8 +10,8 @@
 //	head.fleet     FleetRequest     the same of several gateways at once; each block says whose it is
 //	head.latest    LatestRequest    the gateway's entry (schema/catalog EncodeEntry); none when the head has nothing of it
 //	head.since     SinceRequest     encoded blocks of the readings after the position that are still in the head
-//	head.gateways  GatewaysRequest  an entry per gateway that is newer than its row in the keyspace, in order of names; the Header
-//	                                says of which gateways the head has readings, if that was asked
+//	head.gateways  GatewaysRequest  an entry per gateway that is newer than its row in the keyspace, or has changed since an answer
+//	                                before, in order of names; the Header says of which gateways the head has readings, if that was asked
 //	head.books     BooksRequest     the one chunk is api.Books as JSON; there is no Header
 //	head.records   RecordsRequest   none, and no Header: it ends when ingest goes by the records as they were written
 //	head.feed      FeedRequest      the one chunk is api.Fed as JSON; there is no Header
@@ -72,7 +72,8 @@ type Header struct {
 	Reason    string `json:"reason,omitempty"`   // why it is not complete
 	UpTo      int64  `json:"up_to,omitempty"`    // arrival of the newest batch followed, ns: what arrived before is all here
 	Position  string `json:"position,omitempty"` // head.since: ask for what comes after this position the next time
-	Missed    bool   `json:"missed,omitempty"`   // head.since: some readings after the asked position have left the head for the keyspace
+	Missed    bool   `json:"missed,omitempty"`   // head.since, head.gateways: some of what came since has left the head for the keyspace
+	Change    int64  `json:"change,omitempty"`   // head.gateways: ask with this Since for what changes from now on
 	Parts     *Names `json:"parts,omitempty"`    // head.gateways: which gateways have readings in the range asked about; absent: it was not asked, or not told
 }
 
@@ -135,6 +136,12 @@ type GatewaysRequest struct {
 	Limit int    `json:"limit"`
 	From  int64  `json:"from,omitempty"`
 	To    int64  `json:"to,omitempty"`
+
+	// Since, the Change of an answer before, asks for those that have changed since then instead of those newer than their rows. When
+	// not all can be told the Header says that some were missed, and nothing follows.
+	Since int64 `json:"since,omitempty"`
+	// Names asks for these only, MostFleet at most.
+	Names []string `json:"names,omitempty"`
 }
 
 // BooksRequest asks for the provider's running totals.

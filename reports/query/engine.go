@@ -56,6 +56,7 @@ type Engine struct {
 	zone     atomic.Pointer[time.Location] // the provider's, as last loaded
 	damages  damages
 	days     days
+	recently lately
 }
 
 // New returns an Engine.
@@ -73,8 +74,8 @@ func New(o Options) *Engine {
 // headLimit bounds how long an answer waits for the head; after it the answer says that it is not complete.
 const headLimit = 5 * time.Second
 
-// ask puts a question to the head. The first chunk of the answer is its header. A head that does not answer is no
-// error: the completeness says so.
+// ask puts a question to the head. The first chunk of the answer is its header. A head that does not answer, or not to the end, is no
+// error: the completeness says so, and the header says nothing.
 func (e *Engine) ask(ctx context.Context, subject string, request any, chunk func([]byte) error) (headapi.Header, api.Complete) {
 	ctx, cancel := context.WithTimeout(ctx, headLimit)
 	defer cancel()
@@ -93,7 +94,7 @@ func (e *Engine) ask(ctx context.Context, subject string, request any, chunk fun
 	switch {
 	case err != nil:
 		e.log.Debug("the head did not answer", "subject", subject, "error", err)
-		return header, api.Complete{Reason: "the newest readings cannot be asked for now: ingest does not answer"}
+		return headapi.Header{}, api.Complete{Reason: "the newest readings cannot be asked for now: ingest does not answer"}
 	case !header.Complete:
 		c := api.Complete{Reason: header.Reason}
 		if header.UpTo != 0 {

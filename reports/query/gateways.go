@@ -32,6 +32,7 @@ func (e *Engine) has(c Choice, gateway string) bool {
 type outline struct {
 	catalog.Entry
 	row, head []byte // encoded; nil: the one knows nothing of it
+	kept      bool   // what is known of it is not here: it is to be read
 }
 
 // outlines returns those of the first gateways after a name, of the head, the catalog and the keys together, and what the head said

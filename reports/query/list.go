@@ -99,10 +99,15 @@ func (e *Engine) list(ctx context.Context, q *GatewaysRequest, limit int) (*api.
 		best = best[:limit]
 		page.Next = best[limit-1].cursor(s)
 	}
-	entries := make([]*catalog.Entry, len(best))
-	for i := range best {
-		entries[i] = best[i].outline.whole(&damaged)
-		page.Gateways = append(page.Gateways, e.gateway(entries[i], rejects))
+	entries, whole, err := e.wholes(ctx, best, &damaged)
+	if err != nil {
+		return nil, err
+	}
+	if complete.Complete {
+		complete = whole
+	}
+	for _, entry := range entries {
+		page.Gateways = append(page.Gateways, e.gateway(entry, rejects))
 	}
 	page.Complete = damaged.apply(complete)
 	if q.Day {
@@ -126,10 +131,30 @@ func (e *Engine) walk(
 ) (all api.Complete, err error) {
 	all.Complete = true
 	search, now, atOnce := strings.ToLower(q.Search), e.now(), MostGateways
+	few := s.names && !s.down && search == "" && q.State == "" && q.All()
+	if few {
+		atOnce = min(limit, MostGateways-1) + 1
+	}
 	if !s.names || s.down {
 		after = ""
-	} else if search == "" && q.State == "" && q.All() {
-		atOnce = min(limit, MostGateways-1) + 1
+	}
+	show := func(some []outline) (more bool) {
+		for i := range some {
+			o := &some[i]
+			wanted := o.Gateway > after && (search == "" || strings.Contains(strings.ToLower(o.Gateway), search)) &&
+				(q.State == "" || q.State == stateOf(now, &o.Entry)) && e.has(q.Choice, o.Gateway)
+			if wanted && !yield(o) {
+				return false
+			}
+		}
+		return true
+	}
+	if !few && limit <= MostGateways { // of more, all that is known is shown: it is read anyway
+		some, complete, ok, err := e.lately(ctx)
+		if err != nil || ok {
+			show(some)
+			return complete, err
+		}
 	}
 	for {
 		some, _, complete, err := e.outlines(ctx, headapi.GatewaysRequest{After: after, Limit: atOnce}, damaged)
@@ -139,18 +164,10 @@ func (e *Engine) walk(
 		if !complete.Complete {
 			all = complete
 		}
-		for i := range some {
-			o := &some[i]
-			after = o.Gateway
-			wanted := (search == "" || strings.Contains(strings.ToLower(o.Gateway), search)) &&
-				(q.State == "" || q.State == stateOf(now, &o.Entry)) && e.has(q.Choice, o.Gateway)
-			if wanted && !yield(o) {
-				return all, nil
-			}
-		}
-		if len(some) < atOnce {
+		if !show(some) || len(some) < atOnce {
 			return all, nil
 		}
+		after = some[len(some)-1].Gateway
 	}
 }
 

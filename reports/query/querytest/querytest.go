@@ -92,6 +92,8 @@ type Head struct {
 	Parts   [][]byte
 	Entries []*catalog.Entry
 	Fleets  atomic.Int64 // how often head.fleet was asked
+
+	Changes Changes
 }
 
 // Ask answers head.parts, head.fleet, head.latest and head.gateways.
@@ -100,11 +102,16 @@ func (h *Head) Ask(_ context.Context, subject string, request []byte, chunk func
 		return schema.Errorf(schema.Unavailable, "nobody answers")
 	}
 	said := h.Header
+	var of headapi.GatewaysRequest
 	if subject == headapi.Gateways {
 		var err error
 		if said.Parts, err = h.within(request); err != nil {
 			return err
 		}
+		if err := json.Unmarshal(request, &of); err != nil {
+			return err
+		}
+		h.Changes.begin(&of, &said)
 	}
 	header, err := json.Marshal(said)
 	if err != nil {
@@ -135,16 +142,18 @@ func (h *Head) Ask(_ context.Context, subject string, request []byte, chunk func
 				chunks = append(chunks, part)
 			}
 		}
-	case headapi.Latest, headapi.Gateways:
-		var q struct{ Gateway, After string }
+	case headapi.Latest:
+		var q headapi.LatestRequest
 		if err := json.Unmarshal(request, &q); err != nil {
 			return err
 		}
 		for _, e := range h.Entries {
-			if q.Gateway == e.Gateway || subject == headapi.Gateways && e.Gateway > q.After {
+			if q.Gateway == e.Gateway {
 				chunks = append(chunks, catalog.EncodeEntry(nil, e))
 			}
 		}
+	case headapi.Gateways:
+		chunks = h.Changes.chunks(h.Entries, &of, said.Missed)
 	}
 	for _, c := range chunks {
 		if err := chunk(c); err != nil {
