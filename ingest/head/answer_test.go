@@ -302,3 +302,111 @@ func TestAttributesAreTheLatest(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// TestGatewaysThatHaveChanged asks after each change for what has changed since the answer before.
+func TestGatewaysThatHaveChanged(t *testing.T) {
+	h := New(Options{}, 1, 1)
+	in := batch.NewInterner(16)
+	follow := func(seq uint64, name string) {
+		rows := &batch.Rows{Rows: []batch.Row{{Time: int64(seq), Shape: in.Shape(name, []string{"a"}, []schema.Kind{schema.Float}, nil)}}, Bits: []uint64{0}}
+		h.Follow(seq, &batch.Header{Kind: batch.Data}, rows)
+	}
+	load := func(name string) {
+		if err := h.Load(name, nil, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	store := func(name string) {
+		h.TakeDirty()
+		s := h.Snapshot(name)
+		h.Stored(&keyspace.Gateway{Name: s.Name, Position: s.Position, Tail: []byte{1}})
+	}
+	since := int64(0)
+	ask := func(q headapi.GatewaysRequest, want ...string) {
+		t.Helper()
+		q.Limit = 9
+		header, names, err := askGateways(t.Context(), h, &q)
+		if err != nil || header.Change <= since || header.Missed != slices.Contains(want, "missed") {
+			t.Fatalf("%+v, %v", header, err)
+		}
+		if !slices.Equal(names, slices.DeleteFunc(want, func(s string) bool { return s == "missed" })) {
+			t.Fatalf("%+v: %q, not %q", q, names, want)
+		}
+		since = header.Change
+	}
+	changed := func(want ...string) { t.Helper(); ask(headapi.GatewaysRequest{Since: since}, want...) }
+
+	ask(headapi.GatewaysRequest{})
+	changed()
+	follow(2, "b")
+	follow(3, "a")
+	changed("a", "b")
+	changed()
+	load("a") // what its row said is in its entry now
+	changed("a")
+	store("a")
+	changed()
+	ask(headapi.GatewaysRequest{}, "b")
+	follow(4, "a")
+	store("a") // its row is as new, and the asker may have read it before
+	changed("a")
+	ask(headapi.GatewaysRequest{Names: []string{"a", "b", "c"}}, "b")
+	before := since
+	follow(5, "a")
+	store("a")
+	h.Sweep(0, 1) // it was last seen at 0
+	changed("missed")
+	changed()
+	ask(headapi.GatewaysRequest{Since: before}, "missed")
+	ask(headapi.GatewaysRequest{Since: since + 9}, "missed") // an instance before this one said so
+	h = New(Options{}, 6, 6)
+	ask(headapi.GatewaysRequest{Since: since}, "missed")
+	changed()
+	many := headapi.GatewaysRequest{Names: make([]string, headapi.MostFleet+1)}
+	if _, _, err := askGateways(t.Context(), h, &many); !schema.Is(err, schema.Invalid) {
+		t.Errorf("too many names: %v", err)
+	}
+}
+
+// askGateways returns the header of an answer and the names of the entries after it.
+func askGateways(ctx context.Context, h *Head, q *headapi.GatewaysRequest) (header headapi.Header, names []string, err error) {
+	request, err := json.Marshal(q)
+	if err != nil {
+		return header, nil, err
+	}
+	first := true
+	err = h.Answers()[headapi.Gateways](ctx, request, func(chunk []byte) error {
+		if first {
+			first = false
+			return json.Unmarshal(chunk, &header)
+		}
+		e, err := catalog.DecodeEntry(chunk)
+		if err == nil {
+			names = append(names, e.Gateway)
+		}
+		return err
+	})
+	return header, names, err
+}
+
+// TestChangedGatewayThatLeavesIsNotLeftOut: who asks for changes alone does not read the keyspace for what leaves the head meanwhile.
+func TestChangedGatewayThatLeavesIsNotLeftOut(t *testing.T) {
+	h := New(Options{}, 1, 1)
+	in := batch.NewInterner(16)
+	header, _, err := askGateways(t.Context(), h, &headapi.GatewaysRequest{Limit: 9})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Follow(2, &batch.Header{Kind: batch.Data}, truckRows(in, 2, 1, aDay))
+	request, err := json.Marshal(headapi.GatewaysRequest{Limit: 9, Since: header.Change})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = h.Answers()[headapi.Gateways](t.Context(), request, func([]byte) error {
+		delete(h.gateways, "truck_1")
+		return nil
+	})
+	if !schema.Is(err, schema.Unavailable) {
+		t.Errorf("a gateway that has left is left out: %v", err)
+	}
+}

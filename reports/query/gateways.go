@@ -79,8 +79,8 @@ func unite(all []outline) []outline {
 			continue
 		}
 		one, other := &all[n-1], all[i]
-		if one.head != nil || other.row != nil { // of the two, one is the row's
-			*one, other = other, *one
+		if other.row != nil {
+			*one, other = other, *one // what the head says is joined into it
 		}
 		join(&one.Entry, &other.Entry)
 		if other.head != nil {

@@ -15,6 +15,7 @@ type Changes struct {
 	Untold int64            // what changed up to here is not told
 	Clean  []*catalog.Entry // of gateways whose rows are as new
 	Asked  int              // how often head.gateways was asked for all
+	Told   int              // how many have been said to have changed
 }
 
 // Note notes that a gateway has changed.
@@ -49,6 +50,9 @@ func (c *Changes) chunks(newer []*catalog.Entry, q *headapi.GatewaysRequest, mis
 		if e.Gateway > q.After && !missed && len(chunks) < q.Limit && (len(q.Names) == 0 || slices.Contains(q.Names, e.Gateway)) {
 			chunks = append(chunks, catalog.EncodeEntry(nil, e))
 		}
+	}
+	if q.Since != 0 {
+		c.Told += len(chunks)
 	}
 	return chunks
 }
