@@ -131,6 +131,8 @@ func FuzzInts(f *testing.F) {
 	f.Add(e.append(nil, v, boundsOf(v)), uint16(len(v)), int64(3), int64(-5), int64(-5), int64(900))
 	v = []int64{0, 2, 3, 5, 7, 8, 9, 11, 900, 902, 904, 905, 907, 909, 910, 911, 913, 914, 916, 917}
 	f.Add(e.append(nil, v, boundsOf(v)), uint16(len(v)), int64(0), int64(917), int64(0), int64(917)) // digits, and an exception
+	v = []int64{7, 7, 7, 7, 7, 7, 7, 9, 9, 9, 9, 9, 9, 9, 9, 8, 8, 8, 8, 8, 8, 8, 8, 7, 7, 7, 7, 7, 7, 7, 7, 7, 9}
+	f.Add(e.append(nil, v, boundsOf(v)), uint16(len(v)), int64(7), int64(9), int64(7), int64(9)) // moves
 	f.Fuzz(func(t *testing.T, data []byte, n uint16, first, last, least, most int64) {
 		b := bounds{first: first, last: last, min: least, max: most}
 		out := make([]int64, n)

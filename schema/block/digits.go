@@ -112,11 +112,11 @@ type exception struct {
 // exceptionBits is about what an exception takes beside its difference.
 const exceptionBits = 20
 
-// planDigits returns the shortest of this form, given how many of e.z[1] have each length in bits.
-func (e *ints) planDigits(lengths *[65]int, deltas *plan) plan {
+// planDigits returns the shortest of this form, given the classes of e.z[1].
+func (e *ints) planDigits(c *classed, deltas *plan) plan {
 	p, n := plan{form: formDigits, smallest: deltas.smallest, base: deltas.base}, len(e.z[1])
 	e.exceptions = e.exceptions[:0]
-	if limit, some := limitOf(lengths, n); some {
+	if limit, some := limitOf(c, n); some {
 		e.except(limit, &p)
 	}
 	p.head = zigzagLen(p.smallest) + uvarintLen(p.base) + uvarintLen(uint64(len(e.exceptions)))
@@ -125,40 +125,87 @@ func (e *ints) planDigits(lengths *[65]int, deltas *plan) plan {
 		p.head += uvarintLen(uint64(x.at-before)) + zigzagLen(int64(x.away))
 		before = x.at
 	}
-	if p.base <= digitMost {
-		p.digits = digitsOf(p.base)
-		p.bits = p.digits.size(n)
-		return p
-	}
-	p.codes = spanOf(p.base)
-	p.bits = uint64(n) * uint64(p.codes.width) // at most
+	p.fit(n)
 	return p
 }
 
-// limitOf returns the length in bits beyond which numbers should be exceptions, if some should. That is not tried for a bit or
-// two, for then the exceptions are no exceptions, and a Rice code is shorter.
-func limitOf(lengths *[65]int, n int) (limit int, some bool) {
-	longest := 64
-	for longest > 0 && lengths[longest] == 0 {
-		longest--
+// fit says how n numbers in 0..base are written, and what they take at most: as digits, or beyond digitMost as truncated binary.
+func (p *plan) fit(n int) {
+	if p.base <= digitMost {
+		p.digits = digitsOf(p.base)
+		p.bits = p.digits.size(n)
+		return
 	}
-	least, beyond := n*longest, 0
-	limit = longest
-	for length := longest; length > 0 && beyond < least; length-- {
-		beyond += lengths[length] * (exceptionBits + length)
-		if cost := n*(length-1) + beyond; cost < least {
-			limit, least = length-1, cost
-		}
-	}
-	return limit, limit < longest-2
+	p.codes = spanOf(p.base)
+	p.bits = uint64(n) * uint64(p.codes.width)
 }
 
-// except makes exceptions of the differences whose number in e.z[1] is longer than limit, and bounds the others.
+// writeNumbers appends numbers as fit says.
+func (p *plan) writeNumbers(w *bitWriter, x []uint64) {
+	if p.base <= digitMost {
+		w.writeDigits(p.digits, x)
+		return
+	}
+	for _, x := range x {
+		w.writeSpan(p.codes, x)
+	}
+}
+
+// readNumbers fills out with what writeNumbers wrote, numbers in 0..most.
+func readNumbers[T int64 | uint64](r *bitReader, most uint64, out []T) bool {
+	if most <= digitMost {
+		return readDigits(r, digitsOf(most), out)
+	}
+	readSpans(r, spanOf(most), out)
+	return true
+}
+
+// A number has a class: four times its length in bits, plus what its two bits after the first say. Numbers up to that class lie
+// in a range that takes about classCost sixteenths of a bit each.
+const classes = 4 * 62
+
+func classOf(z uint64) int {
+	y := min(z, 1<<60)<<3 | 7
+	beyond := bits.Len64(y) - 3
+	return beyond<<2 | int(y>>beyond&3)
+}
+
+func classCost(class int) int { return 16*(class>>2-1) + [...]int{5, 9, 13, 16}[class&3] }
+
+// classed says how many numbers are of each class, up to the longest that there is.
+type classed struct {
+	counts  [classes]int32
+	longest int
+}
+
+func classesOf(z []uint64) (c classed) {
+	for _, z := range z {
+		class := classOf(z)
+		c.counts[class]++
+		c.longest = max(c.longest, class)
+	}
+	return c
+}
+
+// limitOf returns the class beyond which some of n numbers should be exceptions, if some should.
+func limitOf(c *classed, n int) (limit int, some bool) {
+	least, beyond := n*classCost(c.longest), 0
+	limit = c.longest
+	for class := c.longest; class > 3 && beyond < least; class-- {
+		beyond += int(c.counts[class]) * (16*exceptionBits + 4*class)
+		if cost := n*classCost(class-1) + beyond; cost < least {
+			limit, least = class-1, cost
+		}
+	}
+	return limit, limit < c.longest
+}
+
+// except makes exceptions of the differences whose number in e.z[1] is of a class beyond limit, and bounds the others.
 func (e *ints) except(limit int, p *plan) {
 	least, most := int64(math.MaxInt64), int64(math.MinInt64)
 	for i, z := range e.z[1] {
 		d := int64(e.x[i+1] - e.x[i])
-		if bits.Len64(z) > limit {
+		if classOf(z) > limit {
 			e.exceptions = append(e.exceptions, exception{at: i, away: uint64(d)})
 			continue
 		}
@@ -188,13 +235,7 @@ func (e *ints) writeDigits(dst []byte, p *plan) []byte {
 	}
 	w := bitWriter{dst: dst}
 	w.reserve(p.bits)
-	if p.base <= digitMost {
-		w.writeDigits(p.digits, x)
-		return w.close()
-	}
-	for _, x := range x {
-		w.writeSpan(p.codes, x)
-	}
+	p.writeNumbers(&w, x)
 	return w.close()
 }
 
@@ -217,9 +258,7 @@ func (s *stream[T]) readDigits() bool {
 	}
 	eachException(s.c, func(int, uint64) {})
 	r := s.codes()
-	if most > digitMost {
-		readSpans(&r, spanOf(most), out)
-	} else if !readDigits(&r, digitsOf(most), out) {
+	if !readNumbers(&r, most, out) {
 		return false
 	}
 	eachException(&exceptions, func(at int, away uint64) { out[at] = T(away) })

@@ -5,8 +5,8 @@
 //
 // # Versions 1 to 3
 //
-// Version 2 is written only where readings came late, version 3 only where a stream is of form 6: a release before it reads what it
-// would have written itself.
+// Version 2 is written only where readings came late, version 3 only where a stream is of form 6 or 7: a release before it reads what
+// it would have written itself.
 //
 // Uvarint and zigzag are those of schema/internal/wire; times are in units of 10^u ns, the largest that all times of
 // the block are multiples of.
@@ -77,10 +77,13 @@
 //	          form 6, digits:  zigzag smallest difference, uvarint range r of them but for exceptions; uvarint count of these, then
 //	                           for each: uvarint distance from the one before, zigzag difference less the smallest;
 //	                           differences less the smallest, in 0..r, an exception as 0
+//	          form 7, moves:   of the differences that are not 0, those above it less one: zigzag smallest, uvarint range r of them,
+//	                           uvarint count; byte k; they less the smallest, in 0..r; then from the last to the first how many
+//	                           differences of 0 follow it, each as a Rice code of z
 //
 // Codes are written lowest bit first, and the last byte is padded with zeros. A number in 0..m has the truncated binary
 // code: with w = bits of m and s = 2^w - m - 1, x < s takes w-1 bits; else x+s takes w bits, all but its lowest first.
-// Numbers of form 6 have that code if r is 1024 or more. Else c of them, the first as the lowest, are the digits of a number in
+// Numbers of forms 6 and 7 have that code if r is 1024 or more. Else c of them, the first as the lowest, are the digits of a number in
 // base r + 1, which takes the w bits of the largest such number, lowest first; the last may have fewer digits and bits. Of all c
 // with w of at most 56 bits, and w and the bits of r + 1 together at most 64, the one is taken where w / c is least, of equals
 // the lower.

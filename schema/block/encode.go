@@ -10,10 +10,10 @@ import (
 
 // Magic and a version begin every block.
 const (
-	Magic         = "BBK"
-	Version       = 1 // where no reading came late
-	LateVersion   = 2
-	DigitsVersion = 3 // where a stream is of formDigits
+	Magic        = "BBK"
+	Version      = 1 // where no reading came late
+	LateVersion  = 2
+	NewerVersion = 3 // where a stream is of formDigits or formMoves
 )
 
 // The head byte of a column in the directory.
@@ -83,7 +83,7 @@ func Encode(dst []byte, c *Content) ([]byte, error) {
 func (e *encoder) append(dst []byte, c *Content) ([]byte, error) {
 	first, last := c.Span()
 	e.times.collect(c.Columns, first)
-	e.ints.digits, e.times.ints.digits = false, false
+	e.ints.newer, e.times.ints.newer = false, false
 	dst = append(dst, Magic...)
 	version := len(dst)
 	dst = append(dst, Version)
@@ -121,8 +121,8 @@ func (e *encoder) append(dst []byte, c *Content) ([]byte, error) {
 	dst = append(dst, e.directory...)
 	dst = append(dst, e.payload...)
 	switch late := hasLate(c); {
-	case e.ints.digits || e.times.ints.digits:
-		dst[version] = DigitsVersion
+	case e.ints.newer || e.times.ints.newer:
+		dst[version] = NewerVersion
 		if !late {
 			return append(dst, latesNone), nil
 		}

@@ -19,7 +19,7 @@ var update = flag.Bool("update", false, "write the golden files of the version t
 // goldenContents are the contents of the golden files. They have every coding and every form of a stream; they must
 // never change, for the files of old versions hold them.
 func goldenContents() map[string]*Content {
-	return map[string]*Content{"codings": goldenCodings(), "times": goldenTimes(), "one": goldenOne(), "late": goldenLate(), "all-late": goldenAllLate(), "digits": goldenDigits()}
+	return map[string]*Content{"codings": goldenCodings(), "times": goldenTimes(), "one": goldenOne(), "late": goldenLate(), "all-late": goldenAllLate(), "digits": goldenDigits(), "moves": goldenMoves()}
 }
 
 // goldenDigits has streams of differences with and without exceptions, of narrow and wide ranges, and times with gaps.
@@ -40,6 +40,33 @@ func goldenDigits() *Content {
 			at += goldenNoise(i+s.step, s.step) - s.step/2
 			if s.jumps && i%25 == 24 {
 				at -= 40 * s.step
+			}
+			column.Bits = append(column.Bits, uint64(at))
+		}
+		c.Columns = append(c.Columns, column)
+	}
+	return c
+}
+
+// goldenMoves has streams that mostly stay as they were: that move by one step or by many, seldom or often, first or last.
+func goldenMoves() *Content {
+	const n = 200
+	c := &Content{Gateway: "truck_8", From: schema.Position{Sequence: 3}, To: schema.Position{Sequence: 202}}
+	times := make([]int64, n)
+	for i := range times {
+		times[i] = day + int64(i)*10e9
+	}
+	for _, s := range []struct {
+		sensor      string
+		every, step int
+	}{{"a.load", 10, 11}, {"b.switch", 40, 1}, {"c.state", 3, 3}, {"d.total", 25, 20001}} {
+		column, at := Column{Sensor: s.sensor, Kind: schema.Int, Times: times}, 0
+		for i := range n {
+			if goldenNoise(i+s.step, s.every) == 0 {
+				at += goldenNoise(i, s.step) - s.step/2
+				if s.step == 1 {
+					at = 1 - at
+				}
 			}
 			column.Bits = append(column.Bits, uint64(at))
 		}
@@ -238,7 +265,7 @@ func TestGoldenFilesHaveEveryCodingAndForm(t *testing.T) {
 			t.Errorf("no column has coding %d", coding)
 		}
 	}
-	for form := byte(formPacked); form <= formDigits; form++ {
+	for form := byte(formPacked); form <= formMoves; form++ {
 		if !forms[form] {
 			t.Errorf("no stream has form %d", form)
 		}

@@ -28,6 +28,7 @@ const (
 	formRice2  = 4 // differences of differences
 	formRuns   = 5 // values and lengths of runs
 	formDigits = 6 // differences as digits, but for a few
+	formMoves  = 7 // differences that are not 0, and how many of 0 follow each
 	formShared = 0x80
 	formMask   = 0x7f
 )
@@ -47,7 +48,9 @@ type ints struct {
 	lengths []uint64
 	// exceptions are those of the plan that formDigits has.
 	exceptions []exception
-	digits     bool // a stream was of formDigits
+	moves      []int64 // of formMoves
+	stays      []uint64
+	newer      bool // a stream was of formDigits or formMoves
 }
 
 // plan is a way to write a stream, and what it costs.
@@ -61,7 +64,7 @@ type plan struct {
 	codes    span
 	lengths  span
 	digits   digits
-	runs     int
+	runs     int // or moves
 }
 
 func (p *plan) size() uint64 { return uint64(p.head)*8 + p.bits }
@@ -135,12 +138,18 @@ func (e *ints) plan(most uint64) plan {
 			best = p
 		}
 	}
-	e.residuals()
-	var lengths [len(e.z)][65]int
-	for order := range e.z {
-		lengths[order] = lengthsOf(e.z[order])
+	if moves := runs - 1; 2*moves < len(e.x) {
+		if p := e.planMoves(moves); p.size() < best.size() {
+			best = p
+		}
 	}
-	if p := e.planDigits(&lengths[1], &deltas); p.size() < best.size() {
+	e.residuals()
+	c := classesOf(e.z[1])
+	lengths := [len(e.z)][65]int{lengthsOf(e.z[0]), {}, lengthsOf(e.z[2])}
+	for class, count := range c.counts[:c.longest+1] {
+		lengths[1][class>>2] += int(count)
+	}
+	if p := e.planDigits(&c, &deltas); p.size() < best.size() {
 		best = p
 	}
 	for order := range e.z {
@@ -298,7 +307,7 @@ func riceCost(z []uint64, k uint) uint64 {
 // write appends what follows the form's byte.
 func (e *ints) write(dst []byte, p *plan) []byte {
 	switch p.form {
-	case formDeltas, formDigits:
+	case formDeltas, formDigits, formMoves:
 		dst = wire.AppendZigzag(dst, p.smallest)
 		dst = binary.AppendUvarint(dst, p.base)
 	case formRuns:
@@ -310,9 +319,13 @@ func (e *ints) write(dst []byte, p *plan) []byte {
 			dst = binary.AppendUvarint(dst, p.base)
 		}
 	}
-	if p.form == formDigits {
-		e.digits = true
+	switch p.form {
+	case formDigits:
+		e.newer = true
 		return e.writeDigits(dst, p)
+	case formMoves:
+		e.newer = true
+		return e.writeMoves(dst, p)
 	}
 	w := bitWriter{dst: dst}
 	w.reserve(p.bits)

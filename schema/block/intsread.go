@@ -59,6 +59,8 @@ func (s *stream[T]) read(form byte) bool {
 		return s.readRuns()
 	case formDigits:
 		return s.readDigits()
+	case formMoves:
+		return s.readMoves()
 	default:
 		return false
 	}

@@ -16,7 +16,7 @@ func hasLate(c *Content) bool {
 const (
 	latesAll  = 0 // as of gateways that were away for days, and of what is taken over from elsewhere
 	latesEach = 1
-	latesNone = 2 // since DigitsVersion
+	latesNone = 2 // since NewerVersion
 )
 
 // allLate is what columns share of which every reading came late; it is never changed.
@@ -79,7 +79,7 @@ func (r *Reader) readLates(c *wire.Cursor, version byte) bool {
 	case latesEach:
 		return r.readEachLate(c)
 	case latesNone:
-		return version >= DigitsVersion
+		return version >= NewerVersion
 	default:
 		return false
 	}

@@ -56,7 +56,7 @@ func Open(data []byte) (*Reader, error) {
 	switch {
 	case !sealed:
 		return nil, r.damaged("its checksum is wrong")
-	case version < Version || version > DigitsVersion:
+	case version < Version || version > NewerVersion:
 		return nil, r.damaged("its version is not known to this release")
 	case !r.readHeader(c):
 		return nil, r.damaged("its header is damaged")
