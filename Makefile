@@ -62,14 +62,14 @@ test-engines: build ## what production runs on: tests on a real Cassandra node (
 	docker/cassandra/node fetch
 	$(GO) test -count=1 -timeout=30m -v ./internal/dockertest ./provisioner/runtime/docker -p 1 -docker=start
 	$(GO) test -count=1 -timeout=30m -v ./internal/keyspace/cassandra -cassandra=start
-	CASSANDRA_VERSION=$(CASSANDRA_41) $(GO) test -count=1 -timeout=30m -v -run 'Contract|Killed|TakenOver|Role' ./internal/keyspace/cassandra -cassandra=start
+	CASSANDRA_VERSION=$(CASSANDRA_41) $(GO) test -count=1 -timeout=30m -v -run 'Contract|Killed|Migrated|TakenOver|Role' ./internal/keyspace/cassandra -cassandra=start
 	$(GO) test -count=1 -timeout=30m -v -run 'OfA.*NATS|AClusterThat' ./promises -server-kills=4
 	$(GO) test -count=1 -timeout=60m -v -run 'Cassandra|Containers|FaultsOfTheEngines' ./promises -cassandra=start -docker=start -node-kills=$(NODE_KILLS) -engine-faults=$(ENGINE_FAULTS)
 
 .PHONY: test-cassandra-short
 test-cassandra-short: build ## the contract suite and three faults on a real Cassandra node: killed, taken over, away
 	docker/cassandra/node fetch
-	$(GO) test -count=1 -short -timeout=5m -v -run 'TestContract$$|TestKilledNode|TestTakenOver' ./internal/keyspace/cassandra -cassandra=start
+	$(GO) test -count=1 -short -timeout=5m -v -run 'TestContract$$|TestKilledNode|TestMigrated|TestTakenOver' ./internal/keyspace/cassandra -cassandra=start
 	$(GO) test -count=1 -short -timeout=5m -v -run 'TestCassandraAway$$' ./promises -cassandra=start -node-away=10s
 
 .PHONY: test-docker-short

@@ -33,8 +33,11 @@ import (
 //go:embed 0001.cql
 var migration1 string
 
+//go:embed 0002.cql
+var migration2 string
+
 // migrations make version i+1 from version i.
-var migrations = []string{migration1}
+var migrations = []string{migration1, migration2}
 
 // Version is the newest version of a keyspace's tables.
 func Version() int { return len(migrations) }
