@@ -47,17 +47,40 @@ func TestATailIsGoneWhenItsDayIsABlock(t *testing.T) {
 	w.compareRollups(true)
 }
 
+// TestRollupsStayAsLongAsReadings, and for years where readings go sooner.
 func TestRollupsStayAsLongAsReadings(t *testing.T) {
+	const years = 5 * 366 * 24 * time.Hour
+	for _, keep := range []time.Duration{20 * 365 * 24 * time.Hour, 10 * 24 * time.Hour} {
+		w := newWorld(t)
+		w.keep = keep
+		w.begin()
+		w.replay()
+		w.pass(2 * time.Minute)
+		for i, most := range []time.Duration{keep, max(keep, years)} {
+			if before := time.Unix(0, w.store.expired[i]); before.Unix() == 0 || before.After(w.clock.Add(-most)) {
+				t.Errorf("of readings that are kept for %v, %s older than %v were dropped", keep, []string{"blocks", "rollups"}[i], before.UTC())
+			}
+		}
+	}
+}
+
+// TestARollupOfReadingsThatHaveGoneStays: the blocks of a span that is older than readings are kept may be gone in part, so its
+// rollup is not computed anew, though it is marked.
+func TestARollupOfReadingsThatHaveGoneStays(t *testing.T) {
 	w := newWorld(t)
-	w.keep = 20 * 365 * 24 * time.Hour
+	w.keep = 10 * 24 * time.Hour
 	w.begin()
 	w.replay()
-	w.pass(2 * time.Minute)
-	want := w.clock.Add(-w.keep)
-	for _, before := range w.store.expired {
-		if before == 0 || time.Unix(0, before).After(want) {
-			t.Errorf("what is older than %v was dropped, and not than %v", time.Unix(0, before).UTC(), want)
-		}
+	w.send(frame("truck-2", w.clock, 1)...)
+	key := keyspace.RollupKey{Gateway: "truck-1", Span: keyspace.Hour, Start: schema.Start(w.clock.Add(-20*24*time.Hour).UnixNano(), schema.HourSpan)}
+	_, err := w.store.Write(t.Context(), &keyspace.Changes{
+		Marks:   []keyspace.Mark{{RollupKey: key, Stale: schema.Position{Sequence: 2}}},
+		Rollups: []keyspace.Rollup{{RollupKey: key, Computed: schema.Position{Sequence: 1}, Data: []byte("of all its readings")}},
+	})
+	w.check(err)
+	w.pass(15 * time.Minute)
+	if got := w.store.rollups[key]; string(got.Data) != "of all its readings" {
+		t.Errorf("the rollup was computed anew, of what is left: %+v", got)
 	}
 }
 

@@ -240,3 +240,65 @@ func checkChain(t *rapid.T) {
 	})
 	w.settle(t)
 }
+
+// TestWhatEndsAChain: whatever the log says that this chain cannot have made of it, it is not the chain's alone any more.
+func TestWhatEndsAChain(t *testing.T) {
+	asking := func() *chain { // about the log's last message, with one batch confirmed and one sent
+		c := newChain("me", 1)
+		for range 2 {
+			c.add(nil)
+			c.markSent()
+		}
+		if got := c.answered(0, 1, stored, 2); len(got) != 1 || got[0].Sequence != 2 {
+			t.Fatalf("confirmed %v", got)
+		}
+		c.ask()
+		return c
+	}
+	for _, c := range []struct {
+		id       string
+		sequence uint64
+		over     bool
+	}{
+		{"me.1", 2, false},   // what was confirmed last
+		{"me.2", 3, false},   // what was sent
+		{"me.0", 1, true},    // the log ends before what was confirmed
+		{"me.1", 7, true},    // it is another log
+		{"me.3", 4, true},    // nobody has sent it
+		{"other.0", 3, true}, // another instance has claimed it
+		{"me", 3, true},
+	} {
+		chain := asking()
+		confirmed := chain.told(c.id, c.sequence, true)
+		if (chain.phase == over) != c.over || c.over && len(confirmed) > 0 {
+			t.Errorf("told that the log ends with %s at %d the phase is %d, confirmed %v", c.id, c.sequence, chain.phase, confirmed)
+		}
+	}
+	c := newChain("me", 1)
+	c.add(nil)
+	c.markSent()
+	if confirmed := c.answered(0, 1, stored, 3); c.phase != over || len(confirmed) > 0 {
+		t.Errorf("a batch is stored behind something else: phase %d, confirmed %v", c.phase, confirmed)
+	}
+}
+
+// TestAnswersToAnEarlierSending: its refusals say nothing of the present one; that something is stored stays true.
+func TestAnswersToAnEarlierSending(t *testing.T) {
+	c := newChain("me", 1)
+	for range 2 {
+		c.add(nil)
+	}
+	c.doubt()
+	c.resume()
+	for _, v := range []verdict{refused, noRoom, failure} {
+		if c.answered(0, 1, v, 0); c.phase != flowing || c.slots[0].verdict != unanswered {
+			t.Errorf("after the refusal %d of an earlier sending the phase is %d", v, c.phase)
+		}
+	}
+	c.answered(0, 2, stored, 3)
+	c.doubt()
+	c.resume()
+	if got := c.answered(0, 1, stored, 2); len(got) != 2 || got[0].Sequence != 2 || got[1].Sequence != 3 {
+		t.Errorf("confirmed %v", got)
+	}
+}
