@@ -145,10 +145,16 @@ func TestRatesAreOfHeadAndRow(t *testing.T) {
 	w := newWorld(t)
 	at := now.UnixNano()
 	count := func(readings uint64) (a catalog.Arrived) { a.Add(at, readings); return a }
-	w.putRow(t, &catalog.Entry{Gateway: "a", FirstSeen: 1, LastSeen: at, Arrived: count(100)}, &catalog.Entry{Gateway: "b", FirstSeen: 1, LastSeen: at, Arrived: count(50)})
-	w.Head.Entries = []*catalog.Entry{{Gateway: "a", FirstSeen: 1, LastSeen: at, Arrived: count(103)}, {Gateway: "b", FirstSeen: 1, LastSeen: at, Arrived: count(2)}}
+	w.putRow(t, &catalog.Entry{Gateway: "a", FirstSeen: 1, LastSeen: at, Arrived: count(100)}, &catalog.Entry{Gateway: "b", FirstSeen: 1, LastSeen: at, Arrived: count(50)}, &catalog.Entry{Gateway: "c"})
+	w.Head.Entries = []*catalog.Entry{
+		{Gateway: "a", FirstSeen: 1, LastSeen: at, Arrived: count(103)}, {Gateway: "b", FirstSeen: 1, LastSeen: at, Arrived: count(2)},
+		{Gateway: "c", FirstSeen: at, LastSeen: at, Arrived: count(1)}, // of whom the row says nothing
+	}
 	page, err := w.engine.Gateways(w.ctx, GatewaysRequest{Sort: "-rate"})
-	if err != nil || len(page.Gateways) != 3 || page.Gateways[0].Rate != 103 || page.Gateways[1].Rate != 50 || page.Gateways[2].Rate != 0 || page.Gateways[0].Rejects != nil {
-		t.Errorf("%+v, %v", page, err)
+	if err != nil || len(page.Gateways) != 4 || page.Gateways[0].Rate != 103 || page.Gateways[1].Rate != 50 || page.Gateways[3].Rate != 0 || page.Gateways[0].Rejects != nil {
+		t.Fatalf("%+v, %v", page, err)
+	}
+	if c := page.Gateways[2]; c.Name != "c" || c.FirstSeen == nil || !c.FirstSeen.Equal(now) {
+		t.Errorf("%+v was first seen at %v", c, c.FirstSeen)
 	}
 }

@@ -456,4 +456,22 @@ func TestReadingsBeyondRetentionAreHidden(t *testing.T) {
 	if d := cmp.Diff([]float64{2}, got); d != "" {
 		t.Errorf("readings (-want +got):\n%s", d)
 	}
+	series, err := w.engine.Series(w.ctx, SeriesRequest{Gateway: testGateway, Sensors: []string{"a"}, From: old.Add(-time.Hour), To: old.Add(time.Hour)})
+	if err != nil || len(series.Series[0].Time) != 1 || series.Series[0].Max[0] != 2 {
+		t.Errorf("the series is %+v, %v", series, err)
+	}
+
+	entry := &catalog.Entry{Gateway: testGateway, FirstSeen: 1, LastSeen: now.UnixNano()}
+	for i, sensor := range []string{"a", "b"} { // two that have said nothing since
+		entry.Observe(sensor, old.UnixNano()+int64(i)-1, schema.FloatValue(1), querytest.Position(i))
+	}
+	w.Head.Entries = []*catalog.Entry{entry}
+	latest, err := w.engine.Latest(w.ctx, testGateway)
+	if err != nil || len(latest.Readings) != 1 || latest.Readings[0].Sensor != "b" {
+		t.Errorf("the newest readings are %+v, %v", latest, err)
+	}
+	fleet, err := w.engine.FleetLatest(w.ctx, FleetRequest{Sensors: []string{"a", "b"}})
+	if err != nil || len(fleet.Gateways) != 1 || len(fleet.Gateways[0].Readings) != 1 || fleet.Gateways[0].Readings[0].Sensor != "b" {
+		t.Errorf("those of the fleet are %+v, %v", fleet, err)
+	}
 }
