@@ -86,6 +86,9 @@ func TestChangesAreLive(t *testing.T) {
 	if d, _ := s.Due(s.Spend(50, 0)); d != 0 {
 		t.Errorf("after an hour wait for %v", d)
 	}
+	if d, _ := s.Due(s.Spend(10, 0)); !near(d, time.Second) {
+		t.Errorf("an hour saves no more than a burst: wait for %v", d)
+	}
 }
 
 func TestAGatewaysConnections(t *testing.T) {

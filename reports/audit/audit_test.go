@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"log/slog"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -41,7 +43,15 @@ type world struct {
 	shapes *batch.Interner
 	head   map[string]map[int64]schema.Value // by sensor and time
 	store  keyspace.Reader
+	ends   Keyspace                      // where the keyspace ends
+	asked  int                           // how often for the books
+	tell   func(asked int, b *api.Books) // changes what the books say; nil: nothing
 }
+
+// at is a keyspace that ends there.
+type at schema.Position
+
+func (a at) Position(context.Context) (schema.Position, error) { return schema.Position(a), nil }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
@@ -60,7 +70,7 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(func() { _ = store.Close() })
 	w := &world{
 		t: t, first: 7, begin: time.Now().Add(-time.Hour).Truncate(time.Second).UnixNano(), shapes: batch.NewInterner(100),
-		head: map[string]map[int64]schema.Value{"a": {}, "b": {}}, store: store,
+		head: map[string]map[int64]schema.Value{"a": {}, "b": {}}, store: store, ends: store,
 	}
 	w.message(batch.Claim, "c1", 0)
 	for n := range 5 {
@@ -113,6 +123,16 @@ func (w *world) change(n int, fn func(h *batch.Header)) {
 	w.log[n] = e.Encode(nil, &h, rows)
 }
 
+// takesBack changes totals by less.
+func takesBack(less *batch.Totals) func(h *batch.Header) {
+	return func(h *batch.Header) {
+		h.Totals.FramesCommitted -= less.FramesCommitted
+		h.Totals.FramesRejected -= less.FramesRejected
+		h.Totals.FramesGivenUp -= less.FramesGivenUp
+		h.Totals.FramesReceived -= less.FramesCommitted + less.FramesRejected + less.FramesGivenUp
+	}
+}
+
 // State and Read are Log.
 func (w *world) State(context.Context) (bus.LogState, error) {
 	return bus.LogState{First: w.first, Last: w.first + uint64(len(w.log)) - 1, Messages: uint64(len(w.log))}, nil
@@ -144,6 +164,9 @@ func (w *world) Ask(_ context.Context, subject string, _ []byte, chunk func([]by
 		b.Frames.Committed, b.Readings.Accepted = w.totals.FramesCommitted, w.totals.Accepted
 		b.Log.Last = w.first + uint64(len(w.log)) - 1
 		b.Log.Followed = b.Log.Last
+		if w.asked++; w.tell != nil {
+			w.tell(w.asked, &b)
+		}
 		data, err := json.Marshal(&b)
 		if err != nil {
 			return err
@@ -182,7 +205,7 @@ func (w *world) audit() *api.Audit {
 		Logger: slog.New(slog.DiscardHandler),
 	})
 	var result *api.Audit
-	err := Run(w.t.Context(), Options{Provider: "p1", Engine: engine, Keyspace: w.store, Head: w, Log: w, Tell: func(e api.AuditEvent) error {
+	err := Run(w.t.Context(), Options{Provider: "p1", Engine: engine, Keyspace: w.ends, Head: w, Log: w, Tell: func(e api.AuditEvent) error {
 		if e.Result != nil {
 			result = e.Result
 		}
@@ -206,6 +229,38 @@ func TestWhatBalancesBalances(t *testing.T) {
 	}
 }
 
+// TestAnAuditWaitsForTheHead: what the log has and the head has not followed yet is not lost.
+func TestAnAuditWaitsForTheHead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		late := w.begin + 4*int64(time.Second)
+		value := w.head["b"][late]
+		delete(w.head["b"], late)
+		w.tell = func(asked int, b *api.Books) {
+			if asked < 5 {
+				b.Log.Followed--
+			} else {
+				w.head["b"][late] = value
+			}
+		}
+		if r := w.audit(); !r.Balanced || r.Log.Messages != 12 {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
+// TestWhatRetentionHasRemovedIsNotLost: the log may have readings still that are too old to be shown.
+func TestWhatRetentionHasRemovedIsNotLost(t *testing.T) {
+	w := newWorld(t)
+	now, head := w.begin, map[string]map[int64]schema.Value{"a": maps.Clone(w.head["a"]), "b": maps.Clone(w.head["b"])}
+	w.begin -= int64(record.DefaultSettings().Retention)
+	w.message(batch.Data, "c2", 3)
+	w.begin, w.head = now, head
+	if r := w.audit(); !r.Balanced || r.Log.Expired != 6 {
+		t.Errorf("%+v", r)
+	}
+}
+
 // TestAFenceIsNoFinding puts a claim's fence, whose totals are outdated, before the claim.
 func TestAFenceIsNoFinding(t *testing.T) {
 	w := newWorld(t)
@@ -218,7 +273,7 @@ func TestAFenceIsNoFinding(t *testing.T) {
 
 // TestWhatDoesNotBalanceIsNamed tampers with totals, messages and readings, one at a time.
 func TestWhatDoesNotBalanceIsNamed(t *testing.T) {
-	at := func(w *world, i int) int64 { return w.begin + int64(i)*int64(time.Second) }
+	timeOf := func(w *world, i int) int64 { return w.begin + int64(i)*int64(time.Second) }
 	for name, c := range map[string]struct {
 		tamper      func(w *world)
 		where, text string
@@ -247,25 +302,59 @@ func TestWhatDoesNotBalanceIsNamed(t *testing.T) {
 			w.log = w.log[:11]
 		}, "books readings", "said 220 readings were accepted before"},
 		"frames are nowhere": {func(w *world) { w.books.Frames.Received = 2 }, "books frames", "12 frames were received, but 10 committed"},
-		"a reading is gone":  {func(w *world) { delete(w.head["b"], at(w, 4)) }, "lost g1", "1 readings of"},
+		"frames are nowhere before": {func(w *world) {
+			w.tell = func(asked int, b *api.Books) {
+				if asked == 1 {
+					b.Frames.InHand = 2
+				}
+			}
+		}, "books frames", "before the recount 10 frames were received, but 10 committed, 0 rejected, 0 given up and 2 in hand"},
+		"frames are nowhere after": {func(w *world) {
+			w.tell = func(asked int, b *api.Books) {
+				if asked > 2 {
+					b.Frames.Rejected = 1
+				}
+			}
+		}, "books frames", "after the recount 10 frames were received, but 10 committed, 1 rejected"},
+		"the books know less than the log": {func(w *world) {
+			w.tell = func(asked int, b *api.Books) {
+				if asked > 2 {
+					b.Readings.Accepted--
+				}
+			}
+		}, "books readings", "accepted before and 219 after"},
+		"the keyspace ends after the log":  {func(w *world) { w.ends = at{Sequence: 99} }, "books log", "ends at 18, but the keyspace holds readings up to 99"},
+		"a message takes back a committed": {func(w *world) { w.change(9, takesBack(&batch.Totals{FramesCommitted: 2})) }, "log message 16", "less than those"},
+		"a message takes back a rejected": {func(w *world) {
+			w.change(8, takesBack(&batch.Totals{FramesRejected: math.MaxUint64})) // the next has none
+		}, "log message 16", "less than those"},
+		"a message takes back what was given up": {func(w *world) {
+			w.change(8, takesBack(&batch.Totals{FramesGivenUp: math.MaxUint64}))
+		}, "log message 16", "less than those"},
+		"a reading has the value of before": {func(w *world) {
+			w.head["b"][timeOf(w, 4)] = schema.FloatValue(104)
+		}, "lost g1", "is 104, but the log gave it"},
+		"a reading is gone": {func(w *world) { delete(w.head["b"], timeOf(w, 4)) }, "lost g1", "1 readings of"},
 		"a reading has another value": {func(w *world) {
-			w.head["b"][at(w, 4)] = schema.FloatValue(-1)
+			w.head["b"][timeOf(w, 4)] = schema.FloatValue(-1)
 		}, "lost g1", "is -1, but the log gave it"},
 		"readings are there that nobody sent": {func(w *world) {
 			for i := range 300 {
-				w.head["a"][at(w, i+100)] = schema.FloatValue(1)
+				w.head["a"][timeOf(w, i+100)] = schema.FloatValue(1)
 			}
 		}, "books readings", "328 different readings are stored, but only 220 were ever accepted"},
 	} {
-		w := newWorld(t)
-		c.tamper(w)
-		r := w.audit()
-		found := false
-		for _, f := range r.Findings {
-			found = found || f.What+" "+f.Where == c.where && strings.Contains(f.Text, c.text) && f.Next != ""
-		}
-		if r.Balanced || !found {
-			t.Errorf("%s: found %+v", name, r.Findings)
-		}
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			c.tamper(w)
+			r := w.audit()
+			found := false
+			for _, f := range r.Findings {
+				found = found || f.What+" "+f.Where == c.where && strings.Contains(f.Text, c.text) && f.Next != ""
+			}
+			if r.Balanced || !found {
+				t.Errorf("%s: found %+v", name, r.Findings)
+			}
+		})
 	}
 }
