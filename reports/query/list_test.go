@@ -147,7 +147,8 @@ func TestRatesAreOfHeadAndRow(t *testing.T) {
 	count := func(readings uint64) (a catalog.Arrived) { a.Add(at, readings); return a }
 	w.putRow(t, &catalog.Entry{Gateway: "a", FirstSeen: 1, LastSeen: at, Arrived: count(100)}, &catalog.Entry{Gateway: "b", FirstSeen: 1, LastSeen: at, Arrived: count(50)}, &catalog.Entry{Gateway: "c"})
 	w.Head.Entries = []*catalog.Entry{
-		{Gateway: "a", FirstSeen: 1, LastSeen: at, Arrived: count(103)}, {Gateway: "b", FirstSeen: 1, LastSeen: at, Arrived: count(2)},
+		{Gateway: "a", FirstSeen: 1, LastSeen: at, Arrived: count(103)},
+		{Gateway: "b", FirstSeen: 1, LastSeen: at, Arrived: count(2)},
 		{Gateway: "c", FirstSeen: at, LastSeen: at, Arrived: count(1)}, // of whom the row says nothing
 	}
 	page, err := w.engine.Gateways(w.ctx, GatewaysRequest{Sort: "-rate"})

@@ -355,6 +355,12 @@ func TestBlocksAreTakenByTheirDirectories(t *testing.T) {
 	}
 	w.Keep(t, 9)
 	rapid.Check(t, func(rt *rapid.T) { w.checkSeries(rt) })
+
+	c := newChart("b", 0, 100, 10, 10, false)
+	c.addColumn(&block.Info{Kind: schema.Bool, Count: 2, Numbers: 2, Sum: 1, Max: 1, FirstTime: 20, LastTime: 29})
+	if got := c.series(nil); got.Kind != "bool" || len(got.Count) != 1 || got.Count[0] != 2 || got.Max[0] != 1 {
+		t.Errorf("a column of bool in one bucket is the series %+v", got)
+	}
 }
 
 // TestFleetComesInPages: each gateway with the sensor once, in order, in pages; a walk that is given up ends at once.
