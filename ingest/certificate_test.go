@@ -27,10 +27,10 @@ func TestThePortShowsTheCertificateOfTheRecords(t *testing.T) {
 		_, err = bucket.Put(t.Context(), record.PortCertificateKey, data)
 		h.check(err)
 	}
-	sign := func(name string) {
+	sign := func(name string, version int) {
 		cert, key, err := authority.Sign(&certs.Wish{Name: name, Hosts: []string{"127.0.0.1"}, Usages: []certs.Usage{certs.Server}, Until: time.Now().Add(time.Hour)})
 		h.check(err)
-		write(record.PortCertificate{Version: record.Version, Certificate: string(cert), Key: string(key)})
+		write(record.PortCertificate{Version: version, Certificate: string(cert), Key: string(key)})
 	}
 	i := h.start()
 	defer func() { h.stop(i) }()
@@ -54,18 +54,26 @@ func TestThePortShowsTheCertificateOfTheRecords(t *testing.T) {
 			}
 		}
 	}
-	sign("first")
+	sign("first", record.Version)
 	until("first")
-	sign("second")
+	sign("second", record.Version)
 	until("second")
 	write(record.PortCertificate{Version: record.Version, Certificate: "none", Key: "none"})
 	h.record.Settings.Timezone = "Europe/Berlin"
 	h.put() // records are taken in order: when this one is, the one before it was
-	sign("third")
+	sign("third", record.Version)
 	until("third")
-	write(record.PortCertificate{Version: record.Version + 1})
+	h.stop(i)
+	i = h.start()
+	if got := shown(); got != "third" {
+		t.Errorf("after a restart the port shows %q", got)
+	}
+	sign("of a release to come", record.Version+1)
 	h.stop(i) // a start that finds none it can use takes plain connections
 	i = h.start()
+	if got := shown(); got == "of a release to come" {
+		t.Errorf("the port shows a certificate %s", got)
+	}
 	if got := h.dial(i).put("m v=1"); got == "" {
 		t.Error("a plain connection is not taken")
 	}

@@ -19,6 +19,16 @@ func TestNobodyIsGivenAnothersPorts(t *testing.T) {
 			given[port] = true
 		}
 	}
+	for range 500 { // once around: nor are they when others have rested
+		r, err := testport.Take(t.Context(), 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if given[r.Base+1] {
+			t.Fatalf("port %d is given again, and is held", r.Base+1)
+		}
+		r.Release()
+	}
 }
 
 func TestPortsThatAreHeldAreLeftOut(t *testing.T) {

@@ -51,6 +51,10 @@ func TestSignedCertificatesAreGoodForTheHost(t *testing.T) {
 	if err != nil || again.Wanted() != one.Made {
 		t.Errorf("after another start other certificates are wanted: %v", err)
 	}
+	other, err := Open(Options{Path: path + ".other", Install: "i1", Host: "0.0.0.0", Hosts: []string{"berth.example.com"}, Logger: quiet()})
+	if err != nil || other.Wanted() == one.Made {
+		t.Errorf("of another authority the same certificates are wanted: %v", err)
+	}
 	more, err := Open(Options{Path: path, Install: "i1", Host: "0.0.0.0", Logger: quiet()})
 	if err != nil || more.Wanted() == one.Made {
 		t.Errorf("for other names the same certificates are wanted: %v", err)
