@@ -168,6 +168,9 @@ func (o *options) measure(
 		return err
 	}
 	defer in.Stop()
+	if err := in.AwaitWeb(ctx); err != nil {
+		return err
+	}
 	s := &suite{install: in, load: o.load, onlyQueries: o.onlyQueries, size: size, out: os.Stdout}
 	return s.all(ctx)
 }

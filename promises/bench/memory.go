@@ -41,6 +41,9 @@ func (o *options) memory(ctx context.Context, conns int) error {
 		return err
 	}
 	defer in.Stop()
+	if err := in.AwaitWeb(ctx); err != nil {
+		return err
+	}
 	ca, err := in.CLI(ctx, "ca")
 	if err != nil {
 		return err

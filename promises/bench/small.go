@@ -30,6 +30,9 @@ func (o *options) small(ctx context.Context, dir string, out io.Writer) error {
 		return err
 	}
 	defer in.Stop()
+	if err := in.AwaitWeb(ctx); err != nil {
+		return err
+	}
 	fmt.Fprintf(out, "\n# Frames of one reading, each acknowledged from disk: %d connections, %d in flight on each\n", smallConnections, smallWindow)
 	for n, protocol := range []string{"berth", "mqtt", "mqtt5", "http"} {
 		p, err := in.Add(ctx, fmt.Sprintf("provider%d", n+1))

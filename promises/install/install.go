@@ -48,6 +48,7 @@ type Install struct {
 	Keyspaces string   // URL of the keyspaces; empty: files in Data
 	Flags     []string // more flags of serve
 
+	said  said            // what serve printed lately
 	ports *testport.Range // its own, as long as it is in use
 	serve *exec.Cmd
 	ended chan struct{} // closed when serve has ended
@@ -81,7 +82,8 @@ func (i *Install) Start(ctx context.Context) (link string, err error) {
 	}
 	cmd.Args = append(cmd.Args, i.Flags...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	cmd.Stderr = i.Log
+	i.said.to = i.Log
+	cmd.Stderr = &i.said
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return "", err
@@ -95,7 +97,7 @@ func (i *Install) Start(ctx context.Context) (link string, err error) {
 	read.Go(func() {
 		lines := bufio.NewScanner(out)
 		for lines.Scan() {
-			_, _ = fmt.Fprintln(i.Log, lines.Text())
+			_, _ = fmt.Fprintln(&i.said, lines.Text())
 			for word := range strings.FieldsSeq(lines.Text()) {
 				if !strings.HasPrefix(word, "http") || !strings.Contains(word, "link=") {
 					continue
@@ -116,10 +118,33 @@ func (i *Install) Start(ctx context.Context) (link string, err error) {
 	case link := <-links:
 		return link, nil
 	case <-i.ended:
-		return "", fmt.Errorf("start the provisioner: it ended: %s", cmd.ProcessState)
+		return "", fmt.Errorf("start the provisioner: it ended: %s; it wrote last:\n%s", cmd.ProcessState, i.said.last())
 	case <-ctx.Done():
 		return "", fmt.Errorf("wait for the provisioner's sign-in link: %w", ctx.Err())
 	}
+}
+
+// webWithin bounds how long the web is waited for once the provisioner has printed its sign-in link.
+const webWithin = 30 * time.Second
+
+// AwaitWeb waits until the web answers, for those who ask it as soon as the provisioner has started. When it does not, the error has
+// what it wrote last, which says why: pages that were not built, say.
+func (i *Install) AwaitWeb(ctx context.Context) error {
+	waiting, cancel := context.WithTimeout(ctx, webWithin)
+	defer cancel()
+	var last error
+	err := until(waiting, func() bool {
+		var conn net.Conn
+		if conn, last = (&net.Dialer{}).DialContext(waiting, "tcp", i.Web); last == nil {
+			last = conn.Close()
+		}
+		return last == nil
+	})
+	if err != nil {
+		wrote, why := i.CLI(ctx, "logs", "web", "--lines", "5")
+		return fmt.Errorf("the web does not answer at %s; it wrote last:\n%s%w", i.Web, wrote, errors.Join(err, last, why))
+	}
+	return nil
 }
 
 // Kill kills the provisioner by SIGKILL and waits until it has gone. Its children notice and go too.

@@ -29,6 +29,10 @@ func openBerth(ctx context.Context, o *options, dir string) (*running, error) {
 	if _, err := in.Start(ctx); err != nil {
 		return nil, err
 	}
+	if err := in.AwaitWeb(ctx); err != nil {
+		in.Stop()
+		return nil, err
+	}
 	b := &berth{options: o, base: "http://" + in.Web + "/api/v1/providers/provider1"}
 	key, err := b.provide(ctx, in)
 	if err != nil {

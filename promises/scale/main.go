@@ -103,10 +103,15 @@ func (s *scale) installation(ctx context.Context, name string, providers int) (i
 	if _, err = in.Start(ctx); err != nil {
 		return nil, nil, err
 	}
-	return in, func() {
+	stop = func() {
 		in.Stop()
 		_ = os.RemoveAll(dir) // a temporary folder
-	}, nil
+	}
+	if err := in.AwaitWeb(ctx); err != nil {
+		stop()
+		return nil, nil, err
+	}
+	return in, stop, nil
 }
 
 // mega is bytes as people read them.

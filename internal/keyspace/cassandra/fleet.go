@@ -2,25 +2,29 @@ package cassandra
 
 import (
 	"context"
+	"slices"
 
 	"berth/internal/keyspace"
 	"berth/schema"
 )
 
-// FleetRows asks for one row after the other: each lies on nodes of its own.
+// FleetRows asks for all rows at once, as many as may be in flight: each lies on nodes of its own.
 func (r *reader) FleetRows(ctx context.Context, names []string) ([]keyspace.Gateway, error) {
-	var all []keyspace.Gateway
-	for _, name := range names {
-		g, err := r.Gateway(ctx, name)
-		if schema.Is(err, schema.NotFound) {
-			continue
+	rows := make([]keyspace.Gateway, len(names)) // those that there are have their name
+	err := r.backend.each(ctx, len(names), func(ctx context.Context, i int) error {
+		g, err := r.Gateway(ctx, names[i])
+		if err == nil {
+			rows[i] = g
+		} else if !schema.Is(err, schema.NotFound) {
+			return err
 		}
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, g)
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
-	return all, r.there(ctx, len(all) > 0)
+	rows = slices.DeleteFunc(rows, func(g keyspace.Gateway) bool { return g.Name == "" })
+	return rows, r.there(ctx, len(rows) > 0)
 }
 
 // FleetRollups asks for the rollups of one gateway after the other.
