@@ -263,3 +263,24 @@ func TestALogThatBeginsAnewBeginsAboveTheKeyspace(t *testing.T) {
 	w.compare(true)
 	w.compareLatest()
 }
+
+// TestANodesEndSoonAfterAnothersWrites: what the keyspace has of a process that has ended counts when it is durable, not when it is
+// seen: a node may forget it yet, and then only the log has it.
+func TestANodesEndSoonAfterAnothersWrites(t *testing.T) {
+	w := newWorld(t)
+	w.store.lag = true
+	w.send(frame("truck-1", w.clock, 300)...) // a block and a tail
+	w.pass(2 * time.Minute)
+	w.store.reopen() // the process is killed
+	w.begin()
+	w.replay()
+	w.pass(2 * time.Minute)
+	w.store.outage() // then the node is
+	w.store.lag = false
+	w.pass(5 * time.Minute)
+	first, last := w.log.bounds()
+	if last-first > 1 {
+		t.Errorf("the log is not trimmed: it holds %d to %d", first, last)
+	}
+	w.compare(true)
+}

@@ -38,7 +38,7 @@ type history struct {
 func (h history) run() {
 	t, w := h.t, h.w
 	for range rapid.IntRange(1, 40).Draw(t, "steps") {
-		switch rapid.SampledFrom([]string{"send", "send", "send", "burst", "round", "pass", "sync", "fail", "crash", "kill", "finish", "check"}).Draw(t, "step") {
+		switch rapid.SampledFrom([]string{"send", "send", "send", "burst", "round", "pass", "sync", "fail", "crash", "kill", "outage", "finish", "check"}).Draw(t, "step") {
 		case "send":
 			w.send(h.rows(rapid.IntRange(1, 12).Draw(t, "rows"))...)
 		case "burst":
@@ -56,9 +56,12 @@ func (h history) run() {
 			w.store.fail = nil
 			w.replay()
 		case "kill": // the keyspace lives on
-			w.crash(nil)
+			w.store.reopen()
+			w.begin()
 			w.store.fail = nil
 			w.replay()
+		case "outage": // ingest lives on
+			w.store.outage()
 		case "finish":
 			_ = w.sealer.Finish(t.Context()) // the store may fail
 		case "check":

@@ -13,7 +13,8 @@
 //	a tail whose readings are in a block too        reads the tail back; the next block and row hold it, readers merge
 //	rollups not computed                            finds them by their marks
 //
-// The whole way of a reading has a table of that kind in ingest/crash_test.go.
+// The whole way of a reading has a table of that kind in ingest/crash_test.go. What a node forgets of it that has not synced is
+// no more than that: nothing is read back from the keyspace before what is there is durable.
 //
 // Its one invariant: the log is trimmed only up to a sequence of which every reading is durably in a block or a tail.
 package seal
@@ -47,6 +48,7 @@ const (
 	dayRest      = 2 * time.Minute // a part of an ended day is closed after so long a silence
 	idleAfter    = time.Hour       // a silent gateway leaves the head
 	expireEvery  = 24 * time.Hour
+	openRest     = time.Second
 	backOff      = 100 * time.Millisecond
 	maxBackOff   = 5 * time.Second
 	failedRest   = time.Minute // what can wait is tried again after so long
@@ -90,6 +92,7 @@ type Sealer struct {
 	hand    *write    // what is being written: a write that failed is tried again before anything else
 	pending []written // in order of receipts
 	last    keyspace.Receipt
+	opened  bool // what the keyspace had at its opening is durable
 	begun   bool // the times below are set
 	tails   tailRound
 	rollups rollupRound
@@ -211,6 +214,9 @@ func (s *Sealer) Run(ctx context.Context) {
 func (s *Sealer) Round(ctx context.Context) (rest time.Duration, err error) {
 	now := s.Steady()
 	s.begin(now)
+	if open, err := s.open(ctx); err != nil || !open {
+		return openRest, err
+	}
 	if err := s.finish(ctx); err != nil {
 		return 0, err
 	}
@@ -259,6 +265,19 @@ func (s *Sealer) begin(now time.Time) {
 	s.rollups.scanAt = now
 }
 
+// open reports whether what is read of the keyspace stays there. Before, it may be what an instance before this one wrote last, and
+// gone with the next power cut; then only the log has it.
+func (s *Sealer) open(ctx context.Context) (bool, error) {
+	if !s.opened {
+		durable, err := s.Keyspace.Durable(ctx)
+		if err != nil {
+			return false, fmt.Errorf("ask what is durable: %w", err)
+		}
+		s.opened = durable >= keyspace.Opened
+	}
+	return s.opened, nil
+}
+
 // finish writes what is in hand, then releases what has become durable.
 func (s *Sealer) finish(ctx context.Context) error {
 	if s.hand != nil {
@@ -288,6 +307,12 @@ func (s *Sealer) Finish(ctx context.Context) error {
 			return err
 		}
 		work := s.Head.Work()
+		if !work.Closed && !s.tails.running && work.Dirty == 0 {
+			return nil
+		}
+		if open, err := s.open(ctx); err != nil || !open {
+			return err
+		}
 		switch {
 		case work.Closed:
 			if err := s.sealParts(ctx); err != nil {
@@ -297,10 +322,8 @@ func (s *Sealer) Finish(ctx context.Context) error {
 			if err := s.sealTails(ctx); err != nil {
 				return err
 			}
-		case work.Dirty > 0:
-			s.tails.start(s.Head)
 		default:
-			return nil
+			s.tails.start(s.Head)
 		}
 	}
 }

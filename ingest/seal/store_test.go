@@ -21,7 +21,8 @@ type store struct {
 
 	mu       sync.Mutex
 	writes   []keyspace.Changes // since the beginning, a kind each, so that a crash can come between two kinds
-	receipts []int              // the number of writes at each receipt
+	opened   int                // the number of writes when it was opened last
+	receipts []int              // the number of writes at each receipt since then
 	durable  int                // writes that are durable
 	lag      bool               // writes are not durable by themselves
 	fail     func(c *keyspace.Changes) error
@@ -113,7 +114,21 @@ func (s *store) crash(kept func() int) {
 		}
 	}
 	s.durable = len(s.writes)
-	s.receipts = nil
+	s.reopen()
+	s.replay()
+}
+
+// reopen gives the keyspace to another process.
+func (s *store) reopen() { s.opened, s.receipts = len(s.writes), nil }
+
+// outage forgets what is not durable, but for what this process has written: it writes that again.
+func (s *store) outage() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := s.durable; i < s.opened; i++ {
+		s.writes[i] = keyspace.Changes{}
+	}
+	s.durable = len(s.writes)
 	s.replay()
 }
 
@@ -157,17 +172,20 @@ func (s *store) Write(_ context.Context, c *keyspace.Changes) (keyspace.Receipt,
 		s.durable = len(s.writes)
 	}
 	s.receipts = append(s.receipts, len(s.writes))
-	return keyspace.Receipt(len(s.receipts)), nil
+	return keyspace.Opened + keyspace.Receipt(len(s.receipts)), nil
 }
 
 func (s *store) Durable(context.Context) (keyspace.Receipt, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.durable < s.opened {
+		return 0, nil
+	}
 	n := 0
 	for n < len(s.receipts) && s.receipts[n] <= s.durable {
 		n++
 	}
-	return keyspace.Receipt(n), nil
+	return keyspace.Opened + keyspace.Receipt(n), nil
 }
 
 func (s *store) Blocks(_ context.Context, gateway string, from, to int64, yield func(keyspace.Block) error) error {

@@ -95,8 +95,12 @@ type Changes struct {
 	Rollups  []Rollup  // overwritten when Computed is not lower; never zero; Stale is ignored, a mark sets it
 }
 
-// Receipt numbers the writes of one Writer from 1, in the order in which Write returned.
+// Receipt numbers what becomes durable of one Writer: Opened, then its writes in the order in which Write returned.
 type Receipt uint64
+
+// Opened is the receipt of a Writer's opening. Until it is durable, what is read of the keyspace may yet be lost: Writers before
+// may have written it last, and none will write it again.
+const Opened Receipt = 1
 
 // Isolating is what a Backend gives besides that can keep those who use one keyspace from all others.
 type Isolating interface {
@@ -160,8 +164,8 @@ type Writer interface {
 	// safe. What could not be stored for good is an Invalid error, and then nothing of c is stored. The bytes of c must
 	// not change before the receipt is durable: a backend may have to write them again.
 	Write(ctx context.Context, c *Changes) (Receipt, error)
-	// Durable returns the receipt up to which every Write surely survives a power cut. A backend whose Write syncs
-	// returns the newest.
+	// Durable returns the receipt up to which every Write surely survives a power cut, 0 when not even what was there at
+	// the opening does. A backend whose Write syncs returns the newest.
 	Durable(ctx context.Context) (Receipt, error)
 }
 

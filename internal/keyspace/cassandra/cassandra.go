@@ -7,7 +7,8 @@
 //
 // A node acknowledges from memory and syncs its commit log every some seconds. So a Write is durable only after three
 // times that period, and when a connection broke or a node restarted meanwhile, it is written again and waits anew
-// (durable.go). With commitlog_sync batch or group it is durable at once.
+// (durable.go). So is what the writer before has written, for which nobody can do that: until then its opening is not durable
+// and nothing is to be concluded from what is read. With commitlog_sync batch or group it is durable at once.
 //
 // One writer: within a process a second Writer is refused. Between processes nothing is locked, since a lease would have
 // to run out after every crash before the next could begin, and gateways would wait for it. Instead whoever comes last

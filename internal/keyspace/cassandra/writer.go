@@ -53,10 +53,15 @@ func newWriter(ctx context.Context, t *tables) (*writer, error) {
 		host = "a host without a name"
 	}
 	w := &writer{
+		receipt: keyspace.Opened, durable: keyspace.Opened, // unless there was a writer before
 		reader: &reader{tables: t}, token: fmt.Sprintf("%s, process %d (%s), %s", host, os.Getpid(), filepath.Base(os.Args[0]), rand.Text()),
 	}
+	breaks := t.backend.nodes.breaks.Load()
 	if err := w.take(ctx); err != nil {
 		return nil, err
+	}
+	if w.before != "" { // what it wrote last is as durable as what this one would have written now
+		w.durable, w.pending = 0, []pending{{receipt: keyspace.Opened, written: time.Now(), breaks: breaks}}
 	}
 	if _, err := t.backend.nodes.look(ctx, t); err != nil {
 		return nil, t.failed(ctx, "open", err)

@@ -54,6 +54,43 @@ func TestCommitsAreSynced(t *testing.T) {
 	}
 }
 
+// TestLogsThatAreFoundAreSynced gives a writer the files as a process leaves them that is killed: what is in their logs may be seen,
+// and not be on the disk.
+func TestLogsThatAreFoundAreSynced(t *testing.T) {
+	w := newSynced(t)
+	w.put(t, 0)
+	next := newSynced(t)
+	if err := next.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(next.dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(next.dir, os.DirFS(w.dir)); err != nil {
+		t.Fatal(err)
+	}
+	var synced []string
+	syncs := syncFolder
+	defer func() { syncFolder = syncs }()
+	syncFolder = func(f *os.File) error {
+		synced = append(synced, filepath.Base(f.Name()))
+		return syncs(f)
+	}
+	opened, err := next.backend.Writer(t.Context(), "synced")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer opened.Close()
+	if d, err := opened.Durable(t.Context()); d != keyspace.Opened || err != nil || !slices.Contains(synced, catalogName+"-wal") {
+		t.Errorf("%d is durable, %v, and synced are %v", d, err, synced)
+	}
+	next.writer, _ = opened.(*writer)
+	next.put(t, 0) // it is there
+	if log := monthOf(0).file() + "-wal"; !slices.Contains(synced, log) {
+		t.Errorf("synced are %v, and not %s", synced, log)
+	}
+}
+
 // TestFoldersAreSynced looks at what each folder held when it was synced last: a name that was made, changed or removed
 // after that may be what it was before when the power is back.
 func TestFoldersAreSynced(t *testing.T) {

@@ -95,6 +95,10 @@ func openWriteFile(ctx context.Context, path string, s *ddl.Schema, log *slog.Lo
 	if err != nil {
 		return nil, err
 	}
+	// What a process has committed that was killed before it was synced is there, and is not written again.
+	if err := syncFolders(path + "-wal"); err != nil && !os.IsNotExist(err) {
+		return nil, fileError("open", path, err)
+	}
 	db, err := openWrite(path, s)
 	if err != nil {
 		return nil, fileError("open", path, err)

@@ -54,6 +54,7 @@ func newWriter(ctx context.Context, name, dir string, l *writerLock, log *slog.L
 	}
 	w := &writer{
 		reader: newReader(name, dir), dir: dir, log: log, lock: l, catalog: catalog, months: map[month]*writeFile{},
+		receipt: keyspace.Opened, // a file's log is synced when the file is opened
 	}
 	w.quiet = time.AfterFunc(quietTime, w.emptyLogs)
 	return w, nil
