@@ -125,6 +125,8 @@ type Ingest struct {
 	feeding   sync.Mutex // one thing is fed at a time
 	aside     asideState
 
+	unanswered atomic.Int64 // when the keyspace last did not answer who decodes a frame in time, Unix ns; 0: never
+
 	limits chan struct{}                        // the provider's records have changed
 	full   atomic.Pointer[schema.Error]         // why the keyspace takes nothing more
 	use    atomic.Pointer[func() record.Limits] // how much of the limits is used; nil until the port is open

@@ -86,13 +86,32 @@ func (i *Ingest) known(gateway string) (sensors []string, ok bool) {
 	if all {
 		return sensors, true
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	row, err := i.keyspace.Gateway(ctx, gateway)
+	row, err := i.row(gateway)
 	if err != nil {
 		return sensors, !live || len(sensors) > 0 || !schema.Is(err, schema.NotFound)
 	}
 	return append(sensors, sensorsOf(&row)...), true
+}
+
+const (
+	// rowWait is how long who decodes a frame waits for a gateway's row, and rowRest how long nobody waits any more once one
+	// has waited in vain: one goroutine may decode for many gateways.
+	rowWait = 2 * time.Second
+	rowRest = 30 * time.Second
+)
+
+// row returns a gateway's row, for who decodes a frame.
+func (i *Ingest) row(gateway string) (keyspace.Gateway, error) {
+	if since := time.Since(time.Unix(0, i.unanswered.Load())); since < rowRest {
+		return keyspace.Gateway{}, schema.Errorf(schema.Unavailable, "the keyspace did not answer %s ago", since.Round(time.Second))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), rowWait)
+	defer cancel()
+	row, err := i.keyspace.Gateway(ctx, gateway)
+	if ctx.Err() != nil {
+		i.unanswered.Store(time.Now().UnixNano())
+	}
+	return row, err
 }
 
 func sensorsOf(row *keyspace.Gateway) []string {

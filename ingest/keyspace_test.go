@@ -1,9 +1,14 @@
 package ingest
 
 import (
+	"context"
+	"fmt"
 	"log/slog"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"berth/ingest/format"
 	"berth/ingest/head"
 	"berth/internal/keyspace"
 	"berth/internal/keyspace/open"
@@ -61,4 +66,40 @@ func TestKnownSaysSoWhenItCannotTell(t *testing.T) {
 			}
 		}
 	}
+}
+
+// silent is a keyspace that does not answer.
+type silent struct{ keyspace.Writer }
+
+func (silent) Gateway(ctx context.Context, _ string) (keyspace.Gateway, error) {
+	<-ctx.Done()
+	return keyspace.Gateway{}, ctx.Err()
+}
+
+// TestASilentKeyspaceHoldsUpFewFrames: one goroutine decodes what comes by UDP of all gateways, and must not wait for the keyspace for
+// each that it meets for the first time since the start.
+func TestASilentKeyspaceHoldsUpFewFrames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := &Ingest{head: head.New(head.Options{}, 1, 1), table: format.NewTable(format.TableOptions{})}
+		if err := i.keyspace.Set(silent{}); err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		for n := range 1000 {
+			if _, ok := i.known(fmt.Sprint("gateway-", n)); !ok {
+				t.Fatal("it says that there is no such gateway, though it cannot tell")
+			}
+			if known, sure := i.introduced(fmt.Sprint("new-", n)); known || sure {
+				t.Fatalf("it says that a gateway is known: %v, and that this is sure: %v", known, sure)
+			}
+		}
+		if took := time.Since(begun); took > rowWait {
+			t.Errorf("a thousand gateways waited for %v", took)
+		}
+		<-time.After(rowRest)
+		before := time.Now()
+		if i.known("later"); time.Since(before) < rowWait {
+			t.Error("the keyspace is not asked again later")
+		}
+	})
 }

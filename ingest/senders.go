@@ -77,9 +77,7 @@ func (i *Ingest) introduced(gateway string) (known, sure bool) {
 	if sensors, all := i.head.Sensors(gateway); all || len(sensors) > 0 {
 		return true, true
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	_, err := i.keyspace.Gateway(ctx, gateway)
+	_, err := i.row(gateway)
 	switch {
 	case err == nil:
 		return true, true
