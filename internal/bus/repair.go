@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/minio/highwayhash"
+
+	"berth/internal/durable"
 )
 
 // A message whose bytes have rotted would cost more than itself: when the server reads a stream's files anew it cuts each
@@ -62,12 +64,15 @@ func repairFile(dir, path string, log *slog.Logger) error {
 		return nil
 	}
 	aside := filepath.Join(dir, "rotten", filepath.Base(filepath.Dir(filepath.Dir(filepath.Dir(folder))))+"-"+stream+"-"+number)
+	if err := durable.Mkdir(filepath.Dir(aside), 0o700); err != nil {
+		return err
+	}
 	for i, r := range rotten {
-		if err := writeSynced(fmt.Sprintf("%s-%d", aside, i), r); err != nil {
+		if err := durable.WriteFile(fmt.Sprintf("%s-%d", aside, i), r); err != nil {
 			return err
 		}
 	}
-	if err := writeSynced(path, bytes.Join(good, nil)); err != nil {
+	if err := durable.WriteFile(path, bytes.Join(good, nil)); err != nil {
 		return err
 	}
 	// What the server noted of the stream is of the file as it was: it reads the files anew.
@@ -77,30 +82,6 @@ func repairFile(dir, path string, log *slog.Logger) error {
 	log.Error("messages of a stream have rotted on the disk and were taken out; the rest of it is as it was",
 		"stream", stream, "file", path, "messages", len(rotten), "kept", aside+"-*")
 	return nil
-}
-
-// writeSynced writes a file, whole or not at all.
-func writeSynced(path string, data []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	draft, err := os.CreateTemp(filepath.Dir(path), ".draft-*")
-	if err != nil {
-		return err
-	}
-	_, err = draft.Write(data)
-	err = errors.Join(err, draft.Sync(), draft.Close())
-	if err == nil {
-		err = os.Rename(draft.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(draft.Name()))
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // sift parts a file's bytes into stretches of good records and rotten bytes between them. What follows the last good

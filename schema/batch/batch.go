@@ -28,14 +28,14 @@
 // raises the version and keeps reading the one before.
 package batch
 
-import "hash/crc32"
+import "berth/schema/internal/wire"
 
 // The fixed parts of a message.
 const (
 	magic        = "BTHB"
 	version      = 1 // without sessions
 	withSessions = 2
-	crcSize      = 4
+	crcSize      = wire.ChecksumSize
 )
 
 // Bounds that hold for every message. Decoders of frames refuse what is beyond them, so that a row always fits a
@@ -58,8 +58,6 @@ const (
 	// OtherReasons is the reason under which reasons beyond the bounds are counted.
 	OtherReasons = "other"
 )
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Kind says what a message is.
 type Kind uint8

@@ -2,10 +2,10 @@ package batch
 
 import (
 	"encoding/binary"
-	"hash/crc32"
 	"math"
 
 	"berth/schema"
+	"berth/schema/internal/wire"
 )
 
 // The fewest bytes that the parts of a message take: what a number claims is checked against the bytes that are left
@@ -53,15 +53,15 @@ func open(data []byte) (*decoder, Header, error) {
 	case data[len(magic)] != version && data[len(magic)] != withSessions:
 		return nil, h, schema.Errorf(schema.Invalid, "log message: version %d is not known here, only %d and %d", data[len(magic)], version, withSessions)
 	}
-	end := len(data) - crcSize
-	if got, want := crc32.Checksum(data[:end], castagnoli), binary.LittleEndian.Uint32(data[end:]); got != want {
-		return nil, h, schema.Errorf(schema.Invalid, "log message: checksum %08x is not that of its %d bytes, %08x", want, len(data), got)
+	body, ok := wire.Unseal(data)
+	if !ok {
+		return nil, h, schema.Errorf(schema.Invalid, "log message: its checksum is not that of its %d bytes", len(data))
 	}
 	h.Kind = Kind(data[len(magic)+1])
 	if h.Kind != Claim && h.Kind != Data {
 		return nil, h, schema.Errorf(schema.Invalid, "log message: kind %d is not known", h.Kind)
 	}
-	d := &decoder{data: data[:end], rest: data[len(magic)+2 : end]}
+	d := &decoder{data: body, rest: body[len(magic)+2:]}
 	d.header(&h)
 	if data[len(magic)] == withSessions {
 		d.sessions(&h)
@@ -286,7 +286,7 @@ func (d *decoder) rows(out *Rows, n, readings int) {
 			return
 		}
 		shape := d.shapes[index]
-		before += unzigzag(delta)
+		before += wire.Unzigzag(delta)
 		first := len(out.Bits)
 		if len(shape.Kinds) > readings-first {
 			d.fail("more readings than announced")
@@ -324,7 +324,7 @@ func (d *decoder) values(values []uint64, kinds []schema.Kind, out *Rows) {
 				values[i] = binary.LittleEndian.Uint64(b)
 			}
 		case schema.Int:
-			values[i] = uint64(unzigzag(d.uvarint()))
+			values[i] = uint64(wire.Unzigzag(d.uvarint()))
 		case schema.Bool:
 			b := d.take(1)
 			if b == nil || b[0] > 1 {

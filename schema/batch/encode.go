@@ -2,11 +2,11 @@ package batch
 
 import (
 	"encoding/binary"
-	"hash/crc32"
 	"maps"
 	"slices"
 
 	"berth/schema"
+	"berth/schema/internal/wire"
 )
 
 // Encoder encodes messages. It keeps memory between messages, so one that is used again allocates nothing. It is not
@@ -50,7 +50,7 @@ func (e *Encoder) Encode(dst []byte, h *Header, rows ...*Rows) []byte {
 		dst = e.appendRows(dst, rows)
 		e.forget()
 	}
-	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
+	return wire.Seal(dst, start)
 }
 
 func appendHeader(dst []byte, h *Header) []byte {
@@ -202,7 +202,7 @@ func (e *Encoder) appendRows(dst []byte, rows []*Rows) []byte {
 				head |= 1
 			}
 			dst = binary.AppendUvarint(dst, head)
-			dst = binary.AppendUvarint(dst, zigzag(row.Time-before))
+			dst = wire.AppendZigzag(dst, row.Time-before)
 			before = row.Time
 			values := r.Bits[row.First : int(row.First)+len(row.Shape.Kinds)]
 			if e.floats[index] {
@@ -224,7 +224,7 @@ func appendValues(dst []byte, r *Rows, kinds []schema.Kind, values []uint64) []b
 		case schema.Float:
 			dst = binary.LittleEndian.AppendUint64(dst, v)
 		case schema.Int:
-			dst = binary.AppendUvarint(dst, zigzag(int64(v)))
+			dst = wire.AppendZigzag(dst, int64(v))
 		case schema.Bool:
 			dst = append(dst, byte(v))
 		case schema.Text:
@@ -233,7 +233,3 @@ func appendValues(dst []byte, r *Rows, kinds []schema.Kind, values []uint64) []b
 	}
 	return dst
 }
-
-func zigzag(i int64) uint64 { return uint64(i<<1) ^ uint64(i>>63) }
-
-func unzigzag(u uint64) int64 { return int64(u>>1) ^ -int64(u&1) }
