@@ -3,7 +3,9 @@ package gate
 import (
 	"fmt"
 	"runtime"
+	"strings"
 	"testing"
+	"time"
 )
 
 // maxIdle is what an idle connection of Berth frames may cost, in bytes, the test's own side of it and the overhead of
@@ -92,4 +94,24 @@ func TestSilentConnectionsCostLittle(t *testing.T) {
 		_ = c.Close()
 	}
 	f.eventually(t, "all are counted", func() bool { return f.books(t).Strangers == uint64(len(clients)) })
+}
+
+// TestWhatIsAnnouncedTakesNoMemory: a device that announces much and sends little keeps nobody from the memory of payloads.
+func TestWhatIsAnnouncedTakesNoMemory(t *testing.T) {
+	f := start(t, func(_ *fixture, o *Options) { o.Memory = 4 << 20 })
+	post := f.dial(t)
+	post.send("POST /api/v1/readings HTTP/1.1\r\nHost: a\r\nAuthorization: Token gk_own\r\nContent-Length: 30000000\r\n\r\n{")
+	for range 8 {
+		f.hello(t, "own", "gk_own").send("PUT 1 line 1048576\nm a=1")
+	}
+	f.connect3(t, "own", "gk_own", nil).send("\x30\x80\x80\x40\x00\x05topic")
+	f.eventually(t, "all have begun", func() bool { return f.Connections() == 10 })
+	c := f.hello(t, "other", enrolmentKey)
+	_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+	var lines strings.Builder
+	for n := range 10_000 {
+		fmt.Fprintf(&lines, "m a=%d %d\n", n, time.Now().UnixNano())
+	}
+	c.send(frame(1, lines.String()))
+	c.expect("ACK 1")
 }

@@ -183,7 +183,7 @@ var errLongLine = schema.Errorf(schema.TooLarge, "a line is longer than %d bytes
 	WithNext("does a text lack the quotation mark at its end?")
 
 // firstBuffer returns how large a buffer to take for a body that is about so long, and a byte more, so that the end is seen at
-// once; -1 is any length.
+// once; -1 is any length. A large one that is needed whole takes more as it comes: nobody holds memory by announcing much.
 func firstBuffer(lines bool, guess int) int {
 	switch {
 	case lines && guess < 0:
@@ -191,7 +191,7 @@ func firstBuffer(lines bool, guess int) int {
 	case lines:
 		return min(guess+1, intake.PieceBuffer)
 	case guess > 0:
-		return min(guess+1, schema.MaxBody)
+		return min(guess+1, intake.MediumBuffer)
 	default:
 		return intake.SmallBuffer
 	}

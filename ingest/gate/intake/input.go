@@ -100,10 +100,11 @@ func noMore(err error) error {
 	return err
 }
 
-// makeRoom moves what there is to the front, or into a larger buffer.
+// makeRoom moves what there is to the front, or into a larger buffer when it fills the one that there is: what a sender has only
+// announced takes no memory.
 func (i *Input) makeRoom(total int) error {
-	if total > len(i.buf) {
-		larger, err := i.in.TakeBuffer(i.in.Context(), total)
+	if total > len(i.buf) && len(i.Data()) == len(i.buf) {
+		larger, err := i.in.TakeBuffer(i.in.Context(), min(total, 4*len(i.buf)))
 		if err != nil {
 			return err
 		}
