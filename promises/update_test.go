@@ -15,9 +15,9 @@ import (
 )
 
 // TestContainersAreUpdatedUnderLoad has gateways send while their provider's containers are given other bounds, a good
-// image, one that there is not, and one that ends at once, with the provisioner killed on the way back; then they are
-// stopped and started. Bounds change in place; a good image stays, the others are taken back; gateways are away for seconds,
-// and nothing acknowledged is lost.
+// image, one that there is not, and one that ends at once, with the provisioner killed on the way back; then an operator
+// restarts, stops, starts, removes and adds it by API. Bounds change in place; a good image stays, the others are taken back;
+// gateways are away for seconds, and nothing acknowledged is lost.
 func TestContainersAreUpdatedUnderLoad(t *testing.T) {
 	c := sendingInContainers(t, dockertest.Shared(t), 20)
 	next, ends := c.image("next"), c.image("ends", `ENTRYPOINT ["/ingest","--no-such-flag"]`)
@@ -31,7 +31,7 @@ func TestContainersAreUpdatedUnderLoad(t *testing.T) {
 		c.pauses("an image that ends at once", 20*time.Second, func() { c.change(8, "--role", "ingest", "--image", ends) })
 		c.runs(next)
 		c.pauses("an image that ends at once, and a killed provisioner", 30*time.Second, func() { c.killedOnTheWayBack(ends, next) })
-		c.stopAndStart()
+		c.acts()
 	})
 	c.checkAll()
 	c.checkBooks()
@@ -155,21 +155,4 @@ func (c *containers) killedOnTheWayBack(image, back string) {
 		return err
 	})
 	c.runs(back)
-}
-
-// stopAndStart stops the provider: no container of it is left; and starts it.
-func (c *containers) stopAndStart() {
-	c.t.Helper()
-	if out, err := c.install.CLI(c.t.Context(), "stop", "provider1"); err != nil {
-		c.t.Fatalf("stop: %v\n%s", err, out)
-	}
-	for _, role := range []string{"ingest", "reports"} {
-		if id := c.container(role); id != "" {
-			c.t.Errorf("%s of a stopped provider runs: %s", role, id)
-		}
-	}
-	if out, err := c.install.CLI(c.t.Context(), "start", "provider1"); err != nil {
-		c.t.Fatalf("start: %v\n%s", err, out)
-	}
-	c.recover()
 }
