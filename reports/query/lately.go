@@ -19,8 +19,10 @@ import (
 
 const (
 	// latelyFresh is how long outlines that were read are brought up to date by what the head says has changed, before all are read
-	// again; for so long too it is not tried again when they cannot be kept.
-	latelyFresh = time.Minute
+	// again.
+	latelyFresh = 10 * time.Minute
+	// latelyKept is how long they are kept when nobody asks; for so long too it is not tried again when they cannot be.
+	latelyKept = time.Minute
 	// mostLately is of how many gateways outlines are kept; they take about 150 bytes each.
 	mostLately = 50_000
 )
@@ -61,7 +63,7 @@ func (l *lately) keep(f *found) {
 	if l.end != nil {
 		l.end.Stop()
 	}
-	l.end = time.AfterFunc(latelyFresh, func() {
+	l.end = time.AfterFunc(latelyKept, func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.now = nil
@@ -72,7 +74,7 @@ func (l *lately) keep(f *found) {
 func (l *lately) rest(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.now, l.until = nil, now.Add(latelyFresh)
+	l.now, l.until = nil, now.Add(latelyKept)
 }
 
 // lately returns the outlines of all gateways, in order of their names, and how far they are complete; not ok when they cannot be

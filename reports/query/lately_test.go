@@ -201,7 +201,7 @@ func TestKeptOutlinesAreBounded(t *testing.T) {
 	}
 	kept, worth := w.engine.recently.get(now.Add(latelyFresh))
 	if kept != nil || !worth {
-		t.Error("what was found is kept for longer than a minute")
+		t.Error("what was found is kept for too long")
 	}
 	some := make([]catalog.Entry, mostLately)
 	for i := range some {
