@@ -288,10 +288,60 @@ func TestCoAPSlows(t *testing.T) {
 	age(c.ask(to("own", "gk_own", "m a=2"), "4.29"))
 	f.SetFull(nil)
 	f.committer.Hold(true)
-	age(c.ask(to("own", "gk_own", "m a=3"), "5.03"))
+	slowed := to("own", "gk_own", "m a=3")
+	slowed.id = 9
+	age(c.ask(slowed, "5.03"))
 	f.committer.Hold(false)
+	c.ask(slowed, "2.04") // the same message comes again, and is taken now
 	c.ask(to("own", "gk_own", "m a=4"), "2.04")
 	f.books(t)
+}
+
+// TestCoAPWhatThereWasNoRoomForIsTakenAgain: who is told to come again, since the queue is full, may send the same message.
+func TestCoAPWhatThereWasNoRoomForIsTakenAgain(t *testing.T) {
+	f := start(t, smallQueue)
+	c := f.dialCoAP(t)
+	f.log.Hold(true)
+	sent, answers := map[int32]ask{}, map[int32]string{}
+	hear := func(wanted int32) string { // reads until there is an answer to it
+		for answers[wanted] == "" {
+			m := c.receive(time.Minute)
+			if m == nil {
+				t.Fatalf("there is no answer to message %d", wanted)
+			}
+			if m.Code != codes.Empty || m.Type == message.Reset {
+				answers[m.MessageID] = dotted(m.Code)
+			}
+		}
+		return answers[wanted]
+	}
+	var late ask
+	for late.id == 0 { // each waits for the log, until there is no room for one
+		a := to("g", enrolmentKey, fmt.Sprintf("m a=%d", len(sent)))
+		c.send(c.bytes(&a))
+		sent[a.id] = a
+		c.next++
+		c.send([]byte{0x40, 0, byte(c.next >> 8), byte(c.next)})
+		hear(c.next)
+		for id, code := range answers {
+			if code == "5.03" {
+				late = sent[id]
+			}
+		}
+		if len(sent) > 1000 {
+			t.Fatal("there is always room")
+		}
+	}
+	f.log.Hold(false)
+	f.eventually(t, "all others are in the log", func() bool { _, n := f.committer.Totals(); return n == 0 })
+	delete(answers, late.id)
+	c.send(c.bytes(&late))
+	if got := hear(late.id); got != "2.04" {
+		t.Errorf("the same message is answered %s", got)
+	}
+	if totals := f.books(t); totals.FramesGivenUp == 0 || totals.FramesCommitted+totals.FramesGivenUp != uint64(len(sent))+1 {
+		t.Errorf("of %d messages, one of them twice: %+v", len(sent), totals)
+	}
 }
 
 // TestCoAPOfWhoRequiresTLS: plain CoAP can be read by others.

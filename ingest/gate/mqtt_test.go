@@ -11,6 +11,8 @@ import (
 
 	packets5 "github.com/eclipse/paho.golang/packets"
 	packets3 "github.com/eclipse/paho.mqtt.golang/packets"
+
+	"berth/ingest/gate/intake"
 )
 
 // client3 speaks MQTT 3.1.1 by the codec of the Paho client.
@@ -284,6 +286,42 @@ func TestMQTTStopWhileTheQueueIsFull(t *testing.T) {
 	}
 	f.log.Hold(false)
 	f.stop(t)
+	f.books(t)
+}
+
+// TestMQTTWhatWasGivenUpIsTakenAgain: a message of QoS 2 that the committer had no room for before its connection ended was not
+// received, so the client's next connection brings it anew.
+func TestMQTTWhatWasGivenUpIsTakenAgain(t *testing.T) {
+	f := start(t, func(f *fixture, o *Options) {
+		smallQueue(f, o)
+		o.Limits = intake.Limits{Drain: 50 * time.Millisecond}
+	})
+	f.log.Hold(true)
+	other := f.connect3(t, "h", enrolmentKey, nil)
+	for i := range 40 {
+		other.publish("readings/h/a", 1, uint16(i+1), fmt.Sprint(i))
+		other.ping()
+	}
+	keep := func(p *packets3.ConnectPacket) { p.CleanSession = false }
+	c := f.connect3(t, "g", enrolmentKey, keep)
+	c.publish("readings/g/a", 2, 7, "1")
+	c.ping() // it was taken
+	_ = c.Close()
+	f.eventually(t, "it is given up", func() bool { totals, _ := f.committer.Totals(); return totals.FramesGivenUp == 1 })
+	f.log.Hold(false)
+	c = &client3{f.dial(t)}
+	c.connect("g", enrolmentKey, keep)
+	if ack := c.connack(); !ack.SessionPresent {
+		t.Error("the session is not there any more")
+	}
+	again := publish3("readings/g/a", 2, 7, "1")
+	again.Dup = true
+	c.write(again)
+	c.expectPubrec(7)
+	c.release(7)
+	if n := f.count(t, "g a 1"); n != 1 {
+		t.Errorf("it is stored %d times", n)
+	}
 	f.books(t)
 }
 
