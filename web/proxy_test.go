@@ -42,6 +42,11 @@ func TestAPIPassesTheRequestOnAsItIs(t *testing.T) {
 	if asked := h.reports["north"].asked(); len(asked) != 1 || asked[0].URL.EscapedPath() != "/api/v1/providers/north/gateways/a%2Fb%20c/latest" {
 		t.Errorf("asked %v", asked)
 	}
+	// Only the front door has cookies.
+	h.reports["north"].with(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Set-Cookie", "of=reports") })
+	if a := b.get("/api/v1/providers/north/gateways/crane/latest"); a.status != 200 || strings.Contains(a.header.Get("Set-Cookie"), "reports") {
+		t.Errorf("status %d, cookie %q", a.status, a.header.Get("Set-Cookie"))
+	}
 }
 
 func problemOf(t *testing.T, a answer) httpserver.ProblemBody {

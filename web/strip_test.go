@@ -2,12 +2,14 @@ package web
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"berth/internal/api"
+	"berth/schema/record"
 	"berth/web/locale"
 )
 
@@ -36,5 +38,29 @@ func TestAGatewaysDayIsDrawnAndSaid(t *testing.T) {
 	}
 	if got, want := in("zh").Text, "24 小时中有 19 小时读数正常；1 小时偏少（16:00–17:00）；3 小时没有读数（17:00–19:00, 10:00–11:00）；1 小时尚未首次上报"; got != want {
 		t.Errorf("it says %s, want %s", got, want)
+	}
+}
+
+// TestEachGatewayHasItsOwnFigures: in the list each has its day, and its rejects where they can be told; and each column its order.
+func TestEachGatewayHasItsOwnFigures(t *testing.T) {
+	h := newHouse(t)
+	day := func(state string) string {
+		return `{"from":"2026-11-26T10:00:00Z","states":["` + strings.Join(slices.Repeat([]string{state}, 24), `","`) + `"]}`
+	}
+	h.reports["north"].answer("/gateways", `{"gateways":[{"name":"a","state":"online","readings_last_hour":5,"rejects":0,"day":`+day("online")+
+		`},{"name":"b","state":"offline","readings_last_hour":6,"day":`+day("offline")+`}],"complete":true}`)
+	body := h.signedIn(record.Admin, "north").get("/providers/north?sort=-rate").body
+	_, rows, _ := strings.Cut(body, `/gateways/a"`)
+	a, b, _ := strings.Cut(rows, `/gateways/b"`)
+	for row, wants := range map[string][]string{
+		a:    {"as usual in 24 of 24 hours", `<td class="number">5</td>`, `<td class="number">0</td>`},
+		b:    {"as usual in 0 of 24 hours; none in 24", `<td class="number">6</td>`, `<td class="number">–</td>`},
+		body: {`?sort=rate" title="Readings that arrived`, `?sort=-rejects" title="Of what it sent`},
+	} {
+		for _, want := range wants {
+			if !strings.Contains(row, want) {
+				t.Errorf("it lacks %q: %s", want, row)
+			}
+		}
 	}
 }
