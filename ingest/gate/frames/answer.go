@@ -2,6 +2,7 @@ package frames
 
 import (
 	"strconv"
+	"strings"
 
 	"berth/schema"
 )
@@ -25,8 +26,7 @@ func appendNak(dst []byte, seq uint64, code schema.Code, reason string) []byte {
 // appendReason appends a code and a reason that is one line of printable text.
 func appendReason(dst []byte, code schema.Code, reason string) []byte {
 	dst = append(append(dst, code...), ' ')
-	for i := range min(len(reason), maxReason) {
-		c := reason[i]
+	for _, c := range []byte(strings.ToValidUTF8(reason[:min(len(reason), maxReason)], "")) {
 		if c < ' ' || c == 0x7f {
 			c = ' '
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"berth/schema"
 )
@@ -77,10 +78,10 @@ func trimZeros(number string) string {
 
 func TestAnswersAreOneLine(t *testing.T) {
 	long := strings.Repeat("x", 1000)
-	for _, reason := range []string{"a\nb\r\nc\x00", long, ""} {
+	for _, reason := range []string{"a\nb\r\nc\x00", long, "x" + strings.Repeat("ü", 500), ""} {
 		got := string(appendNak(nil, 7, schema.Invalid, reason))
 		if !strings.HasPrefix(got, "NAK 7 invalid ") || strings.Count(got, "\n") != 1 || !strings.HasSuffix(got, "\n") || len(got) > maxReason+20 ||
-			strings.ContainsAny(got, "\r\x00") {
+			strings.ContainsAny(got, "\r\x00") || !utf8.ValidString(got) {
 			t.Errorf("%q", got)
 		}
 	}
