@@ -223,6 +223,13 @@ func (g *gateway) encodeEntry() []byte {
 	return catalog.EncodeEntry(nil, &e)
 }
 
+// encodeOutline returns the gateway's entry without attributes and newest readings.
+func (g *gateway) encodeOutline() []byte {
+	e := g.entry
+	e.Attributes, e.Latest = nil, nil
+	return catalog.EncodeEntry(nil, &e)
+}
+
 func (h *Head) answerGateways(q *headapi.GatewaysRequest, until uint64, reply func([]byte) error) error {
 	if len(q.Names) > headapi.MostFleet {
 		return schema.Errorf(schema.Invalid, "%d gateways are more than %d", len(q.Names), headapi.MostFleet)
@@ -258,7 +265,7 @@ func (h *Head) answerGateways(q *headapi.GatewaysRequest, until uint64, reply fu
 	for len(names) > 0 {
 		var entries [][]byte
 		var left bool
-		if entries, names, left = h.someEntries(names); left && q.Since != 0 { // the keyspace is not read after it
+		if entries, names, left = h.someEntries(names, q.Since != 0); left && q.Since != 0 { // the keyspace is not read after it
 			return schema.Errorf(schema.Unavailable, "a gateway that has changed left the head meanwhile").WithNext("ask for all")
 		}
 		for _, e := range entries {
@@ -287,9 +294,9 @@ func (h *Head) asked(q *headapi.GatewaysRequest) iter.Seq[*gateway] {
 // entryBytes is about how much of entries is encoded at once: Follow, and with it acknowledging, waits for so long.
 const entryBytes = 64 << 10
 
-// someEntries returns the entries of the first of the gateways, the names of the rest, and whether one has left the head since it was
-// named: its row holds as much, and the keyspace is read after the head.
-func (h *Head) someEntries(names []string) (entries [][]byte, rest []string, left bool) {
+// someEntries returns the entries of the first of the gateways, or their outlines, the names of the rest, and whether one has left the
+// head since it was named: its row holds as much, and the keyspace is read after the head.
+func (h *Head) someEntries(names []string, outlines bool) (entries [][]byte, rest []string, left bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for size := 0; len(names) > 0 && size < entryBytes; names = names[1:] {
@@ -298,7 +305,12 @@ func (h *Head) someEntries(names []string) (entries [][]byte, rest []string, lef
 			left = true
 			continue
 		}
-		e := g.encodeEntry()
+		var e []byte
+		if outlines {
+			e = g.encodeOutline()
+		} else {
+			e = g.encodeEntry()
+		}
 		entries = append(entries, e)
 		size += len(e)
 	}

@@ -381,10 +381,14 @@ func askGateways(ctx context.Context, h *Head, q *headapi.GatewaysRequest) (head
 			return json.Unmarshal(chunk, &header)
 		}
 		e, err := catalog.DecodeEntry(chunk)
-		if err == nil {
-			names = append(names, e.Gateway)
+		if err != nil {
+			return err
 		}
-		return err
+		if len(e.Latest) > 0 != (q.Since == 0) { // newest readings are not asked for of what has changed
+			return fmt.Errorf("%+v is not as it was asked for", e)
+		}
+		names = append(names, e.Gateway)
+		return nil
 	})
 	return header, names, err
 }

@@ -137,8 +137,8 @@ type GatewaysRequest struct {
 	From  int64  `json:"from,omitempty"`
 	To    int64  `json:"to,omitempty"`
 
-	// Since, the Change of an answer before, asks for those that have changed since then instead of those newer than their rows. When
-	// not all can be told the Header says that some were missed, and nothing follows.
+	// Since, the Change of an answer before, asks for those that have changed since then instead of those newer than their rows; their
+	// entries are without attributes and newest readings. When not all can be told the Header says that some were missed, and nothing follows.
 	Since int64 `json:"since,omitempty"`
 	// Names asks for these only, MostFleet at most.
 	Names []string `json:"names,omitempty"`

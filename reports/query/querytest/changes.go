@@ -48,7 +48,11 @@ func (c *Changes) chunks(newer []*catalog.Entry, q *headapi.GatewaysRequest, mis
 	slices.SortFunc(all, func(a, b *catalog.Entry) int { return strings.Compare(a.Gateway, b.Gateway) })
 	for _, e := range all {
 		if e.Gateway > q.After && !missed && len(chunks) < q.Limit && (len(q.Names) == 0 || slices.Contains(q.Names, e.Gateway)) {
-			chunks = append(chunks, catalog.EncodeEntry(nil, e))
+			said := *e
+			if q.Since != 0 {
+				said.Attributes, said.Latest = nil, nil
+			}
+			chunks = append(chunks, catalog.EncodeEntry(nil, &said))
 		}
 	}
 	if q.Since != 0 {
