@@ -4,7 +4,6 @@ package main
 
 import (
 	"os"
-	_ "time/tzdata" // zones of providers, also where the machine has none
 
 	"github.com/spf13/cobra"
 

@@ -15,6 +15,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	_ "time/tzdata" // zones of providers, also where the machine has none
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
