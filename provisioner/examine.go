@@ -3,6 +3,7 @@ package provisioner
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -121,11 +122,12 @@ func (p *Provisioner) examineReserve() doctor.Check {
 func (p *Provisioner) examineStored(actual plan.World) doctor.Check {
 	const name = "stored data"
 	var found []string
-	aside, _ := filepath.Glob(filepath.Join(strings.TrimPrefix(p.backend, sqliteScheme), "*", "*.damaged-*.db")) // the pattern is good
-	for _, path := range aside {
-		found = append(found, path+" is damaged and was set aside")
+	if dir, files := strings.CutPrefix(p.backend, sqliteScheme); files {
+		for _, path := range within(dir, "*/*.damaged-*.db") {
+			found = append(found, path+" is damaged and was set aside")
+		}
 	}
-	if rotten, _ := filepath.Glob(filepath.Join(p.o.Data, "nats", "rotten", "*")); len(rotten) > 0 { // the pattern is good
+	if rotten := within(filepath.Join(p.o.Data, "nats", "rotten"), "*"); len(rotten) > 0 {
 		found = append(found, fmt.Sprintf("%d messages of streams have rotted, and are kept in %s", len(rotten), filepath.Dir(rotten[0])))
 	}
 	for _, provider := range slices.Sorted(maps.Keys(actual.Providers)) {
@@ -138,6 +140,15 @@ func (p *Provisioner) examineStored(actual plan.World) doctor.Check {
 			"%s", strings.Join(found, "; "))
 	}
 	return doctor.Good(name, "nothing damaged has been met")
+}
+
+// within returns the files of a folder, whatever it is called, that match a good pattern.
+func within(dir, pattern string) []string {
+	names, _ := fs.Glob(os.DirFS(dir), pattern)
+	for i := range names {
+		names[i] = filepath.Join(dir, names[i])
+	}
+	return names
 }
 
 // ProgramsBeside returns the folder of the running program: the others are beside it.
