@@ -1,6 +1,7 @@
 package web
 
 import (
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"berth/internal/api"
+	"berth/internal/locale"
 )
 
 // tableRows is how many rows the table of a chart has at most: each a reading or, where there are more, a stretch of time.
@@ -37,7 +39,7 @@ func (w *Web) setTables(r *http.Request, d *gatewayData) error {
 	for i := range answer.Series {
 		for j := range d.Charts {
 			if d.Charts[j].Name == answer.Series[i].Sensor {
-				d.Charts[j].setTable(&answer.Series[i], d.zone)
+				d.Charts[j].setTable(&answer.Series[i], &d.frame)
 			}
 		}
 	}
@@ -45,16 +47,16 @@ func (w *Web) setTables(r *http.Request, d *gatewayData) error {
 }
 
 // setTable takes a sensor's rows from its series.
-func (row *sensorRow) setTable(s *api.Series, zone *time.Location) {
+func (row *sensorRow) setTable(s *api.Series, f *frame) {
 	row.Each = s.Raw
 	for i, ms := range slices.Backward(s.Time) {
-		at := tableRow{Time: time.UnixMilli(ms).In(zone)}
+		at := tableRow{Time: time.UnixMilli(ms).In(f.zone)}
 		for _, v := range []struct {
 			out *string
 			all api.Numbers
 		}{{&at.Mean, s.Mean}, {&at.Min, s.Min}, {&at.Max, s.Max}} {
 			if i < len(v.all) {
-				*v.out = row.number(float64(v.all[i]), v.out == &at.Mean && !s.Raw)
+				*v.out = row.number(f.Language, float64(v.all[i]), v.out == &at.Mean && !s.Raw)
 			}
 		}
 		row.Table = append(row.Table, at)
@@ -62,13 +64,21 @@ func (row *sensorRow) setTable(s *api.Series, zone *time.Location) {
 }
 
 // number writes a value of the sensor as its chart does: with its decimals where people said how many; else a mean to six
-// digits, and a reading in full.
-func (row *sensorRow) number(v float64, mean bool) string {
+// digits, and a reading to twelve.
+func (row *sensorRow) number(l locale.Language, v float64, mean bool) string {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return "–"
+	}
 	if decimals, err := strconv.Atoi(row.Decimals); err == nil {
-		return strconv.FormatFloat(v, 'f', decimals, 64)
+		return l.Number(strconv.FormatFloat(v, 'f', decimals, 64))
 	}
+	digits := 12
 	if mean {
-		return strconv.FormatFloat(v, 'g', 6, 64)
+		digits = 6
 	}
-	return strconv.FormatFloat(v, 'g', -1, 64)
+	short, err := strconv.ParseFloat(strconv.FormatFloat(v, 'e', digits-1, 64), 64)
+	if err != nil { // rounded up it is more than a number can be
+		short = v
+	}
+	return l.Number(strconv.FormatFloat(short, 'f', -1, 64))
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"html"
 	"io"
 	"net"
 	"net/http"
@@ -120,7 +121,8 @@ func TestPagesByTLS(t *testing.T) {
 	}
 }
 
-// TestBehindNginx signs in and follows a live stream through a real nginx with TLS, which has the pages below a path.
+// TestBehindNginx signs in, makes a link, and follows live readings and a log through a real nginx with TLS, which has the pages
+// below a path.
 func TestBehindNginx(t *testing.T) {
 	nginx := "/usr/sbin/nginx"
 	if _, err := os.Stat(nginx); err != nil {
@@ -128,6 +130,7 @@ func TestBehindNginx(t *testing.T) {
 	}
 	h := newHouse(t, func(o *Options) { o.Front.Base = "/berth" })
 	address, trust := startNginx(t, nginx, h.web.Addr())
+	h.written = make(chan string)
 	jar, err := cookiejar.New(nil)
 	check(t, err)
 	sender := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
@@ -152,6 +155,23 @@ func TestBehindNginx(t *testing.T) {
 		t.Errorf("who has signed in, and from where: %+v, %v", all, err)
 	}
 
+	// Links are to the site, whatever the one who asks for them says of it.
+	invite := url.Values{"form": {formToken.FindStringSubmatch(string(page))[1]}, "act": {"invite"}, "role": {"viewer"}}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, site+"/providers/north/people", strings.NewReader(invite.Encode()))
+	check(t, err)
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Origin", "https://"+address)
+	r.Header.Set("X-Forwarded-Host", "elsewhere.example.com")
+	resp, err = client.Do(r)
+	check(t, err)
+	page, err = io.ReadAll(resp.Body)
+	check(t, err)
+	check(t, resp.Body.Close())
+	if found := shownLink.FindSubmatch(page); resp.StatusCode != http.StatusOK || !bytes.Contains(page, []byte(">"+site+"/sign-in?link=")) {
+		t.Errorf("invited: status %d, the link is %q", resp.StatusCode, found)
+	}
+	followLog(t, h, client, site)
+
 	more := make(chan string, 3) // all that is sent: nobody waits for a stream that has ended
 	h.reports["north"].with(func(w http.ResponseWriter, r *http.Request) {
 		stream := httpserver.NewStream(w, r)
@@ -169,7 +189,7 @@ func TestBehindNginx(t *testing.T) {
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, site+"/api/v1/providers/north/gateways/crane/live", nil)
+	r, err = http.NewRequestWithContext(ctx, http.MethodGet, site+"/api/v1/providers/north/gateways/crane/live", nil)
 	check(t, err)
 	more <- "data: first\n\n"
 	live, err := client.Do(r)
@@ -185,6 +205,47 @@ func TestBehindNginx(t *testing.T) {
 			more <- "data: second\n\n"
 		case "second":
 			more <- "data: third\n\n"
+		}
+	}
+}
+
+// followLog follows a log through a proxy from where its page says that it is: each line is here before the next is written.
+func followLog(t *testing.T, h *house, client *http.Client, site string) {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	check(t, err)
+	operator := &http.Client{Transport: client.Transport, Jar: jar}
+	resp, err := operator.PostForm(site+"/sign-in", url.Values{"link": {h.link(record.Operator, "")}, "next": {"/providers/north/operate/logs"}})
+	check(t, err)
+	page, err := io.ReadAll(resp.Body)
+	check(t, err)
+	check(t, resp.Body.Close())
+	stream := regexp.MustCompile(`data-stream="([^"]*)" data-after="([^"]+)"`).FindSubmatch(page)
+	if stream == nil {
+		t.Fatalf("status %d at %s, which follows nothing: %s", resp.StatusCode, resp.Request.URL, page)
+	}
+	at, err := url.Parse(site)
+	check(t, err)
+	at.Path, at.RawQuery, _ = strings.Cut(html.UnescapeString(string(stream[1])), "?")
+	at.RawQuery += "&after=" + string(stream[2])
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), nil)
+	check(t, err)
+	follow, err := operator.Do(r)
+	check(t, err)
+	defer follow.Body.Close()
+	lines := bufio.NewScanner(follow.Body)
+	for _, text := range []string{"one", "two", "three"} {
+		select {
+		case h.written <- "\n" + text + "\n":
+		case <-ctx.Done():
+			t.Fatal("nobody follows the log")
+		}
+		for lines.Scan() && lines.Text() != "data: "+text {
+		}
+		if lines.Err() != nil || lines.Text() != "data: "+text {
+			t.Fatalf("%s did not come: status %d at %s: %v", text, follow.StatusCode, at, lines.Err())
 		}
 	}
 }

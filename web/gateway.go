@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"berth/internal/api"
+	"berth/internal/locale"
 	"berth/schema"
 	"berth/schema/record"
 )
@@ -168,10 +170,11 @@ func parseTime(s string, zone *time.Location, now time.Time) (time.Time, error) 
 // setSensors lists all sensors with their latest values, and chooses those that have a chart.
 func (d *gatewayData) setSensors(latest *api.Latest, said []api.SaidSensor, chosen []string) {
 	for _, l := range latest.Readings {
-		row := sensorRow{Name: l.Sensor, Label: l.Sensor, Kind: l.Kind, Value: l.Value.String(), Time: l.Time, Drawable: l.Kind != schema.Text.String()}
+		row := sensorRow{Name: l.Sensor, Label: l.Sensor, Kind: l.Kind, Time: l.Time, Drawable: l.Kind != schema.Text.String()}
 		if i := slices.IndexFunc(said, func(s api.SaidSensor) bool { return s.Sensor == l.Sensor }); i >= 0 {
-			row.say(&said[i], l.Value.Value)
+			row.say(&said[i])
 		}
+		row.Value = row.latest(d.Language, l.Value.Value)
 		row.Charted = slices.Contains(chosen, l.Sensor) || len(chosen) == 0 && row.Drawable
 		if len(d.Charts) >= mostCharts || len(chosen) == 0 && len(d.Charts) >= chartsAtFirst {
 			row.Charted = false
@@ -184,15 +187,31 @@ func (d *gatewayData) setSensors(latest *api.Latest, said []api.SaidSensor, chos
 }
 
 // say shows a sensor as people say that it is shown.
-func (row *sensorRow) say(s *api.SaidSensor, v schema.Value) {
+func (row *sensorRow) say(s *api.SaidSensor) {
 	row.Label, row.Unit = cmp.Or(s.Label, s.Sensor), s.Unit
-	if s.Decimals == nil || row.Kind == schema.Bool.String() {
-		return
-	}
-	if n, ok := v.Number(); ok {
+	if s.Decimals != nil && row.Kind != schema.Bool.String() && row.Kind != schema.Text.String() {
 		row.Decimals = strconv.Itoa(*s.Decimals)
-		row.Value = strconv.FormatFloat(n, 'f', *s.Decimals, 64)
 	}
+}
+
+// latest writes the sensor's latest value: a number with its decimals where people said how many, else all that it has.
+func (row *sensorRow) latest(l locale.Language, v schema.Value) string {
+	n, ok := v.Number()
+	switch decimals, err := strconv.Atoi(row.Decimals); {
+	case !ok || row.Kind == schema.Bool.String() || math.IsNaN(n) || math.IsInf(n, 0):
+		return v.String()
+	case err == nil:
+		return l.Number(strconv.FormatFloat(n, 'f', decimals, 64))
+	case v.Kind() == schema.Int: // a float has fewer digits
+		return l.Number(v.String())
+	default:
+		return l.Number(strconv.FormatFloat(n, 'f', -1, 64))
+	}
+}
+
+// Drawable reports whether there is a sensor that can have a chart.
+func (d *gatewayData) Drawable() bool {
+	return slices.ContainsFunc(d.Sensors, func(s sensorRow) bool { return s.Drawable })
 }
 
 // setLinks makes the addresses on the page, and what the script is told.

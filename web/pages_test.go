@@ -424,10 +424,13 @@ func TestChartsAreTablesWithoutScript(t *testing.T) {
 	if !strings.Contains(a.body, `<a href="?from=now-6h&amp;sensor=load&amp;tables=true">以表格显示</a></p></noscript>`) {
 		t.Error("the page leads to no tables")
 	}
+	if !strings.Contains(a.body, `<noscript><meta http-equiv="refresh" content="0; url=?from=now-6h&amp;sensor=load&amp;tables=true"></noscript>`) {
+		t.Error("the page does not go on to its tables")
+	}
 	r := h.reports["north"]
 	for series, want := range map[string]string{
 		`"raw":true,"time_ms":[1795255200000,1795255201000],"min":[1,2.26],"max":[1,2.26],"mean":[1,2.26],"count":[1,1]`: "时间|值|2026年11月21日 11:00:01|2.3|2026年11月21日 11:00:00|1.0",
-		`"raw":false,"time_ms":[1795255200000],"min":[1],"max":[3],"mean":[2.26],"count":[9]`:                            "时间|平均|最小值|最大值|2026年11月21日 11:00:00|2.3|1.0|3.0",
+		`"raw":false,"time_ms":[1795255200000],"min":[-12345],"max":[3],"mean":[1234567.26],"count":[9]`:                 "时间|平均|最小值|最大值|2026年11月21日 11:00:00|1,234,567.3|-12,345.0|3.0",
 	} {
 		r.answer("/gateways/crane/series", `{"gateway":"crane","series":[{"sensor":"load","kind":"float",`+series+`}],"complete":true}`)
 		r.asked()
@@ -445,6 +448,9 @@ func TestChartsAreTablesWithoutScript(t *testing.T) {
 		}
 		if got := strings.Join(cells, "|"); got != want {
 			t.Errorf("the table has %s, want %s", got, want)
+		}
+		if strings.Contains(a.body, `http-equiv="refresh"`) {
+			t.Error("the tables go on for ever")
 		}
 	}
 }

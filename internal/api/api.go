@@ -29,6 +29,7 @@ package api
 
 import (
 	"encoding/json"
+	"strconv"
 	"time"
 
 	"berth/schema"
@@ -373,6 +374,9 @@ func (v *Value) UnmarshalJSON(data []byte) error {
 			return err
 		}
 		v.Value = schema.FloatValue(f)
+		if n, err := strconv.ParseInt(string(data), 10, 64); err == nil && strconv.FormatFloat(f, 'f', -1, 64) != string(data) {
+			v.Value = schema.IntValue(n) // a float has fewer digits
+		}
 	}
 	return nil
 }

@@ -75,13 +75,13 @@ func TestValueInJSON(t *testing.T) {
 		}
 	}
 	var back struct {
-		A, B, C Value
-		N       []Number
+		A, B, C, D Value
+		N          []Number
 	}
-	if err := json.Unmarshal([]byte(`{"A":21.5,"B":"x","C":false,"N":[1,"NaN","-Inf"]}`), &back); err != nil {
+	if err := json.Unmarshal([]byte(`{"A":21.5,"B":"x","C":false,"D":9007199254740993,"N":[1,"NaN","-Inf"]}`), &back); err != nil {
 		t.Fatal(err)
 	}
-	if back.A.Float() != 21.5 || back.B.Text() != "x" || back.C.Kind() != schema.Bool || !math.IsNaN(float64(back.N[1])) || !math.IsInf(float64(back.N[2]), -1) {
+	if back.A.Float() != 21.5 || back.B.Text() != "x" || back.C.Kind() != schema.Bool || back.D.Int() != 9007199254740993 || !math.IsNaN(float64(back.N[1])) || !math.IsInf(float64(back.N[2]), -1) {
 		t.Errorf("read back %+v", back)
 	}
 }

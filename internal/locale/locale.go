@@ -28,13 +28,24 @@ type Language struct {
 	Clock string // layout of a time, to the second
 }
 
-// Count writes a whole number. Both languages have a comma between groups of three digits.
-func (l Language) Count(n uint64) string {
-	s := strconv.FormatUint(n, 10)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
+// Count writes a whole number.
+func (l Language) Count(n uint64) string { return l.Number(strconv.FormatUint(n, 10)) }
+
+// Number writes a number that is given as a program does, without an exponent: -1234.5 as -1,234.5. Both languages have a point
+// before the decimals, and a comma between groups of three digits.
+func (l Language) Number(s string) string {
+	sign, digits := "", s
+	if strings.HasPrefix(s, "-") {
+		sign, digits = "-", s[1:]
 	}
-	return s
+	whole, decimals, pointed := strings.Cut(digits, ".")
+	for i := len(whole) - 3; i > 0; i -= 3 {
+		whole = whole[:i] + "," + whole[i:]
+	}
+	if pointed {
+		decimals = "." + decimals
+	}
+	return sign + whole + decimals
 }
 
 // Catalog holds all texts.

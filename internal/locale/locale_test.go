@@ -17,6 +17,16 @@ func TestChoose(t *testing.T) {
 	}
 }
 
+func TestNumbersHaveGroups(t *testing.T) {
+	for given, want := range map[string]string{
+		"0": "0", "999": "999", "1000": "1,000", "-1000": "-1,000", "-100.25": "-100.25", "1234567.8901": "1,234,567.8901", "0.0001": "0.0001",
+	} {
+		if got := Languages[0].Number(given); got != want {
+			t.Errorf("Number(%q) = %s, want %s", given, got, want)
+		}
+	}
+}
+
 func TestPrinterFillsPlaces(t *testing.T) {
 	p := &Printer{texts: map[string]string{"a.b": "{x} of {y}, {x}"}}
 	if got := p.T("a.b", "x", 1, "y", "two"); got != "1 of two, 1" {

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { browser, out, start, watched } from "./berth.mjs";
+import { browser, frame, out, send, start, watched } from "./berth.mjs";
 
 let berth, chromium;
 const password = "vier Boote am Kai";
@@ -32,7 +32,7 @@ async function fits(page, name) {
 }
 
 test("people come by a link, and sign in by name and password from then on", async () => {
-  const { admin_url: link } = await berth.run("add", "provider1", "-o", "json");
+  const { admin_url: link, enrolment_key: key, port } = await berth.run("add", "provider1", "-o", "json");
   const admin = await fresh();
   await admin.page.goto(link);
   await admin.page.getByRole("button", { name: "Sign in as admin" }).click();
@@ -57,6 +57,15 @@ test("people come by a link, and sign in by name and password from then on", asy
   await viewer.page.getByRole("button", { name: "确定并登录" }).click();
   await viewer.page.waitForURL(`${berth.origin}/providers/provider1`);
   assert.equal(await viewer.page.getByText("连接网关").count(), 0, "a viewer is shown the key");
+  assert.match(await send(port, frame("gw1", key, "boiler load=1234567i")), /ACK 1/);
+  await viewer.page.goto(`${berth.origin}/providers/provider1/gateways/gw1`);
+  await viewer.page.getByRole("cell", { name: "1,234,567" }).first().waitFor();
+  await shot(viewer.page, "gateway-zh-360");
+  for (const promised of ["#live", ".plot"]) {
+    assert.equal(await viewer.page.locator(promised).first().isVisible(), false, `without script ${promised} promises more`);
+  }
+  assert.equal(await viewer.page.locator(".chart table").isVisible(), true, "the chart is no table");
+  await viewer.page.goto(`${berth.origin}/providers/provider1`);
   await viewer.page.getByRole("link", { name: "李娜" }).click();
   await shot(viewer.page, "account-zh-360");
   await viewer.page.getByRole("button", { name: "退出" }).click();

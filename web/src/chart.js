@@ -13,6 +13,8 @@
 
   const text = (key, values = {}) => (labels[key] ?? key).replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);
   const number = new Intl.NumberFormat(config.locale, { maximumSignificantDigits: 12 });
+  const whole = new Intl.NumberFormat(config.locale, { maximumSignificantDigits: 21 });
+  const decided = (decimals) => (decimals === "" ? null : new Intl.NumberFormat(config.locale, { minimumFractionDigits: decimals, maximumFractionDigits: decimals }));
   const average = new Intl.NumberFormat(config.locale, { maximumSignificantDigits: 6 });
   const day = { year: "numeric", month: "short", day: "numeric" }, time = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
   const written = (parts) => {
@@ -305,8 +307,7 @@
       const time = row.querySelector("time");
       if (Date.parse(time.dateTime) > r.time_ms) return;
       const cell = row.querySelector(".value");
-      const decimals = row.dataset.decimals;
-      cell.textContent = cell.title = decimals !== "" && typeof r.value === "number" ? r.value.toFixed(decimals) : String(r.value);
+      cell.textContent = cell.title = typeof r.value === "number" ? (decided(row.dataset.decimals) ?? whole).format(r.value) : String(r.value);
       time.dateTime = r.time;
       time.textContent = at(r.time_ms);
       row.classList.remove("fresh");
@@ -366,7 +367,7 @@
 
   for (const figure of root.querySelectorAll(".chart")) {
     const { decimals, unit } = figure.dataset; // as people say that it is shown
-    const said = decimals === "" ? null : new Intl.NumberFormat(config.locale, { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
+    const said = decided(decimals);
     const c = { number: said ?? number, average: said ?? average, unit, figure, sensor: figure.dataset.sensor, kind: figure.dataset.kind, plot: figure.querySelector(".plot"), table: figure.querySelector("details"),
       row: rows.get(figure.dataset.sensor), time: [], min: [], max: [], mean: [], raw: true, gap: 0, u: null, loaded: false };
     charts.set(c.sensor, c);
