@@ -183,7 +183,8 @@ func (h *house) answerManage() {
 			Applied: q.Apply, Changed: q.Provider != "south", Steps: []houseapi.Step{
 				{Provider: q.Provider, Kind: "start", Role: "ingest", Why: "it does <not> run", Text: q.Provider + ": start ingest (it does <not> run)"},
 				{Provider: q.Provider, Kind: "juggle", Why: "a later release does"},
-				{Provider: q.Provider, Kind: "wait", Why: "to announce it"},
+				{Provider: q.Provider, Kind: "wait", Why: "to announce it", Code: "held", Args: map[string]string{"role": "ingest", "port": "6007", "holder": "<nc>"}},
+				{Provider: q.Provider, Kind: "wait", Why: "to be <later>", Code: "of_a_later_release"},
 			},
 		}
 		switch {

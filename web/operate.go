@@ -67,13 +67,28 @@ type stepRow struct {
 	Kind  string // in the service's own words, if there is no text
 	Whose string
 	Why   string // in the service's own words
+	Code  string // of why, if it has one
+	Args  map[string]string
+}
+
+// Reason returns why a step is done in the page's language, "" where there are the service's own words alone.
+func (p *frame) Reason(s stepRow) string {
+	key := "why." + s.Code
+	if s.Code == "" || !p.Has(key) {
+		return ""
+	}
+	var args []any
+	for name, value := range s.Args {
+		args = append(args, name, value)
+	}
+	return p.T(key, args...)
 }
 
 func (p *planned) take(m *houseapi.Managed) {
 	p.At, p.Port, p.Keyspace, p.Changed, p.Restored, p.Plan, p.Notes = m.State, m.Port, m.Keyspace, m.Changed, m.Restored, m.Plan, m.Notes
 	for i := range m.Steps {
 		s := &m.Steps[i]
-		row := stepRow{Said: "step." + strings.ReplaceAll(s.Kind, " ", "_"), Kind: s.Kind, Whose: s.Role, Why: s.Why}
+		row := stepRow{Said: "step." + strings.ReplaceAll(s.Kind, " ", "_"), Kind: s.Kind, Whose: s.Role, Why: s.Why, Code: s.Code, Args: s.Args}
 		if s.Kind == "wait" {
 			p.Waits = append(p.Waits, row)
 		} else {

@@ -34,7 +34,10 @@ func TestAnActIsDoneAsItWasShown(t *testing.T) {
 	h := newHouse(t)
 	b := h.signedIn(record.Operator, "")
 	const page = "/providers/north/operate/restart"
-	b.get("/providers/north/operate").lacks(t, 200, "Restart …", "<b>Start ingest</b>", "it does &lt;not&gt; run", "<b>juggle</b>", "to announce it")
+	b.get("/providers/north/operate").lacks(t, 200, "Restart …", "<b>Start ingest</b>", "it does &lt;not&gt; run", "<b>juggle</b>", "to start ingest: port 6007 is held by &lt;nc&gt;<", "to be &lt;later&gt;<")
+	other := h.signedIn(record.Operator, "")
+	other.do(http.MethodGet, "/?lang=zh", "", nil)
+	other.get("/providers/north/operate").lacks(t, 200, "等待启动 ingest：端口 6007 被 &lt;nc&gt; 占用<", `<span lang="en">to be &lt;later&gt;<`)
 	b.get(page).lacks(t, 200, `name="plan" value="plan0"`, "<b>Start ingest</b>", "provisioner restart north", "Restart it")
 	b.get("/providers/south/operate/stop").lacks(t, 200, "There is nothing to do")
 	if q := h.managed.Load(); q.Apply {

@@ -47,12 +47,14 @@ type Managed struct {
 
 // Step is a step of the plan, as provisioner plan prints it.
 type Step struct {
-	Provider string    `json:"provider,omitempty"` // empty: the house
-	Kind     string    `json:"kind"`
-	Role     string    `json:"role,omitempty"`
-	Why      string    `json:"why"`
-	Until    time.Time `json:"until,omitzero"` // of a wait: it is looked again then
-	Text     string    `json:"text"`           // all of it, for a person
+	Provider string            `json:"provider,omitempty"` // empty: the house
+	Kind     string            `json:"kind"`
+	Role     string            `json:"role,omitempty"`
+	Why      string            `json:"why"`            // in English
+	Code     string            `json:"code,omitempty"` // of why, by which pages have it in their languages; empty: there are words alone
+	Args     map[string]string `json:"args,omitempty"` // that fill the places of the code's text
+	Until    time.Time         `json:"until,omitzero"` // of a wait: it is looked again then
+	Text     string            `json:"text"`           // all of it, for a person
 }
 
 // LogsRequest asks for what an instance wrote.

@@ -21,6 +21,7 @@ var fuzzedElsewhere = map[string]string{
 	"internal/keyspace/open": "a flag of ours: a scheme, and a folder",
 	"provisioner/disk":       "a flag of ours: a share, a size",
 	"provisioner/house":      "records as JSON: FuzzRecords of schema/record",
+	"provisioner/plan":       "any text, as it is: the daemon's own answer",
 	"internal/people":        "records as JSON: FuzzRecords of schema/record",
 }
 

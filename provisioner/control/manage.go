@@ -160,7 +160,7 @@ func shown(steps []plan.Step) []houseapi.Step {
 	out := []houseapi.Step{}
 	for _, s := range steps {
 		out = append(out, houseapi.Step{
-			Provider: s.Provider, Kind: string(s.Kind), Role: s.Role, Why: s.Why, Until: s.Until.Truncate(time.Millisecond), Text: s.String(),
+			Provider: s.Provider, Kind: string(s.Kind), Role: s.Role, Why: s.Why.String(), Code: s.Why.Code, Args: s.Why.Args, Until: s.Until.Truncate(time.Millisecond), Text: s.String(),
 		})
 	}
 	return out

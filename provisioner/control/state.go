@@ -31,9 +31,9 @@ func stateOf(p *record.Provider, state plan.State, own []plan.Step) (word, detai
 	for _, step := range own {
 		switch {
 		case step.Kind == plan.Wait && step.Role != "":
-			beside = append(beside, step.Role+" waits "+step.Why)
+			beside = append(beside, step.Role+" waits "+step.Why.String())
 		case step.Kind == plan.Wait:
-			waits = append(waits, step.Why)
+			waits = append(waits, step.Why.String())
 		case acts == "":
 			acts = "to " + string(step.Kind)
 		}

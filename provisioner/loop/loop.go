@@ -237,7 +237,7 @@ func (l *Loop) Do(ctx context.Context, s plan.Step) error {
 	if err := l.o.World.Apply(ctx, s); err != nil {
 		return err
 	}
-	l.o.Logger.Info("step done", "provider", s.Provider, "step", string(s.Kind), "role", s.Role, "reason", s.Why)
+	l.o.Logger.Info("step done", "provider", s.Provider, "step", string(s.Kind), "role", s.Role, "reason", s.Why.String())
 	return nil
 }
 
@@ -273,7 +273,7 @@ func (l *Loop) work(ctx context.Context, steps []plan.Step) {
 			return
 		}
 		l.done(s)
-		l.o.Logger.Info("step done", "provider", s.Provider, "step", string(s.Kind), "role", s.Role, "reason", s.Why, "took", l.o.Now().Sub(begun).Round(time.Millisecond))
+		l.o.Logger.Info("step done", "provider", s.Provider, "step", string(s.Kind), "role", s.Role, "reason", s.Why.String(), "took", l.o.Now().Sub(begun).Round(time.Millisecond))
 	}
 }
 

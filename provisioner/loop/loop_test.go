@@ -142,7 +142,7 @@ func TestAFailedStepIsShownAndTriedAgainWithBackOff(t *testing.T) {
 		l.Want([]record.Provider{provider("provider1", 1)})
 		after(300 * time.Millisecond)
 		steps, _, err := l.Plan(t.Context())
-		if err != nil || len(steps) != 1 || steps[0].Kind != plan.Wait || steps[0].Why != "to create log again: the log's disk is full" {
+		if err != nil || len(steps) != 1 || steps[0].Kind != plan.Wait || steps[0].Why.String() != "to create log again: the log's disk is full" {
 			t.Errorf("plan %v, %v, want a wait that says why", steps, err)
 		}
 		after(time.Minute)
@@ -205,7 +205,7 @@ func TestAPortIsNotHeldByWhatIsBeingStarted(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			waits := slices.ContainsFunc(steps, func(s plan.Step) bool { return s.Kind == plan.Wait && strings.Contains(s.Why, "is held by") })
+			waits := slices.ContainsFunc(steps, func(s plan.Step) bool { return s.Kind == plan.Wait && strings.Contains(s.Why.String(), "is held by") })
 			if waits != (world.Providers["provider1"].Held != "") {
 				t.Errorf("the plan is %v, the world %+v", steps, world.Providers["provider1"])
 			}

@@ -279,7 +279,7 @@ func (m *model) decide(s plan.Step) {
 		case s.Kind == plan.Keep:
 			p.SetRole(s.Role, w.Keep())
 		default:
-			p.SetRole(s.Role, w.Revert(s.Why, m.now))
+			p.SetRole(s.Role, w.Revert(s.Why.String(), m.now))
 		}
 	})
 }

@@ -47,15 +47,15 @@ func Collect(orphans []Orphan, grace time.Duration, now time.Time) []Step {
 	var steps []Step
 	for _, o := range orphans {
 		s := Step{Provider: o.Provider, Kind: Stop, Role: o.Role, Record: record.Provider{Name: o.Provider}}
-		s.Why = fmt.Sprintf("%s, and it runs since %s", o.Why, moment(o.Started))
-		last := o.Started
+		why, last := fmt.Sprintf("%s, and it runs since %s", o.Why, moment(o.Started)), o.Started
 		if o.State == runtime.Ended {
-			s.Why, last = fmt.Sprintf("%s, and it ended at %s", o.Why, moment(o.Ended)), o.Ended
+			why, last = fmt.Sprintf("%s, and it ended at %s", o.Why, moment(o.Ended)), o.Ended
 		}
 		if until := last.Add(grace); now.Before(until) {
 			s.Kind, s.Until = Wait, until
-			s.Why = fmt.Sprintf("to stop %s: %s; it is left alone until %s", o.Name, s.Why, moment(until))
+			why = fmt.Sprintf("to stop %s: %s; it is left alone until %s", o.Name, why, moment(until))
 		}
+		s.Why = InWords(why)
 		steps = append(steps, s)
 	}
 	return steps

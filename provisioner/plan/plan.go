@@ -5,10 +5,9 @@
 package plan
 
 import (
-	"cmp"
-	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"berth/internal/headapi"
@@ -98,7 +97,7 @@ func cooled(steps []Step, t Trouble, now time.Time) []Step {
 	}
 	for i, s := range steps {
 		if s.Key() == t.Step {
-			why := fmt.Sprintf("to %s again: %s", what(s), t.Text)
+			why := because("again", "step", what(s), "cause", t.Text)
 			return append(steps[:i:i], Step{Provider: s.Provider, Kind: Wait, Why: why, Until: until, Record: s.Record})
 		}
 	}
@@ -123,12 +122,12 @@ func planHouse(actual World, now time.Time) []Step {
 // that cannot be made, or found, now goes last: where the log holds something, ingest needs only that. So does a certificate
 // that cannot be had: plain connections need none.
 func planData(p *record.Provider, state State, site Site, now time.Time) (steps, last []Step) {
-	add := func(kind Kind, why string) {
+	add := func(kind Kind, why Reason) {
 		steps = append(steps, Step{Provider: p.Name, Kind: kind, Why: why, Record: *p})
 	}
-	keyspace := Step{Provider: p.Name, Kind: CreateKeyspace, Why: "keyspace " + p.Keyspace + " " + state.Keyspace.unsure(), Record: *p}
+	keyspace := Step{Provider: p.Name, Kind: CreateKeyspace, Why: because("keyspace_"+state.Keyspace.unsure(), "keyspace", p.Keyspace), Record: *p}
 	if state.Keyspace == Present {
-		keyspace.Why = "its instances should come in with secret " + Access(p)
+		keyspace.Why = because("access", "secret", Access(p))
 	}
 	switch away := state.Trouble.Step == keyspace.Key(); {
 	case state.Keyspace == Present && state.Access == Access(p):
@@ -138,10 +137,10 @@ func planData(p *record.Provider, state State, site Site, now time.Time) (steps,
 		steps = append(steps, keyspace)
 	}
 	if state.Log != Present {
-		add(CreateLog, "its account, streams and buckets "+state.Log.unsure())
+		add(CreateLog, because("log_"+state.Log.unsure()))
 	}
 	if want := PipelineFingerprint(p); state.Pipeline != want {
-		add(WritePipeline, "its instances should know settings "+want)
+		add(WritePipeline, because("settings", "settings", want))
 	}
 	if s, ok := planCertificate(p, state, site, now); ok && state.Trouble.Step == s.Key() {
 		last = append(last, s)
@@ -158,9 +157,9 @@ func planCertificate(p *record.Provider, state State, site Site, now time.Time) 
 	case site.Certificate == "":
 		return s, false
 	case state.Certificate != site.Certificate:
-		s.Why = "its port should have certificate " + site.Certificate
+		s.Why = because("certificate", "certificate", site.Certificate)
 	case !state.Renew.IsZero() && !now.Before(state.Renew):
-		s.Why = "its port's certificate is to be renewed since " + state.Renew.Format(time.RFC3339)
+		s.Why = because("renewal", "since", state.Renew.Format(time.RFC3339))
 	default:
 		return s, false
 	}
@@ -170,11 +169,11 @@ func planCertificate(p *record.Provider, state State, site Site, now time.Time) 
 // planActive makes what a provider lacks: data, instances, and their announcement once they are healthy.
 func planActive(p *record.Provider, state State, site Site, now time.Time) []Step {
 	steps, last := planData(p, state, site, now)
-	add := func(kind Kind, why string) {
+	add := func(kind Kind, why Reason) {
 		steps = append(steps, Step{Provider: p.Name, Kind: kind, Why: why, Record: *p})
 	}
 	var updates []Step
-	missing, until := "", time.Time{}
+	missing, lacks, until := "", "", time.Time{}
 	for _, role := range Roles() {
 		unit := providerUnit(p, role, site)
 		verdict := planTrial(p, unit, state, now)
@@ -184,20 +183,23 @@ func planActive(p *record.Provider, state State, site Site, now time.Time) []Ste
 		}
 		updates = append(updates, planResources(p, unit, state)...)
 		if i, ok := state.Instances[role]; !ok || i.State != runtime.Running || i.Hash != unit.Hash() || !Healthy(state.Services[role]) {
-			missing = cmp.Or(missing, role+" "+says(i, state, role)+tried(p.Roles[role]))
+			if missing == "" {
+				missing, lacks = role, says(i, state, role)+tried(p.Roles[role])
+			}
 		}
 		until = next(now, until, state.Silent[role].Until())
 		until = next(now, until, trialEnd(p, unit, state))
 	}
 	switch {
 	case missing != "":
+		code := "lacks"
 		if !state.Announced {
-			missing = "to announce it: " + missing
+			code = "unannounced"
 		}
-		add(Wait, missing)
+		add(Wait, because(code+lackOf[lacks], "role", missing, "state", lacks))
 		steps[len(steps)-1].Until = until
 	case !state.Announced:
-		add(Announce, "ingest and reports are ready")
+		add(Announce, because("ready"))
 	}
 	return slices.Concat(steps, updates, last) // nothing that runs waits for its resources
 }
@@ -209,39 +211,39 @@ func planUnit(u Unit, state State, p record.Provider, now time.Time) []Step {
 	wait := Step{Provider: u.Provider, Kind: Wait, Record: p}
 	i, ok := state.Instances[u.Role]
 	silence, silent := state.Silent[u.Role]
-	replace := func(why, after string) []Step {
+	replace := func(why, after Reason) []Step {
 		start.Why = after
 		return []Step{{Provider: u.Provider, Kind: Stop, Role: u.Role, Why: why, Unit: &u, Record: p}, start}
 	}
 	halted := state.Halted[u.Role]
 	switch {
 	case !ok && halted.Hash == u.Hash() && now.Before(halted.Until()):
-		wait.Until, wait.Why = halted.Until(), looping(u, halted.Instance)
+		wait.Until, wait.Why = halted.Until(), InWords(looping(u, halted.Instance))
 		return []Step{wait}
 	case !ok:
-		start.Why, start.Again = "it does not run", halted.Hash == u.Hash()
+		start.Why, start.Again = because("idle"), halted.Hash == u.Hash()
 	case i.Hash != u.Hash() && i.State == runtime.Running:
-		return replace(fmt.Sprintf("it runs spec %s, wanted is %s", i.Hash, u.Hash()), "stopped for its new spec")
+		return replace(because("replaced", "is", i.Hash, "wanted", u.Hash()), because("after_replaced"))
 	case i.State == runtime.Running && silent && !now.Before(silence.Until()):
 		start.Again = true
-		return replace(fmt.Sprintf("it runs, but %s", silence), "stopped since it did not answer")
+		return replace(because("silent", "silence", silence.String()), because("after_silent"))
 	case i.State == runtime.Running && startedAgain(i, halted.Hash == u.Hash()):
-		return []Step{{Provider: u.Provider, Kind: Halt, Role: u.Role, Why: looping(u, i), Record: p}}
+		return []Step{{Provider: u.Provider, Kind: Halt, Role: u.Role, Why: InWords(looping(u, i)), Record: p}}
 	case i.State == runtime.Running && i.Unhealthy != "": // its check waits some rounds before it says so: that is the pause
 		start.Again = true
-		return replace("it runs, but is not healthy: "+i.Unhealthy, "stopped since it was not healthy")
+		return replace(because("unhealthy", "cause", i.Unhealthy), because("after_unhealthy"))
 	case i.State == runtime.Running:
 		return nil
 	default:
-		start.Why, start.Again = fmt.Sprintf("it ended at %s: %s", i.Ended.UTC().Format(time.TimeOnly), i.Reason), true
+		start.Why, start.Again = because("ended", "time", i.Ended.UTC().Format(time.TimeOnly), "cause", i.Reason), true
 		if until := RestartAt(i); i.Hash == u.Hash() && now.Before(until) {
-			wait.Until, wait.Why = until, failing(u, i)
+			wait.Until, wait.Why = until, InWords(failing(u, i))
 			return []Step{wait}
 		}
 	}
 	if u.Role == record.RoleIngest && state.Held != "" {
 		wait.Until = now.Add(LookAgain)
-		wait.Why = fmt.Sprintf("to start %s: port %d is held by %s", u.Role, u.Slot.Port(u.PortBase), state.Held)
+		wait.Why = because("held", "role", u.Role, "port", strconv.Itoa(u.Slot.Port(u.PortBase)), "holder", state.Held)
 		return []Step{wait}
 	}
 	return []Step{start}
@@ -250,27 +252,27 @@ func planUnit(u Unit, state State, p record.Provider, now time.Time) []Step {
 // planRemoval takes down what an active provider has, in the reverse order. Its data stay unless they are to be purged;
 // then its record stays until its port has rested.
 func planRemoval(p *record.Provider, state State, now time.Time) []Step {
-	steps := takeDown(p, state, "it is removed")
-	add := func(kind Kind, why string) {
+	steps := takeDown(p, state, because("removed"))
+	add := func(kind Kind, why Reason) {
 		steps = append(steps, Step{Provider: p.Name, Kind: kind, Why: why, Record: *p})
 	}
 	if !p.Purge {
 		return steps
 	}
 	if state.Log != Absent {
-		add(RemoveLog, "its data are purged")
+		add(RemoveLog, because("purged"))
 	}
 	if state.Keyspace != Absent {
-		add(DropKeyspace, "its data are purged")
+		add(DropKeyspace, because("purged"))
 	}
 	if len(steps) > 0 {
 		return steps
 	}
 	if until := RestsUntil(p); now.Before(until) {
-		steps = append(steps, Step{Provider: p.Name, Kind: Wait, Why: fmt.Sprintf("to forget it: its slot %d rests", p.Slot), Until: until, Record: *p})
+		steps = append(steps, Step{Provider: p.Name, Kind: Wait, Why: because("rests", "slot", strconv.Itoa(int(p.Slot))), Until: until, Record: *p})
 		return steps
 	}
-	add(Forget, "its data are gone and its slot has rested")
+	add(Forget, because("rested"))
 	return steps
 }
 
@@ -278,11 +280,11 @@ func planRemoval(p *record.Provider, state State, now time.Time) []Step {
 // changed meanwhile.
 func planStopped(p *record.Provider, state State, site Site, now time.Time) []Step {
 	steps, last := planData(p, state, site, now)
-	return slices.Concat(takeDown(p, state, "it is stopped"), steps, last)
+	return slices.Concat(takeDown(p, state, because("stopped")), steps, last)
 }
 
 // takeDown withdraws a provider and stops its instances, in the reverse order of their starts.
-func takeDown(p *record.Provider, state State, why string) []Step {
+func takeDown(p *record.Provider, state State, why Reason) []Step {
 	var steps []Step
 	if state.Announced {
 		steps = append(steps, Step{Provider: p.Name, Kind: Withdraw, Why: why, Record: *p})
@@ -300,7 +302,7 @@ func planUnwanted(name string, state State) []Step {
 	if !state.Announced {
 		return nil
 	}
-	return []Step{{Provider: name, Kind: Withdraw, Why: "no record wants it", Record: record.Provider{Name: name}}}
+	return []Step{{Provider: name, Kind: Withdraw, Why: because("unwanted"), Record: record.Provider{Name: name}}}
 }
 
 // Healthy reports whether an instance that says this of itself does its work. One that is slow, or has its gateways wait
@@ -335,6 +337,9 @@ func backOff(first, most time.Duration, n int) time.Duration {
 	return min(first<<min(n, 20), most)
 }
 
+// lackOf ends the codes of what says says without more.
+var lackOf = map[string]string{"does not run": "_idle", "is ready": "_ready", "has not answered yet": "_unheard"}
+
 func says(i runtime.Instance, state State, role string) string {
 	s := state.Services[role]
 	silence, silent := state.Silent[role]
@@ -354,7 +359,7 @@ func says(i runtime.Instance, state State, role string) string {
 
 func (k Knowledge) unsure() string {
 	if k == Absent {
-		return "do not exist"
+		return "absent"
 	}
-	return "may not exist"
+	return "unsure"
 }

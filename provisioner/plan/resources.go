@@ -13,9 +13,9 @@ func planResources(p *record.Provider, u Unit, state State) []Step {
 	if !ok || i.State != runtime.Running || i.Hash != u.Hash() || known && told == u.Resources {
 		return nil
 	}
-	why := "it should be held to "
+	code := "resources"
 	if !known {
-		why = "it may not be held to "
+		code = "resources_unsure"
 	}
-	return []Step{{Provider: u.Provider, Kind: Update, Role: u.Role, Unit: &u, Why: why + u.Resources.String(), Record: *p}}
+	return []Step{{Provider: u.Provider, Kind: Update, Role: u.Role, Unit: &u, Why: because(code, "resources", u.Resources.String()), Record: *p}}
 }

@@ -19,21 +19,22 @@ func planTrial(p *record.Provider, u Unit, state State, now time.Time) []Step {
 	runs := ok && i.Hash == u.Hash()
 	s := Step{Provider: p.Name, Role: u.Role, Record: *p}
 	if runs && i.State == runtime.Running && i.Failures == 0 && i.Unhealthy == "" && Healthy(state.Services[u.Role]) {
-		s.Kind, s.Why = Keep, "image "+ImageName(u.Image)+" is healthy"
+		s.Kind, s.Why = Keep, because("kept", "image", ImageName(u.Image))
 		if until := i.Started.Add(TrialLeast); now.Before(until) {
-			s.Kind, s.Until, s.Why = Wait, until, "to keep image "+ImageName(u.Image)+": it has to stay healthy for a moment"
+			s.Kind, s.Until, s.Why = Wait, until, because("trial", "image", ImageName(u.Image))
 		}
 		return []Step{s}
 	}
+	why := ""
 	if t := state.Trouble; t.At.After(trial.Begun) && t.Times >= TrialFailures && ofStart(t.Step, p.Name, u.Role) {
-		s.Why = "it cannot be started: " + t.Text
+		why = "it cannot be started: " + t.Text
 	} else if runs {
-		s.Why = unwell(i, state, u.Role, trialEnd(p, u, state), now)
+		why = unwell(i, state, u.Role, trialEnd(p, u, state), now)
 	}
-	if s.Why == "" {
+	if why == "" {
 		return nil
 	}
-	s.Kind = Revert
+	s.Kind, s.Why = Revert, InWords(why)
 	return []Step{s}
 }
 

@@ -117,7 +117,7 @@ type Step struct {
 	Provider string          `json:"provider,omitempty"` // empty: the house
 	Kind     Kind            `json:"kind"`
 	Role     string          `json:"role,omitempty"` // of what is done to one instance, or of a Wait that goes on beside its work
-	Why      string          `json:"why"`
+	Why      Reason          `json:"why"`
 	Until    time.Time       `json:"until,omitzero"`  // of Wait: look again then; zero: a change will come
 	Unit     *Unit           `json:"unit,omitempty"`  // of Start and Update, and of Stop: what comes after it
 	Again    bool            `json:"again,omitempty"` // of Start: it ended, or hung, by itself

@@ -232,7 +232,7 @@ func TestTheDoctorFindsEachState(t *testing.T) {
 		},
 		"waiting": {
 			func(v *Survey) {
-				v.Steps = append(v.Steps, plan.Step{Provider: "north", Kind: plan.Wait, Why: "for something"})
+				v.Steps = append(v.Steps, plan.Step{Provider: "north", Kind: plan.Wait, Why: plan.InWords("for something")})
 			},
 			"instances", doctor.Warn, "for something", "provisioner plan",
 		},

@@ -225,7 +225,7 @@ func (w *World) Apply(ctx context.Context, s plan.Step) error {
 	case plan.Keep:
 		return w.o.House.Keep(ctx, p, s.Role)
 	case plan.Revert:
-		return w.o.House.Revert(ctx, p, s.Role, s.Why)
+		return w.o.House.Revert(ctx, p, s.Role, s.Why.String())
 	case plan.Announce:
 		return w.announce(ctx, s.Provider)
 	case plan.Withdraw:
