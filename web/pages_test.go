@@ -356,6 +356,10 @@ func TestPagesSayWhatIsOutOfTheOrdinarySinceWhen(t *testing.T) {
 	h.soon("a provider that is stopped is said to be", func() bool {
 		return strings.Contains(of.get("/providers/south").body, "It is stopped: gateways cannot connect")
 	})
+	h.remove("services", "south.reports.one")
+	h.soon("what it cannot be asked is said to be so for that", func() bool {
+		return strings.Contains(of.get("/providers/south").body, "south is stopped; its readings are here again once the operator starts it")
+	})
 	s := record.Service{Version: 1, Provider: "north", Role: record.RoleIngest, Instance: "i1", State: "full", Episodes: []record.Episode{
 		{State: "full", Detail: "the log is full", From: time.Date(2026, 11, 26, 9, 40, 0, 0, time.UTC)},
 		{State: "slow", Detail: "the keyspace <is> away", From: time.Date(2026, 11, 26, 9, 32, 0, 0, time.UTC)},

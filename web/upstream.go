@@ -52,6 +52,9 @@ func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 	u.dir.hear(r.Context(), p.Name)
 	err = schema.Errorf(schema.Unavailable, "no reports instance of %s is running", p.Name).
 		WithNext("wait a few seconds; if it stays so, the operator finds the cause with provisioner doctor")
+	if p.Wanted == record.Stopped {
+		err = schema.Errorf(schema.Unavailable, "%s is stopped", p.Name).WithNext("its readings are here again once the operator starts it")
+	}
 	for _, address := range u.dir.reports(p.Name) {
 		out := r.Clone(r.Context())
 		out.URL.Scheme, out.URL.Host, out.Host = "http", address, address
