@@ -3,12 +3,16 @@ package bus
 import (
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"berth/schema"
 )
@@ -364,6 +368,28 @@ func takeOvers(t *testing.T, l *Log, rounds int, disturb func(round int)) {
 		if s.Last != end {
 			t.Fatalf("round %d: the log ends at %d, behind the claim %d", round, s.Last, end)
 		}
+	}
+}
+
+// TestABatchThatIsLateIsRefused sends what an old writer had under way, after another has claimed the log.
+func TestABatchThatIsLateIsRefused(t *testing.T) {
+	h := newHouse(t)
+	l := openLog(h, LogOptions{})
+	old, _ := claim(t, l, "old", 0)
+	_, end := claim(t, l, "new", 0)
+	late := &nats.Msg{Subject: logSubject, Header: old.expecting(old.chain.id(1), old.chain.id(0)), Data: []byte("late")}
+	answer, err := l.conn.nc.RequestMsgWithContext(t.Context(), late)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ack struct {
+		Error *jetstream.APIError `json:"error"`
+	}
+	if err := json.Unmarshal(answer.Data, &ack); err != nil || ack.Error == nil || verdictOf(ack.Error.ErrorCode) != refused {
+		t.Errorf("it is answered %s, %v", answer.Data, err)
+	}
+	if s := must(l.State(t.Context()))(t); s.Last != end {
+		t.Errorf("the log ends at %d, behind the claim %d", s.Last, end)
 	}
 }
 
