@@ -193,6 +193,9 @@ func TestTheChainInACluster(t *testing.T) {
 	prepare(1)
 	log := must(h.connect(limited).OpenLog(t.Context()))(t)
 	within(t, "the log has a leader", func() bool { _, err := log.State(t.Context()); return err == nil })
+	if !log.clustered.Load() {
+		t.Error("a cluster is taken for a single server, whose batches are chained by ids")
+	}
 	l := startLoad(t, log, 20_000)
 	l.more(100)
 	prepare(3)

@@ -102,7 +102,7 @@ func (l *Log) note(info *jetstream.StreamInfo) LogState {
 	}
 	l.bytes.Store(int64(s.Bytes))
 	l.quota.Store(int64(s.Quota))
-	l.clustered.Store(info.Cluster != nil)
+	l.clustered.Store(info.Cluster != nil && info.Cluster.Name != "") // a single server names itself as leader, and no cluster
 	return s
 }
 

@@ -376,6 +376,9 @@ func TestABatchThatIsLateIsRefused(t *testing.T) {
 	h := newHouse(t)
 	l := openLog(h, LogOptions{})
 	old, _ := claim(t, l, "old", 0)
+	if old.chain.serial {
+		t.Error("a single server is taken for a cluster: batches go one at a time")
+	}
 	_, end := claim(t, l, "new", 0)
 	late := &nats.Msg{Subject: logSubject, Header: old.expecting(old.chain.id(1), old.chain.id(0)), Data: []byte("late")}
 	answer, err := l.conn.nc.RequestMsgWithContext(t.Context(), late)
