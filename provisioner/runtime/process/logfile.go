@@ -33,11 +33,7 @@ type logFile struct {
 	file   *os.File   // nil: closed, or could not be opened
 	size   int64
 	closed bool
-	last   []byte // the end of what was written last
 }
-
-// lastMost is how much of the end of a log is remembered, in bytes.
-const lastMost = 4 << 10
 
 func openLog(path string, most int64) (*logFile, error) {
 	l := &logFile{path: path, most: most}
@@ -64,7 +60,6 @@ func (l *logFile) open() error {
 func (l *logFile) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.last = append(l.last[:0], p[max(0, len(p)-lastMost):]...)
 	if l.file == nil && !l.closed {
 		_ = l.open() // the disk may have room again
 	}
@@ -81,11 +76,26 @@ func (l *logFile) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// lastError returns the error that the instance's last line tells, in its log's schema; empty when it tells none.
-func (l *logFile) lastError() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	lines := bytes.Split(bytes.TrimSpace(l.last), []byte{'\n'})
+// output is what one process writes. It goes into the log, and its end is remembered apart from what others write there.
+type output struct {
+	log  *logFile
+	last []byte
+}
+
+// lastMost is how much of the end of an output is remembered, in bytes.
+const lastMost = 4 << 10
+
+// Write appends to the log; it always returns len(p).
+func (o *output) Write(p []byte) (int, error) {
+	o.last = append(o.last, p...)
+	o.last = append(o.last[:0], o.last[max(0, len(o.last)-lastMost):]...)
+	return o.log.Write(p)
+}
+
+// lastError returns the error that the last line tells, in the log's schema; empty when it tells none. It is for when the process
+// has been waited for.
+func (o *output) lastError() string {
+	lines := bytes.Split(bytes.TrimSpace(o.last), []byte{'\n'})
 	var line struct{ Level, Error string }
 	if json.Unmarshal(lines[len(lines)-1], &line) != nil || line.Level != "ERROR" {
 		return ""

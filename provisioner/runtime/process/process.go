@@ -150,7 +150,8 @@ func (r *Runtime) spawn(ctx context.Context, s runtime.Spec) (*child, error) {
 	defer func() { _ = reading.Close() }()                          // the child has its own
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), program) // it ends by Stop
 	cmd.Env = env
-	cmd.Stdout, cmd.Stderr = log, log // one writer: exec reads both through one pipe
+	out := &output{log: log}
+	cmd.Stdout, cmd.Stderr = out, out // one writer: exec reads both through one pipe
 	cmd.ExtraFiles = []*os.File{reading}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.WaitDelay = time.Second
@@ -164,7 +165,7 @@ func (r *Runtime) spawn(ctx context.Context, s runtime.Spec) (*child, error) {
 		Name: s.Name, Provider: s.Provider, Role: s.Role, ID: s.ID, Hash: s.Hash, Version: s.Version, Resources: s.Resources,
 		State: runtime.Running, PID: cmd.Process.Pid, Started: time.Now(),
 	}}
-	go r.watch(c, s, log)
+	go r.watch(c, s, out)
 	return c, nil
 }
 
@@ -203,7 +204,7 @@ func writeSecret(path string, data []byte) (err error) {
 }
 
 // watch waits for the process's end and takes note of it.
-func (r *Runtime) watch(c *child, s runtime.Spec, log *logFile) {
+func (r *Runtime) watch(c *child, s runtime.Spec, out *output) {
 	err := c.cmd.Wait()
 	_ = c.parent.Close()
 	reason := c.cmd.ProcessState.String()
@@ -212,11 +213,11 @@ func (r *Runtime) watch(c *child, s runtime.Spec, log *logFile) {
 	}
 	said := ""
 	if c.cmd.ProcessState.ExitCode() > 0 { // one that was killed did not say why
-		said, _, _ = strings.Cut(log.lastError(), "\n")
+		said, _, _ = strings.Cut(out.lastError(), "\n")
 	}
 	// Whatever it may have started itself goes with it.
 	_ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL)
-	log.note("ended", s, c.cmd.Process.Pid, reason)
+	out.log.note("ended", s, c.cmd.Process.Pid, reason)
 	r.mu.Lock()
 	i := &c.instance
 	i.State, i.Ended, i.Reason, i.Error, i.PID = runtime.Ended, time.Now(), reason, said, 0

@@ -374,6 +374,26 @@ func TestLogsAreBoundedAndKeepTheirLastLines(t *testing.T) {
 	}
 }
 
+// TestWhatAProcessSaysLastIsItsOwn: a process may have ended before the log has the line that it was started.
+func TestWhatAProcessSaysLastIsItsOwn(t *testing.T) {
+	log, err := openLog(filepath.Join(t.TempDir(), "x.log"), 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = log.Close() }()
+	out := &output{log: log}
+	for _, piece := range []string{strings.Repeat("here\n", lastMost), `{"level":"ERROR","error":"catalog.db `, "is damaged\"}\n"} {
+		fmt.Fprint(out, piece)
+	}
+	log.note("started", spec("failing"), 1, "")
+	if said := out.lastError(); said != "catalog.db is damaged" || len(out.last) != lastMost {
+		t.Errorf("it says %q last, and %d bytes are kept", said, len(out.last))
+	}
+	if said := (&output{log: log}).lastError(); said != "" {
+		t.Errorf("the next one, which is silent, says %q", said)
+	}
+}
+
 func TestAFollowedLogGoesOnThroughRotation(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.log")
 	log, err := openLog(path, 100)
