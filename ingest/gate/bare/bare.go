@@ -7,7 +7,8 @@
 // acknowledged: there is no way to. Nothing is read on, so that TCP holds the sender back, while the log does not keep up or the
 // sender is beyond its rate. A line that is refused is counted with its reason and kept among the rejects. While the keyspace is
 // full the connection is closed: its sender sees that, and keeps what it has. A line without its end, when the connection ends, is
-// given up: it may be cut. A text may hold lines' ends; one that does not end soon ends with its line, which is refused. What the protocols that are told by their first bytes begin with cannot begin the first line.
+// given up: it may be cut. A text may hold lines' ends; one that does not end soon ends with its line, which is refused. What the
+// protocols that are told by their first bytes begin with cannot begin the first line.
 //
 // The gate gives it connections that nothing else is recognised of.
 package bare
