@@ -1,7 +1,11 @@
 package gate
 
 import (
+	"bytes"
 	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -53,9 +57,36 @@ func inUse() float64 {
 	return float64(m.HeapInuse + m.StackInuse)
 }
 
+// aloneEnv names the environment's variable that is set in a process that has nothing to do but one test.
+const aloneEnv = "BERTH_TEST_ALONE"
+
+// alone reports whether this process has nothing to do but this test. If it has, the test is run again in a process of its own,
+// and fails if that does: what is in use here is also what the tests before have left, and lessens when that is given back.
+func alone(t *testing.T) bool {
+	t.Helper()
+	if _, ok := os.LookupEnv(aloneEnv); ok {
+		return true
+	}
+	path := strings.Split(t.Name(), "/")
+	for i, name := range path {
+		path[i] = "^" + regexp.QuoteMeta(name) + "$"
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.v", "-test.run="+strings.Join(path, "/"), fmt.Sprintf("-test.short=%t", testing.Short()))
+	cmd.Env = append(os.Environ(), aloneEnv+"=")
+	out, err := cmd.CombinedOutput()
+	t.Logf("in a process of its own:\n%s", out)
+	if err != nil || !bytes.Contains(out, []byte("--- PASS: "+t.Name())) {
+		t.Errorf("it fails in a process of its own: %v", err)
+	}
+	return false
+}
+
 func TestAnIdleConnectionCostsLittle(t *testing.T) {
 	if testing.Short() {
 		t.Skip("opens a thousand connections")
+	}
+	if !alone(t) {
+		return
 	}
 	got := idleBytes(t, 1000)
 	t.Logf("%.0f bytes for each idle connection and the test's side of it", got)
@@ -74,6 +105,9 @@ func BenchmarkIdleConnection(b *testing.B) {
 func TestSilentConnectionsCostLittle(t *testing.T) {
 	if testing.Short() {
 		t.Skip("opens a thousand connections")
+	}
+	if !alone(t) {
+		return
 	}
 	f := start(t, nil)
 	before := inUse()

@@ -38,6 +38,9 @@ func TestAnIdleMQTTConnectionCostsLittle(t *testing.T) {
 	if testing.Short() {
 		t.Skip("opens a thousand connections")
 	}
+	if !alone(t) {
+		return
+	}
 	got := idleMQTT(t, 1000)
 	t.Logf("%.0f bytes for each idle connection and the test's side of it", got)
 	if got > maxIdle {

@@ -23,6 +23,9 @@ func TestWhatTLSCosts(t *testing.T) {
 	if testing.Short() {
 		t.Skip("opens a thousand connections")
 	}
+	if !alone(t) {
+		return
+	}
 	f, a := startTLS(t, func(_ *fixture, o *Options) { o.Limits = intake.Limits{FirstFrame: time.Minute} })
 	hello := string(aHello(t, a))
 	f.dialTLS(t, a.config()).say("HELLO warm "+enrolmentKey+"\n", "OK")
