@@ -60,10 +60,10 @@ var mqttClauses = []behaviour{
 		c := f.connect3(t, "a", enrolmentKey, func(p *packets3.ConnectPacket) {
 			p.Keepalive, p.WillFlag, p.WillTopic, p.WillMessage = 1, true, "readings/a/status", []byte("offline")
 		})
+		begin := time.Now() // before the server's clock runs: whoever is held up after it is held up for both
 		five, _ := f.connect5(t, "b", enrolmentKey, func(p *packets5.Connect) {
 			p.KeepAlive, p.WillFlag, p.WillTopic, p.WillMessage, p.WillProperties = 1, true, "readings/b/status", []byte("offline"), &packets5.Properties{}
 		})
-		begin := time.Now()
 		five.expectDisconnect(0x8D)
 		c.expectEnd()
 		if took := time.Since(begin); took < 1400*time.Millisecond {

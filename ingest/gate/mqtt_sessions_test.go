@@ -110,8 +110,8 @@ var mqttSessions = []behaviour{
 		if states() > 0 {
 			t.Error("the will of a client that is back was published")
 		}
-		_ = c.Close()
 		begin := time.Now()
+		_ = c.Close()
 		f.eventually(t, "the will is published", func() bool { return states() == 1 })
 		if took := time.Since(begin); took < 900*time.Millisecond {
 			t.Errorf("after %v", took)
