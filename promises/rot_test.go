@@ -126,17 +126,17 @@ func (r *rotTest) followed() {
 	})
 }
 
-// begin starts the installation and waits until the provider's API answers.
-func (r *rotTest) begin() {
-	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), recovery)
+// begin starts the installation that was stopped, and waits until the provider's API answers.
+func (i *inputTest) begin() {
+	i.t.Helper()
+	ctx, cancel := context.WithTimeout(i.t.Context(), recovery)
 	defer cancel()
-	if _, err := r.install.Start(ctx); err != nil {
-		r.t.Fatal(err)
+	if _, err := i.install.Start(ctx); err != nil {
+		i.t.Fatal(err)
 	}
-	r.until("the API answers from a head that follows", recovery, func() error {
+	i.until("the API answers from a head that follows", recovery, func() error {
 		var b api.Books
-		err := r.api.Books(ctx, &b)
+		err := i.api.Books(ctx, &b)
 		if err == nil && b.State == "replaying" {
 			err = errors.New(b.State)
 		}
