@@ -130,8 +130,9 @@ type Committer struct {
 	mu        sync.Mutex // guards what follows; wake is signaled when any of it changes to what the cutter waits for
 	wake      sync.Cond
 	pending   []queued
-	pendBytes int // estimated size of pending when encoded
-	inFlight  int // batches cut and not yet confirmed
+	pendBytes int               // estimated size of pending when encoded
+	changes   map[string]change // sessions that pending changes, or what was taken of it, by key
+	inFlight  int               // batches cut and not yet confirmed
 	totalsDue bool
 	closing   bool
 	err       error // why it failed
@@ -160,6 +161,8 @@ func New(o Options) *Committer {
 		room:   make(chan signal, 1),
 		done:   make(chan signal),
 		ended:  make(chan signal),
+
+		changes: make(map[string]change),
 	}
 	c.wake.L = &c.mu
 	c.books.begin(o.Totals)

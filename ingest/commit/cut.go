@@ -157,6 +157,7 @@ func (c *Committer) encode(dst []*cut, b *cut) []*cut {
 	before, after := c.books.cut(&b.counts)
 	b.header = batch.Header{Kind: batch.Data, Claim: c.o.Claim, Created: c.o.Now().UnixNano(), Totals: after}
 	from := c.sessions.cut(&b.header, b.sessions, max(c.o.Sequence, c.sequence.Load()), b.header.Created)
+	c.tookUp(b.sessions)
 	n := len(dst)
 	dst = c.halve(dst, b, before, from)
 	for _, b := range dst[n:] {

@@ -178,8 +178,12 @@ func (c *Committer) PutSession(ctx context.Context, s *batch.Session) error {
 }
 
 // TryPutSession has the log know a session soon, if there is room for that in the queue. For its end there is always room: a
-// session has one, and would else be there again after a restart.
+// session has one, and would else be there again after a restart. So there is no more of them in the queue than of the sessions
+// that end by them.
 func (c *Committer) TryPutSession(s *batch.Session) {
+	if s.Expiry == 0 && !c.mustEnd(s.Key) {
+		return
+	}
 	sub := Submission{Rows: TakeRows(), Session: s, Waiter: nobody{}}
 	taken, err := c.TrySubmit(&sub)
 	if !taken && s.Expiry == 0 {
@@ -189,6 +193,45 @@ func (c *Committer) TryPutSession(s *batch.Session) {
 	}
 	if !taken || err != nil {
 		GiveRows(sub.Rows)
+	}
+}
+
+// mustEnd reports whether there is a session by this key, in the queue or the log, that nothing in the queue ends yet.
+func (c *Committer) mustEnd(key string) bool {
+	c.mu.Lock()
+	last, queued := c.changes[key]
+	c.mu.Unlock()
+	if queued {
+		return !last.ends
+	}
+	return c.KnowsSession(key) // what has left the queue is known
+}
+
+// change is what the queue holds of one session.
+type change struct {
+	n    int  // submissions
+	ends bool // the last of them is its end
+}
+
+// changed notes a session that is put into the queue. It is called with mu held.
+func (c *Committer) changed(s *batch.Session) {
+	c.changes[s.Key] = change{n: c.changes[s.Key].n + 1, ends: s.Expiry == 0}
+}
+
+// tookUp notes that sessions have left the queue, and are known.
+func (c *Committer) tookUp(all []*batch.Session) {
+	if len(all) == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range all {
+		left := c.changes[s.Key]
+		if left.n--; left.n > 0 {
+			c.changes[s.Key] = left
+		} else {
+			delete(c.changes, s.Key)
+		}
 	}
 }
 

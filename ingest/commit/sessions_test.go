@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -188,6 +189,68 @@ func TestASessionEndsThoughTheQueueIsFull(t *testing.T) {
 	if got := found(t, log.Messages()); len(got) > 0 {
 		t.Errorf("the log knows %v", got)
 	}
+}
+
+// TestSessionsThatEndWhileTheLogIsFullTakeNoMore: however many clients come and go while the log takes nothing, the queue has an
+// end only of those sessions that are to be there after a restart without it, once.
+func TestSessionsThatEndWhileTheLogIsFullTakeNoMore(t *testing.T) {
+	log := committest.New()
+	c := commit.New(commit.Options{Writer: log, Logger: quiet, Queue: 16 << 10})
+	ended := func(from, to int) {
+		for i := from; i < to; i++ {
+			c.TryPutSession(&batch.Session{Key: fmt.Sprint("client-", i)})
+		}
+	}
+	for i := range 10 {
+		if err := c.PutSession(t.Context(), &batch.Session{Key: fmt.Sprint("client-", i), Expiry: 60}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Hold(true) // the log is nearly full
+	if err := c.Submit(t.Context(), saying("client-5", 0, 1, &sender{}, 0)); err != nil {
+		t.Fatal(err)
+	}
+	before := heapInUse()
+	ended(0, 50_000)
+	for range 50_000 {
+		ended(5, 6)
+	}
+	if more := heapInUse() - before; more > 1<<20 {
+		t.Errorf("the ends of 50,000 sessions that the log does not know take %d bytes", more)
+	}
+	again := saying("client-5", 1, 1, &sender{}, 0) // it begins anew
+	if done, err := c.TrySubmit(again); !done || err != nil {
+		t.Fatalf("there is no room for a submission: %v", err)
+	}
+	c.TryPutSession(&batch.Session{Key: "client-5"}) // and ends again
+	closeIt(t, c)
+	if got := found(t, log.Messages()); len(got) > 0 {
+		t.Errorf("the log knows %v", got)
+	}
+	ends := 0
+	for _, m := range log.Messages() {
+		h, err := batch.DecodeHeader(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range h.Sessions {
+			if s.Expiry == 0 {
+				ends++
+			}
+		}
+	}
+	if ends != 10 {
+		t.Errorf("%d ends of 10 sessions are in the log", ends)
+	}
+}
+
+// heapInUse returns how many bytes are in use, when what is not has gone.
+func heapInUse() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
 
 // TestABatchInTwoHasItsSessionsInTheLast: names that are many make a batch too long for a message. Until its last piece is

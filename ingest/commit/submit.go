@@ -84,6 +84,9 @@ func (c *Committer) enqueue(q *queued) error {
 	}
 	c.pending = append(c.pending, *q)
 	c.pendBytes += q.size
+	if q.Session != nil {
+		c.changed(q.Session)
+	}
 	if c.inFlight == 0 || c.pendBytes >= c.o.MinBatch {
 		c.wake.Signal()
 	}
