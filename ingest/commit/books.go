@@ -22,8 +22,8 @@ type Counts struct {
 	Strangers      uint64 // connections that ended without a valid key
 }
 
-// add adds what a submission counts.
-func (c *Counts) add(o *Counts) {
+// Add adds what a submission counts.
+func (c *Counts) Add(o *Counts) {
 	c.Frames += o.Frames
 	c.Rejected += o.Rejected
 	if len(o.Reasons) == 0 {

@@ -120,7 +120,7 @@ func (c *Committer) cut() *cut {
 		default:
 			b.rows.Append(q.Rows)
 		}
-		b.counts.add(&q.Counts)
+		b.counts.Add(&q.Counts)
 		if q.Counts.Frames == 0 {
 			q.Received = time.Time{}
 		}

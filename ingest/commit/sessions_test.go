@@ -20,8 +20,8 @@ import (
 )
 
 // saying returns a submission of rows that says in its session how many rows the gateway has sent with it.
-func saying(gateway string, first, rows int, w commit.Waiter, token uint64) *commit.Submission {
-	s := submission(gateway, first, rows, w, token)
+func saying(gateway string, first, rows int, w commit.Waiter) *commit.Submission {
+	s := submission(gateway, first, rows, w, 0)
 	n := first + rows
 	s.Session = &batch.Session{Key: gateway, Expiry: 60, Received: []uint16{uint16(n)}}
 	return s
@@ -76,7 +76,7 @@ func TestWhereverTheLogEndsItsSessionsAreThoseOfItsReadings(t *testing.T) {
 						if j%7 == 3 {
 							rows = 0 // its session alone changes, to what it is
 						}
-						if err := c.Submit(t.Context(), saying(fmt.Sprintf("g%d", i), n, rows, &sender{}, 0)); err != nil {
+						if err := c.Submit(t.Context(), saying(fmt.Sprintf("g%d", i), n, rows, &sender{})); err != nil {
 							t.Error(err)
 						}
 						n += rows
@@ -180,7 +180,7 @@ func TestASessionEndsThoughTheQueueIsFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Hold(true) // the log is nearly full
-	if err := c.Submit(t.Context(), saying("a", 0, 1, &sender{}, 0)); err != nil {
+	if err := c.Submit(t.Context(), saying("a", 0, 1, &sender{})); err != nil {
 		t.Fatal(err)
 	}
 	c.TryPutSession(&batch.Session{Key: "b", Expiry: 60})
@@ -207,7 +207,7 @@ func TestSessionsThatEndWhileTheLogIsFullTakeNoMore(t *testing.T) {
 		}
 	}
 	c.Hold(true) // the log is nearly full
-	if err := c.Submit(t.Context(), saying("client-5", 0, 1, &sender{}, 0)); err != nil {
+	if err := c.Submit(t.Context(), saying("client-5", 0, 1, &sender{})); err != nil {
 		t.Fatal(err)
 	}
 	before := heapInUse()
@@ -218,7 +218,7 @@ func TestSessionsThatEndWhileTheLogIsFullTakeNoMore(t *testing.T) {
 	if more := heapInUse() - before; more > 1<<20 {
 		t.Errorf("the ends of 50,000 sessions that the log does not know take %d bytes", more)
 	}
-	again := saying("client-5", 1, 1, &sender{}, 0) // it begins anew
+	again := saying("client-5", 1, 1, &sender{}) // it begins anew
 	if done, err := c.TrySubmit(again); !done || err != nil {
 		t.Fatalf("there is no room for a submission: %v", err)
 	}

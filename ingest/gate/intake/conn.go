@@ -152,6 +152,13 @@ func (c *Conn) Close() error {
 	return err
 }
 
+// HangUp closes the connection for its peer: it is its gateway's no more, but one of the provider's until Close.
+func (c *Conn) HangUp() error {
+	err := c.Conn.Close()
+	c.leave()
+	return err
+}
+
 // leave ends what the connection counts for as a gateway's.
 func (c *Conn) leave() {
 	if s := c.sender.Swap(nil); s != nil {

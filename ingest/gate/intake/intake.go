@@ -233,6 +233,8 @@ const (
 	ReasonTopic     = "topic"    // of MQTT, that takes no readings
 	ReasonRetained  = "retained" // a broker had kept it, and its readings have no time
 
+	ReasonEnds = "ends" // what connections left at their ends, of MQTT: more of it waited for the log than may
+
 	ReasonPlain              = "plain"               // connections that are no TLS, refused
 	ReasonConnections        = "connections"         // of the provider, refused
 	ReasonAddressConnections = "address_connections" // of one address, refused

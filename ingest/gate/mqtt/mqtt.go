@@ -24,7 +24,8 @@
 //
 // A client that leaves a will has its state as a reading: sensor mqtt.connected of its gateway, true when it connects and
 // false when the connection ends, however it does. A will whose topic takes readings is taken as a message there, when it
-// is due. When the service is stopped, wills are not published: the gateways are there.
+// is due. When the service is stopped, wills are not published: the gateways are there. While the log takes nothing what
+// connections leave at their ends waits, up to a bound (ends.go), beyond which it is counted under a reason of its own.
 //
 // Retained messages are taken like others: nobody can subscribe to where they would be kept.
 //
@@ -43,13 +44,14 @@ import (
 type Listener struct {
 	in       *intake.Intake
 	sessions sessions
+	ends     ends
 }
 
 var _ intake.Listener = (*Listener)(nil)
 
 // New returns the listener.
 func New(in *intake.Intake) intake.Listener {
-	l := &Listener{in: in}
+	l := &Listener{in: in, ends: ends{in: in, most: maxEnds}}
 	l.sessions.begin(in.Committer.Sessions())
 	return l
 }

@@ -101,7 +101,7 @@ func (s *connection) end(why error) {
 	if takenOver { // who takes over waits: what is in hand is answered nowhere
 		s.Say(func(out []byte) []byte { return s.goodbye(out, why) })
 		s.Drain(s.In.Limits.Linger, func() bool { return !s.Writing || s.Broken })
-		s.Close()
+		s.HangUp() // its place is free when what is in hand is settled, or given up
 	}
 	if s.state != nil {
 		s.l.sessions.leave(s)

@@ -1,7 +1,6 @@
 package mqtt
 
 import (
-	"context"
 	"time"
 
 	"berth/ingest/commit"
@@ -112,7 +111,7 @@ func (s *connection) add(f *farewell, r topics.Route, payload []byte) {
 
 // publish stores a farewell, and has a will that is delayed stored later.
 func (s *connection) publish(f farewell) {
-	s.put(&f)
+	s.l.ends.put(&f)
 	if f.delayed {
 		s.l.sessions.later(s.state, s.delay(), func() {
 			if s.Keys = s.In.Keys(); s.Keys.Check(s.ID) != nil {
@@ -120,23 +119,7 @@ func (s *connection) publish(f farewell) {
 			}
 			var late farewell
 			s.addWill(&late, f.will)
-			s.put(&late)
+			s.l.ends.put(&late)
 		})
-	}
-}
-
-// put stores the rows of a farewell.
-func (s *connection) put(f *farewell) {
-	if f.rows == nil {
-		return
-	}
-	if f.counts.Frames == 0 {
-		commit.GiveRows(f.rows)
-		return
-	}
-	ctx, cancel := context.WithTimeout(s.In.Context(), s.In.Limits.Commit)
-	defer cancel()
-	if err := s.In.Committer.Put(ctx, f.rows, f.counts); err != nil {
-		s.In.Log.Warn("a gateway's state was not stored", "gateway", s.ID.Gateway, "error", err)
 	}
 }

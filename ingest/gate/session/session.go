@@ -296,10 +296,20 @@ func (s *Base) writeAll() {
 
 // Close closes the connection: answers are not written any more.
 func (s *Base) Close() {
+	s.end(s.Conn.Close)
+}
+
+// HangUp closes the connection, but its place among the provider's connections stays taken until Close: what it has in hand does not
+// grow in number beyond them.
+func (s *Base) HangUp() {
+	s.end(s.Conn.HangUp)
+}
+
+func (s *Base) end(closing func() error) {
 	s.Mu.Lock()
 	s.Broken = true
 	s.Mu.Unlock()
-	_ = s.Conn.Close() // nothing depends on how it ended
+	_ = closing() // nothing depends on how it ended
 	s.Drain(s.In.Limits.Drain, func() bool { return !s.Writing })
 }
 
