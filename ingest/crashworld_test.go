@@ -34,6 +34,7 @@ type crashWorld struct {
 	frames  []*sent
 	model   map[string]map[point]float64 // by gateway
 	conns   map[string]*gateway
+	read    keyspace.Reader // once something was read
 	renewed bool
 }
 
@@ -55,7 +56,8 @@ func newCrashWorld(t *testing.T) *crashWorld {
 	t.Helper()
 	h := newHouse(t, bus.LogOptions{})
 	return &crashWorld{
-		house: h, wire: newWire(t, h.options.Bus), start: time.Now().UTC().Truncate(24 * time.Hour),
+		house: h, wire: newWire(t, h.options.Bus),
+		start: time.Now().UTC().Add(-time.Hour).Truncate(24 * time.Hour), // no day before it has just ended: its rollups would take a minute to come
 		model: map[string]map[point]float64{}, conns: map[string]*gateway{},
 	}
 }
@@ -215,12 +217,14 @@ func (w *crashWorld) head(subject string, question any) (chunks [][]byte) {
 func (w *crashWorld) reader() keyspace.Reader {
 	h := w.house
 	h.t.Helper()
-	backend, err := open.Open(h.options.Keyspaces, h.options.Logger)
-	h.check(err)
-	reader, err := backend.Reader(h.t.Context(), "harbor")
-	h.check(err)
-	h.t.Cleanup(func() { _, _ = reader.Close(), backend.Close() })
-	return reader
+	if w.read == nil {
+		backend, err := open.Open(h.options.Keyspaces, h.options.Logger)
+		h.check(err)
+		w.read, err = backend.Reader(h.t.Context(), "harbor")
+		h.check(err)
+		h.t.Cleanup(func() { _, _ = w.read.Close(), backend.Close() })
+	}
+	return w.read
 }
 
 // found returns all readings of a gateway, as a query finds them: the head first, the keyspace second.
