@@ -41,7 +41,9 @@ func (i *Ingest) answerRecords(ctx context.Context, request []byte, _ func([]byt
 	}
 	ctx, cancel := context.WithTimeout(ctx, recordsWait)
 	defer cancel()
-	if err := i.settings.await(ctx, q.Revision); err != nil {
+	if err := i.settings.await(ctx, q.Revision); schema.Is(err, schema.Conflict) {
+		return err
+	} else if err != nil {
 		return schema.Errorf(schema.Unavailable, "the records of revision %d have not come yet", q.Revision).WithCause(err)
 	}
 	return nil

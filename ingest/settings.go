@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"berth/internal/bus"
+	"berth/schema"
 	"berth/schema/record"
 )
 
@@ -23,6 +24,7 @@ type settings struct {
 	record   *record.Pipeline
 	gateways map[string]record.GatewayKey
 	revision uint64        // of the newest record taken
+	refused  refused       // the newest that cannot be used
 	changed  chan struct{} // closed, and made anew, when records were taken
 	set      func(*record.Pipeline, map[string]record.GatewayKey)
 	sources  func([]record.Source)
@@ -58,8 +60,9 @@ func (i *Ingest) watchSettings(ctx context.Context) error {
 func (s *settings) take(all map[string]bus.Entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.refused = refused{}
 	if e, ok := all[record.PipelineKey]; ok {
-		s.takePipeline(e.Value)
+		s.refuse(record.PipelineKey, e.Revision, s.takePipeline(e.Value))
 	}
 	gateways := make(map[string]record.GatewayKey)
 	for key, e := range all {
@@ -67,8 +70,13 @@ func (s *settings) take(all map[string]bus.Entry) {
 			continue
 		}
 		var g record.GatewayKey
-		if err := json.Unmarshal(e.Value, &g); err != nil || g.Version > record.Version {
-			s.log.Error("a gateway's key cannot be read", "key", key, "version", g.Version, "error", err)
+		err := json.Unmarshal(e.Value, &g)
+		if err == nil && g.Version > record.Version {
+			err = fmt.Errorf("it is of version %d", g.Version)
+		}
+		if err != nil {
+			s.refuse(key, e.Revision, err)
+			s.log.Error("a gateway's key cannot be read", "key", key, "error", err)
 			g, ok := s.gateways[key]
 			if ok {
 				gateways[key] = g
@@ -93,12 +101,31 @@ func (s *settings) take(all map[string]bus.Entry) {
 	s.changed = make(chan struct{})
 }
 
-// await returns when records of at least the given revision have been taken, or with ctx's error.
+// refused is a record that cannot be used: what it said before holds.
+type refused struct {
+	key      string
+	revision uint64
+	err      error
+}
+
+// refuse notes that a record cannot be used, if err is not nil. mu is held.
+func (s *settings) refuse(key string, revision uint64, err error) {
+	if err != nil && revision >= s.refused.revision {
+		s.refused = refused{key, revision, err}
+	}
+}
+
+// await returns when records of at least the given revision have been taken, or with ctx's error. When one of these cannot be
+// used, that is a Conflict.
 func (s *settings) await(ctx context.Context, revision uint64) error {
 	for {
 		s.mu.Lock()
-		known, changed := s.revision >= revision, s.changed
+		known, changed, not := s.revision >= revision, s.changed, s.refused
 		s.mu.Unlock()
+		if known && revision > 0 && not.err != nil && not.revision >= revision {
+			return schema.Errorf(schema.Conflict, "ingest cannot use the record %s, and goes by what it said before: %v", not.key, not.err).
+				WithNext("undo the change, or let ingest be of the provisioner's version: provisioner restart %s", s.provider)
+		}
 		if known {
 			return nil
 		}
@@ -110,7 +137,7 @@ func (s *settings) await(ctx context.Context, revision uint64) error {
 	}
 }
 
-func (s *settings) takePipeline(value []byte) {
+func (s *settings) takePipeline(value []byte) error {
 	p := &record.Pipeline{Settings: record.DefaultSettings()} // what it does not name yet
 	err := json.Unmarshal(value, p)
 	switch {
@@ -124,12 +151,13 @@ func (s *settings) takePipeline(value []byte) {
 	}
 	if err != nil {
 		s.log.Error("the provider's record cannot be used", "error", err)
-		return
+		return err
 	}
 	if s.record == nil {
 		close(s.found)
 	}
 	s.record = p
+	return nil
 }
 
 // pipeline returns the pipeline's record; it is not to be changed.

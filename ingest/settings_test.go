@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"berth/internal/bus"
+	"berth/schema"
 	"berth/schema/record"
 )
 
@@ -49,6 +50,20 @@ func TestRecordsAreKnownOnceTheGateHasThem(t *testing.T) {
 		defer cancel()
 		if err := s.await(ctx, 10); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("what never came: %v", err)
+		}
+		all["gateway.y"] = bus.Entry{Value: []byte("{"), Revision: 10}
+		s.take(all)
+		all[record.PipelineKey] = bus.Entry{Value: []byte(`{"version":99,"name":"acme"}`), Revision: 11}
+		s.take(all)
+		all["gateway.z"] = bus.Entry{Value: key, Revision: 12}
+		s.take(all)
+		for revision, refused := range map[uint64]bool{0: false, 9: true, 11: true, 12: false} {
+			if err := s.await(t.Context(), revision); schema.Is(err, schema.Conflict) != refused || !refused && err != nil {
+				t.Errorf("revision %d of records that cannot be used: %v, want it refused: %v", revision, err, refused)
+			}
+		}
+		if s.pipeline().Name != "acme" || s.pipeline().Version == 99 {
+			t.Error("a record that cannot be used is gone by")
 		}
 	})
 }

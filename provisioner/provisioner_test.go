@@ -209,19 +209,30 @@ func TestAChangeSaysWhetherIngestGoesByIt(t *testing.T) {
 	d := start(t, t.TempDir(), testport.Base(t, 5))
 	d.add(t)
 	tag := "truck"
-	for _, live := range []bool{true, false} {
-		if !live {
+	for _, now := range []string{"live", "refused", "silent"} {
+		switch now {
+		case "refused":
+			d.runtime.Refuse(schema.Errorf(schema.Conflict, "ingest cannot use it"))
+		case "silent":
 			d.runtime.Hang(name + "-ingest")
 		}
-		k, err := d.Gateway(t.Context(), name, "add", control.GatewayRequest{Gateway: fmt.Sprint("gw", live)})
-		if err != nil || k.Live != live || k.Key == "" {
-			t.Errorf("a key is live: %v, %v, want %v", k.Live, err, live)
+		taken := func(what string, got control.Taken) {
+			t.Helper()
+			if got.Live != (now == "live") || got.Refused != (now == "refused") || (got.Why == "") != got.Live {
+				t.Errorf("%s is answered %+v, want it %s", what, got, now)
+			}
 		}
+		k, err := d.Gateway(t.Context(), name, "add", control.GatewayRequest{Gateway: "gw-" + now})
+		if err != nil || k.Key == "" {
+			t.Errorf("%s: a key is answered %+v, %v", now, k, err)
+		}
+		taken("a key", k.Taken)
 		tag += "s"
 		set, err := d.Set(t.Context(), name, control.SettingsChange{GatewayTag: &tag})
-		if err != nil || set.Live != live || set.GatewayTag != tag {
-			t.Errorf("settings are live: %v, %v, want %v", set.Live, err, live)
+		if err != nil || set.GatewayTag != tag {
+			t.Errorf("%s: settings are answered %+v, %v", now, set, err)
 		}
+		taken("a setting", set.Taken)
 	}
 }
 

@@ -134,6 +134,7 @@ func (w *Web) keysPost(rw http.ResponseWriter, r *http.Request) error {
 			d.Done = "keys.done.nothing"
 		}
 	}
+	d.taken(senders.Taken)
 	return w.showKeys(rw, r, status, d, senders)
 }
 

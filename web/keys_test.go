@@ -43,6 +43,9 @@ func TestKeysAreChangedOnTheirPage(t *testing.T) {
 	if got := b.act(path, "add", "gateway", "pump", "cert", "yes"); !strings.Contains(got.body, "SECRET\nCERT\nCA\n") {
 		t.Error("a new certificate is not shown whole")
 	}
+	if got := b.act(path, "revoke", "gateway", "crane"); strings.Contains(got.body, "its connections are ended") || !strings.Contains(got.body, "does not hold yet") {
+		t.Errorf("a gateway is said to be shut out before ingest answers: %s", got.body)
+	}
 	b.act(path, "replace", "gateway", "crane")
 	if q := h.senders.Load(); q.Act != "rotate" || q.Gateway.Overlap == nil || *q.Gateway.Overlap != "0" {
 		t.Errorf("asked was %+v", q.Gateway)

@@ -137,6 +137,10 @@ func (h *house) answerSenders() {
 			answer.Changed = &houseapi.GatewayKey{Gateway: houseapi.Gateway{Gateway: q.Gateway.Gateway}, Key: "gk_shown_once", Changed: true}
 		case q.Settings != nil && q.Settings.Timezone != nil && *q.Settings.Timezone == "Mars":
 			return schema.Errorf(schema.Invalid, "%q is no time zone", "Mars")
+		case q.Settings != nil && q.Settings.Retention != nil && *q.Settings.Retention == "1d":
+			answer.Taken = &houseapi.Taken{Refused: true, Why: "ingest cannot use it"}
+		case q.Act == "revoke" && q.Gateway.Gateway == "crane":
+			answer.Taken = &houseapi.Taken{Why: "ingest of north does not answer"}
 		case q.Settings != nil && q.Settings.Networks != nil && slices.Contains(*q.Settings.Networks, "mars"):
 			return schema.Errorf(schema.Invalid, "%q is no network", "mars")
 		case q.Act == "refuse":

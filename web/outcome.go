@@ -3,13 +3,29 @@ package web
 import (
 	"net/http"
 
+	"berth/internal/houseapi"
 	"berth/schema"
 )
 
 // outcome is what a page says of what its form did.
 type outcome struct {
 	Done    string // key of what was done
+	Late    string // key of why that does not hold yet
+	Why     string // in the service's own words
 	Problem string // why it was not, in the service's own words
+}
+
+// taken says that what was done does not hold yet, if the provider's ingest does not go by it.
+func (o *outcome) taken(t *houseapi.Taken) {
+	switch {
+	case t == nil || t.Live:
+		return
+	case t.Refused:
+		o.Late = "taken.refused"
+	default:
+		o.Late = "taken.waits"
+	}
+	o.Done, o.Why = "", t.Why
 }
 
 // settle tells the page and the audit log what became of what a form asked for, which is called done, and returns the status

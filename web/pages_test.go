@@ -56,7 +56,7 @@ var everyPage = map[string]func() page{
 
 // words are what a text field is set to where its value is a part of a text's key.
 var words = map[string]string{
-	"Code": "internal", "Problem": "range.wrong", "Kind": "float", "ID": "nc", "Span": "1h", "State": "late", "Role": "viewer", "Roles": "admin", "Said": "change.kept.feed", "Done": "account.done.end", "Act": "remove", "Acts": "stop",
+	"Code": "internal", "Problem": "range.wrong", "Kind": "float", "ID": "nc", "Span": "1h", "State": "late", "Role": "viewer", "Roles": "admin", "Said": "change.kept.feed", "Done": "account.done.end", "Late": "taken.waits", "Act": "remove", "Acts": "stop",
 }
 
 // setAll sets every field of a struct, and what it refers to, to something.

@@ -50,7 +50,9 @@ func (w *Web) settingsPost(rw http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if d.Problem != "" {
+	if d.Problem == "" {
+		d.taken(senders.Taken)
+	} else {
 		if senders, err = w.askSenders(r.Context(), &houseapi.SendersRequest{Provider: q.Provider}); err != nil {
 			return err
 		}

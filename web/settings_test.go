@@ -42,6 +42,10 @@ func TestOnlySettingsThatDifferAreChanged(t *testing.T) {
 	if d := cmp.Diff(want, h.senders.Load()); d != "" {
 		t.Error(d)
 	}
+	f.Set("retention", "1d")
+	if a := b.post("/providers/north/settings", f, nil); a.status != http.StatusOK || strings.Contains(a.body, `id="done"`) || !strings.Contains(a.body, "does not hold: the provider’s ingest cannot use it") {
+		t.Errorf("what ingest refuses is answered %d: %s", a.status, a.body)
+	}
 	f = form()
 	f.Set("timezone", "Mars")
 	if a := b.post("/providers/north/settings", f, nil); a.status != http.StatusBadRequest || !strings.Contains(a.body, "is no time zone") {

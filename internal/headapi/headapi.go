@@ -148,7 +148,7 @@ type GatewaysRequest struct {
 type BooksRequest struct{}
 
 // RecordsRequest asks to be told when ingest goes by the provider's records (bucket "pipeline") of at least a revision.
-// The asker sets the limit of the wait.
+// The asker sets the limit of the wait. Conflict: it cannot use one of them, and goes by what that said before.
 type RecordsRequest struct {
 	Revision uint64 `json:"revision"`
 }

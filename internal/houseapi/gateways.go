@@ -65,7 +65,14 @@ type GatewayKey struct {
 	Secret  string `json:"private_key,omitempty"` // PEM, of the certificate
 	CA      string `json:"ca,omitempty"`          // PEM: whom the gateway is to trust of the port; empty: its certificate comes from files
 	Changed bool   `json:"changed"`
-	Live    bool   `json:"live"` // the provider's ingest goes by it; false: it will, once it runs
+	Taken
+}
+
+// Taken says whether the provider's ingest goes by a change that was written.
+type Taken struct {
+	Live    bool   `json:"live"`              // it does
+	Refused bool   `json:"refused,omitempty"` // it cannot use it, and goes by what was before; else it will go by it once it runs
+	Why     string `json:"why,omitempty"`     // it does not yet
 }
 
 // Enrolment is what was seen of the enrolment key. Times that are absent have not been.
@@ -121,4 +128,5 @@ type Senders struct {
 	Enrolment  Enrolment   `json:"enrolment"`
 	Gateways   []Gateway   `json:"gateways"`
 	Changed    *GatewayKey `json:"changed,omitempty"` // the gateway that was changed; a new key is shown this once
+	Taken      *Taken      `json:"taken,omitempty"`   // what became of a change
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -91,11 +92,15 @@ func noteOf(g *control.Gateway) string {
 	}
 }
 
-// notLive says that a change waits for the provider's ingest, if it does.
-func (a *app) notLive(waits bool, provider string) {
-	if waits && a.output == "table" {
-		say(a.Err, "This is live once ingest answers: provisioner show %s\n", provider)
+// became tells what became of a change that is not live, if there was one, and returns an error when the provider's ingest refuses it.
+func (a *app) became(t *control.Taken, changed bool, provider string) error {
+	switch {
+	case t.Refused:
+		return schema.Errorf(schema.Conflict, "it is saved, but not live: %s", t.Why)
+	case !t.Live && changed && a.output == "table":
+		say(a.Err, "It is saved, and live once ingest answers (%s): provisioner show %s\n", t.Why, provider)
 	}
+	return nil
 }
 
 // gatewayAct returns the command that does an act to a gateway, with the flags that the act has.
@@ -116,8 +121,8 @@ func (a *app) gatewayAct(act, short string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			a.notLive(k.Changed && !k.Live, args[0])
-			return a.print(k, func(w io.Writer) { printGateway(w, act, args[0], &k) })
+			err = a.print(k, func(w io.Writer) { printGateway(w, act, args[0], &k) })
+			return errors.Join(err, a.became(&k.Taken, k.Changed, args[0]))
 		}),
 	}
 	switch act {

@@ -263,8 +263,7 @@ func (a *app) set() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			a.notLive(answer.Changed && !answer.Live, args[0])
-			return a.print(answer, func(w io.Writer) {
+			err = a.print(answer, func(w io.Writer) {
 				if answer.Changed {
 					say(w, "%s is changed.\n", answer.Name)
 				} else {
@@ -272,6 +271,7 @@ func (a *app) set() *cobra.Command {
 				}
 				printSettings(w, answer.Settings)
 			})
+			return errors.Join(err, a.became(&answer.Taken, answer.Changed, args[0]))
 		}),
 	}
 	f := cmd.Flags()

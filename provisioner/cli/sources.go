@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -35,8 +36,8 @@ func (a *app) source() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			a.notLive(!answer.Live, args[0])
-			return a.print(answer, func(w io.Writer) { say(w, "%s is removed.\n", args[1]) })
+			err = a.print(answer, func(w io.Writer) { say(w, "%s is removed.\n", args[1]) })
+			return errors.Join(err, a.became(&answer.Taken, true, args[0]))
 		}),
 	}
 	cmd.AddCommand(a.addSource(), list, remove)
@@ -75,11 +76,11 @@ func (a *app) addSource() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			a.notLive(answer.Changed && !answer.Live, args[0])
 			if answer.Live {
 				answer.Source = settled(cmd.Context(), c, answer.Source)
 			}
-			return a.print(answer, func(w io.Writer) { printSource(w, &answer) })
+			err = a.print(answer, func(w io.Writer) { printSource(w, &answer) })
+			return errors.Join(err, a.became(&answer.Taken, answer.Changed, args[0]))
 		}),
 	}
 	flags := cmd.Flags()

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"errors"
 	"io"
 	"strings"
 
@@ -68,8 +69,8 @@ func (a *app) setTopics(cmd *cobra.Command, c *control.Client, provider string, 
 	if err != nil {
 		return err
 	}
-	a.notLive(answer.Changed && !answer.Live, provider)
-	return a.print(answer.Topics, func(w io.Writer) { printTopics(w, answer.Topics) })
+	err = a.print(answer.Topics, func(w io.Writer) { printTopics(w, answer.Topics) })
+	return errors.Join(err, a.became(&answer.Taken, answer.Changed, provider))
 }
 
 func printTopics(w io.Writer, rules []record.TopicRule) {

@@ -87,21 +87,24 @@ func (s *Server) AnswerSenders(ctx context.Context, request []byte, reply func([
 		return schema.Errorf(schema.Invalid, "the question cannot be read").WithCause(err)
 	}
 	var changed *GatewayKey
+	var became *Taken
 	switch {
 	case q.Act == "set" && q.Settings != nil:
 		set := SettingsChange{
 			Timezone: q.Settings.Timezone, Retention: q.Settings.Retention, GatewayTag: q.Settings.GatewayTag, AttributeTags: q.Settings.AttributeTags,
 			RequireTLS: q.Settings.RequireTLS, Approve: q.Settings.Approve, Networks: q.Settings.Networks, ClientCA: q.Settings.ClientCA,
 		}
-		if _, err := s.changeSettings(ctx, q.Provider, &set); err != nil {
+		answer, err := s.changeSettings(ctx, q.Provider, &set)
+		if err != nil {
 			return err
 		}
+		became = &answer.Taken
 	case q.Act != "" && q.Gateway != nil:
 		key, err := s.actOn(ctx, q.Provider, q.Act, q.Gateway)
 		if err != nil {
 			return err
 		}
-		changed = &key
+		changed, became = &key, &key.Taken
 	case q.Act != "":
 		return schema.Errorf(schema.Invalid, "the question lacks what %q is to be done to", q.Act)
 	}
@@ -109,7 +112,7 @@ func (s *Server) AnswerSenders(ctx context.Context, request []byte, reply func([
 	if err != nil && changed == nil {
 		return err
 	}
-	senders.Changed = changed // a key that was made is shown, whatever happens
+	senders.Changed, senders.Taken = changed, became // a key that was made is shown, whatever happens
 	data, err := json.Marshal(senders)
 	if err != nil {
 		return fmt.Errorf("write who may send: %w", err)
@@ -147,8 +150,22 @@ func (s *Server) actOn(ctx context.Context, provider, act string, req *GatewayRe
 	if c.Cert != "" {
 		out.CA = s.o.Status.CA
 	}
-	out.Live = s.live(ctx, p.Name, c) == nil
+	out.Taken = taken(p.Name, s.live(ctx, p.Name, c))
 	return out, nil
+}
+
+// taken returns what became of a change, by what asking the provider's ingest for it came to.
+func taken(provider string, err error) Taken {
+	switch {
+	case err == nil:
+		return Taken{Live: true}
+	case schema.Is(err, schema.Conflict):
+		return Taken{Refused: true, Why: schema.Show(err)}
+	case schema.Is(err, schema.Unavailable):
+		return Taken{Why: schema.Show(err)}
+	default: // it has not been written for it, or it does not answer in time
+		return Taken{Why: "ingest of " + provider + " does not answer"}
+	}
 }
 
 // live returns when the provider's ingest goes by a change: also by the authority of the certificate that was made, which may

@@ -177,7 +177,7 @@ func (s *Server) changeSettings(ctx context.Context, provider string, req *Setti
 	if err == nil {
 		err = s.o.World.Live(ctx, p.Name, revision)
 	}
-	return SettingsChanged{Name: p.Name, Changed: changed, Live: err == nil, Settings: settings(p.Settings)}, nil
+	return SettingsChanged{Name: p.Name, Changed: changed, Taken: taken(p.Name, err), Settings: settings(p.Settings)}, nil
 }
 
 // apply changes the settings and checks them.

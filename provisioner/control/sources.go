@@ -41,7 +41,7 @@ type Source struct {
 type SourceChanged struct {
 	Source
 	Changed bool `json:"changed"`
-	Live    bool `json:"live"` // the provider's ingest goes by it; false: it will, once it runs
+	Taken
 }
 
 // SourceUnknown is the state of a source of which ingest says nothing.
@@ -133,7 +133,7 @@ func (s *Server) sourceChanged(w http.ResponseWriter, r *http.Request, p *record
 	if err == nil {
 		says, _ = s.o.World.Sources(ctx, p.Name) // it is shown as unknown
 	}
-	return answer(w, SourceChanged{Source: source(p.Name, changed, says, nil), Changed: is, Live: err == nil})
+	return answer(w, SourceChanged{Source: source(p.Name, changed, says, nil), Changed: is, Taken: taken(p.Name, err)})
 }
 
 // brokerPorts are those of brokers where none is given.

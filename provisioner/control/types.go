@@ -158,7 +158,7 @@ type SettingsChange struct {
 type SettingsChanged struct {
 	Name    string `json:"name"`
 	Changed bool   `json:"changed"`
-	Live    bool   `json:"live"` // the provider's ingest goes by them; false: it will, once it runs
+	Taken
 	Settings
 }
 
@@ -234,6 +234,7 @@ type (
 	Gateway = houseapi.Gateway
 	// GatewayKey is a gateway's key, which is shown once.
 	GatewayKey = houseapi.GatewayKey
+	Taken      = houseapi.Taken
 	// Enrolment is what was seen of the enrolment key.
 	Enrolment = houseapi.Enrolment
 )

@@ -30,6 +30,7 @@ type Fake struct {
 	instances map[string]*instance
 	specs     []runtime.Spec
 	purged    []string
+	refuses   error // what ingests answer records with
 }
 
 var _ runtime.Runtime = (*Fake)(nil)
@@ -110,7 +111,11 @@ func (f *Fake) announce(ctx context.Context, i *instance, s runtime.Spec) {
 	i.conn = conn
 	f.mu.Unlock()
 	if s.Role == record.RoleIngest {
-		stop, err := conn.Answer(headapi.Records, func(context.Context, []byte, func([]byte) error) error { return nil })
+		stop, err := conn.Answer(headapi.Records, func(context.Context, []byte, func([]byte) error) error {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			return f.refuses
+		})
 		if err != nil {
 			return
 		}
@@ -157,6 +162,13 @@ func (f *Fake) Hang(name string) {
 	}
 	i.cancel()
 	<-i.done
+}
+
+// Refuse lets every ingest refuse the records that come from now on, as one of another version may.
+func (f *Fake) Refuse(why error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.refuses = why
 }
 
 // Age lets all instances have started so much earlier.
