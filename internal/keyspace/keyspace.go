@@ -39,6 +39,7 @@ type Gateway struct {
 	Position schema.Position // every reading of the gateway up to here is in a block or in Tail
 	Entry    []byte          // schema/catalog: latest values, first and last seen, attributes
 	Tail     []byte          // schema/catalog: parts too small to be blocks; nil from Gateways
+	Tailless bool            // from Gateways: it has no tail; false where that cannot be told without reading it
 }
 
 // Span is what a rollup sums up: an hour or a day, UTC.

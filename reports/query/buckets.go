@@ -125,51 +125,63 @@ func (c *chart) series(values []string) api.Series {
 	if c.kind.Valid() {
 		out.Kind = c.kind.String()
 	}
-	if c.raw {
-		c.rawPoints(&out)
-		out.Gap = gap(c.times, 0)
-	} else {
-		out.Gap = gap(c.bucketPoints(&out), c.step)
-	}
-	if len(values) == 0 {
+	want := func(value string) bool { return len(values) == 0 || slices.Contains(values, value) }
+	if !c.raw {
+		c.bucketPoints(&out, want)
+		out.Gap = gap(out.Time, c.step/int64(time.Millisecond), time.Millisecond)
 		return out
 	}
+	c.rawPoints(&out)
 	for _, v := range api.SeriesValues {
-		if !slices.Contains(values, v) {
+		if !want(v) {
 			out.Drop(v)
 		}
 	}
+	out.Gap = gap(c.times, 0, time.Nanosecond)
 	return out
 }
 
-// bucketPoints makes a point of each bucket that has readings, and returns where they begin.
-func (c *chart) bucketPoints(out *api.Series) (starts []int64) {
+// bucketPoints makes a point of each bucket that has readings, of the values that are wanted.
+func (c *chart) bucketPoints(out *api.Series, want func(value string) bool) {
 	n := 0
 	for i := range c.buckets {
 		if c.buckets[i].count > 0 {
 			n++
 		}
 	}
-	starts, out.Time = make([]int64, 0, n), make([]int64, 0, n)
-	out.Min, out.Max, out.Mean, out.Count = make(api.Numbers, 0, n), make(api.Numbers, 0, n), make(api.Numbers, 0, n), make([]uint64, 0, n)
+	numbers := func(value string) api.Numbers {
+		if !want(value) {
+			return nil
+		}
+		return make(api.Numbers, 0, n)
+	}
+	out.Time, out.Min, out.Max, out.Mean = make([]int64, 0, n), numbers("min"), numbers("max"), numbers("mean")
+	if want("count") {
+		out.Count = make([]uint64, 0, n)
+	}
 	for i := range c.buckets {
 		b := &c.buckets[i]
 		if b.count == 0 {
 			continue
 		}
-		start := c.from + int64(i)*c.step
-		starts = append(starts, start)
 		low, high, mean := math.NaN(), math.NaN(), math.NaN()
 		if b.numbers > 0 {
 			low, high, mean = b.min, b.max, b.sum/float64(b.numbers)
 		}
-		out.Time = append(out.Time, Millis(start))
-		out.Min = append(out.Min, api.Number(low))
-		out.Max = append(out.Max, api.Number(high))
-		out.Mean = append(out.Mean, api.Number(mean))
-		out.Count = append(out.Count, b.count)
+		out.Time = append(out.Time, Millis(c.from+int64(i)*c.step))
+		if out.Min != nil {
+			out.Min = append(out.Min, api.Number(low))
+		}
+		if out.Max != nil {
+			out.Max = append(out.Max, api.Number(high))
+		}
+		if out.Mean != nil {
+			out.Mean = append(out.Mean, api.Number(mean))
+		}
+		if out.Count != nil {
+			out.Count = append(out.Count, b.count)
+		}
 	}
-	return starts
 }
 
 // rawPoints makes each reading a point of its own.
@@ -201,8 +213,8 @@ func (c *chart) rawPoints(out *api.Series) {
 }
 
 // gap returns the distance between points, in seconds, beyond which a chart shows a gap: three times their usual
-// distance, and more than two buckets. 0 where there are too few points to know.
-func gap(times []int64, step int64) float64 {
+// distance, and more than two buckets. Times are in the unit. 0 where there are too few points to know.
+func gap(times []int64, step int64, unit time.Duration) float64 {
 	if len(times) < 3 {
 		return 0
 	}
@@ -212,5 +224,5 @@ func gap(times []int64, step int64) float64 {
 	}
 	slices.Sort(distances)
 	usual := distances[len(distances)/2]
-	return time.Duration(max(3*usual, 2*step)).Seconds()
+	return (time.Duration(max(3*usual, 2*step)) * unit).Seconds()
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"berth/internal/api"
-	"berth/internal/headapi"
 	"berth/internal/keyspace"
 	"berth/schema"
 	"berth/schema/block"
@@ -101,7 +100,7 @@ func (e *Engine) findDays(ctx context.Context, p *plan, entries []*catalog.Entry
 	for i, entry := range entries {
 		names[i] = entry.Gateway
 	}
-	all, err := e.recents(ctx, names, p.from, p.to, &headapi.Header{})
+	all, err := e.recents(ctx, names, p.from, p.to, &said{})
 	if err != nil {
 		return err
 	}

@@ -133,36 +133,69 @@ func (e *Engine) recent(ctx context.Context, gateway string, from, to int64) (*r
 	return r, nil
 }
 
+// said is what was said of gateways before they are asked about: first by the head, of the range that they are asked about, and then
+// by their rows.
+type said struct {
+	head     headapi.Header
+	tailless []bool // of each: its row has no tail; nil: that was not said
+}
+
+// of is what was said of those from one number up to another.
+func (s *said) of(from, to int) *said {
+	if s.tailless == nil {
+		return s
+	}
+	return &said{s.head, s.tailless[from:to]}
+}
+
 // recents is recent for several gateways, whose names are sorted; the head is asked once for all, and not at all when it has
-// said, whole, that it has nothing of them in [from, to): what it had before is stored.
-func (e *Engine) recents(ctx context.Context, gateways []string, from, to int64, said *headapi.Header) ([]*recent, error) {
-	all := make([]*recent, len(gateways))
+// said, whole, that it has nothing of them in [from, to): what it had before is stored. Then rows that have no tail are not read again.
+func (e *Engine) recents(ctx context.Context, gateways []string, from, to int64, s *said) ([]*recent, error) {
+	all, tailless := make([]*recent, len(gateways)), s.tailless
 	for i := range all {
 		all[i] = &recent{damage: damage{engine: e}}
 	}
-	request := headapi.FleetRequest{Gateways: gateways, From: from, To: to}
-	header, complete := *said, api.Complete{Complete: said.Complete}
-	take := func(data []byte) error {
-		reader, err := block.Open(slices.Clone(data))
-		if err != nil {
-			return err
+	header, complete := s.head, api.Complete{Complete: s.head.Complete}
+	if !s.head.Complete || !s.head.Parts.Lack(gateways) {
+		tailless = nil
+		request := headapi.FleetRequest{Gateways: gateways, From: from, To: to}
+		header, complete = e.ask(ctx, headapi.Fleet, request, func(data []byte) error {
+			reader, err := block.Open(slices.Clone(data))
+			if err != nil {
+				return err
+			}
+			if at, asked := slices.BinarySearch(gateways, reader.Gateway()); asked {
+				all[at].take(reader, from, to)
+			}
+			return nil
+		})
+	}
+	for _, r := range all {
+		r.complete, r.followed = complete, header.Followed
+	}
+	return all, e.addRows(ctx, all, gateways, tailless, from, to)
+}
+
+// addRows adds the rows of several gateways, but those that have no tail, as far as that is known of each.
+func (e *Engine) addRows(ctx context.Context, all []*recent, gateways []string, tailless []bool, from, to int64) error {
+	read := make([]string, 0, len(gateways))
+	for i, name := range gateways {
+		if tailless == nil || !tailless[i] {
+			read = append(read, name)
 		}
-		if at, asked := slices.BinarySearch(gateways, reader.Gateway()); asked {
-			all[at].take(reader, from, to)
-		}
+	}
+	if len(read) == 0 {
 		return nil
 	}
-	if !said.Complete || !said.Parts.Lack(gateways) {
-		header, complete = e.ask(ctx, headapi.Fleet, request, take)
-	}
-	rows, err := e.store.FleetRows(ctx, gateways)
+	rows, err := e.store.FleetRows(ctx, read)
 	damaged := errors.Is(err, keyspace.ErrDamaged)
 	if err != nil && !damaged {
-		return nil, fmt.Errorf("read the rows of %d gateways: %w", len(gateways), err)
+		return fmt.Errorf("read the rows of %d gateways: %w", len(read), err)
 	}
 	for i, r := range all {
-		r.complete, r.followed = complete, header.Followed
 		switch {
+		case len(read) == 0 || read[0] != gateways[i]:
+			continue
 		case damaged:
 			err = e.addStored(ctx, r, gateways[i], from, to)
 		case len(rows) > 0 && rows[0].Name == gateways[i]:
@@ -172,10 +205,11 @@ func (e *Engine) recents(ctx context.Context, gateways []string, from, to int64,
 			err = e.addRow(ctx, r, &keyspace.Gateway{Name: gateways[i]}, errNoRow, from, to)
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
+		read = read[1:]
 	}
-	return all, nil
+	return nil
 }
 
 // addStored adds what a gateway's row has, after the head was asked.

@@ -12,7 +12,6 @@ import (
 	"berth/internal/headapi"
 	"berth/internal/keyspace"
 	"berth/schema"
-	"berth/schema/catalog"
 )
 
 // FleetRequest asks about a page of gateways at once, in byte order of their names.
@@ -28,7 +27,7 @@ type page struct {
 	latest   [][]api.Reading
 	next     string // the value of After for those that follow
 	complete api.Complete
-	head     headapi.Header // says of which gateways the head has readings in the range
+	said     said
 }
 
 // page returns the gateways asked about, and has the head say of which of all it has readings in [from, to), if there is a range.
@@ -49,32 +48,41 @@ func (e *Engine) page(ctx context.Context, q *FleetRequest, from, to int64) (*pa
 		return nil, err
 	}
 	var p page
-	var entries []*catalog.Entry
-	entries, p.head, p.complete, err = e.entries(ctx, headapi.GatewaysRequest{After: q.After, Limit: q.Limit + 1, From: from, To: to})
+	damaged := damage{engine: e}
+	var all []outline
+	all, p.said.head, p.complete, err = e.outlines(ctx, headapi.GatewaysRequest{After: q.After, Limit: q.Limit + 1, From: from, To: to}, &damaged)
 	if err != nil {
 		return nil, err
 	}
-	if len(entries) > q.Limit {
-		entries = entries[:q.Limit]
-		p.next = entries[q.Limit-1].Gateway
+	if len(all) > q.Limit {
+		all = all[:q.Limit]
+		p.next = all[q.Limit-1].Gateway
+	}
+	p.take(e, all, q.Sensors, &damaged)
+	p.complete = damaged.apply(p.complete)
+	return &p, nil
+}
+
+// take adds those that have one of the sensors.
+func (p *page) take(e *Engine, all []outline, sensors []string, damaged *damage) {
+	want := func(sensor []byte) bool {
+		return slices.ContainsFunc(sensors, func(s string) bool { return s == string(sensor) })
 	}
 	oldest, clock := e.oldest(), e.Clock()
-	for _, entry := range entries {
-		readings, has := []api.Reading{}, false
+	for i := range all {
+		entry := all[i].some(want, damaged)
+		if len(entry.Latest) == 0 {
+			continue
+		}
+		readings := []api.Reading{}
 		for _, l := range entry.Latest {
-			if !slices.Contains(q.Sensors, l.Sensor) {
-				continue
-			}
-			has = true
 			if l.Time >= oldest {
 				readings = append(readings, clock.Reading(l.Sensor, l.Time, l.Value))
 			}
 		}
-		if has {
-			p.names, p.latest = append(p.names, entry.Gateway), append(p.latest, readings)
-		}
+		p.names, p.latest = append(p.names, entry.Gateway), append(p.latest, readings)
+		p.said.tailless = append(p.said.tailless, all[i].tailless)
 	}
-	return &p, nil
 }
 
 // FleetLatest answers with the newest readings of some sensors of each gateway of a page that has one of them.
@@ -97,7 +105,7 @@ type FleetSeries struct {
 
 	engine *Engine
 	names  []string
-	head   headapi.Header
+	said   said
 	series SeriesRequest
 }
 
@@ -113,7 +121,7 @@ func (e *Engine) FleetSeries(ctx context.Context, q FleetRequest, s SeriesReques
 	if err != nil {
 		return nil, err
 	}
-	return &FleetSeries{Next: p.next, Complete: p.complete, engine: e, names: p.names, head: p.head, series: s}, nil
+	return &FleetSeries{Next: p.next, Complete: p.complete, engine: e, names: p.names, said: p.said, series: s}, nil
 }
 
 // atOnce is of how many gateways the head is asked at once.
@@ -129,14 +137,15 @@ func (f *FleetSeries) Walk(ctx context.Context, yield func(*api.SeriesAnswer) er
 	outcomes := make(chan chan group, max(runtime.GOMAXPROCS(0)-1, 1)) // and one that is waited for
 	wg.Go(func() {
 		defer close(outcomes)
-		for names := range slices.Chunk(f.names, atOnce) {
+		for from := 0; from < len(f.names); from += atOnce {
+			to := min(from+atOnce, len(f.names))
 			one := make(chan group, 1)
 			select {
 			case outcomes <- one:
 			case <-ctx.Done():
 				return
 			}
-			wg.Go(func() { one <- f.group(ctx, names) })
+			wg.Go(func() { one <- f.group(ctx, f.names[from:to], f.said.of(from, to)) })
 		}
 	})
 	for one := range outcomes {
@@ -160,9 +169,9 @@ type group struct {
 }
 
 // group answers about some gateways.
-func (f *FleetSeries) group(ctx context.Context, names []string) (g group) {
+func (f *FleetSeries) group(ctx context.Context, names []string, s *said) (g group) {
 	p := f.series.plan()
-	all, err := f.engine.recents(ctx, names, p.from, p.to, &f.head)
+	all, err := f.engine.recents(ctx, names, p.from, p.to, s)
 	if err != nil {
 		return group{err: err}
 	}

@@ -32,6 +32,7 @@ func (e *Engine) has(c Choice, gateway string) bool {
 type outline struct {
 	catalog.Entry
 	row, head []byte // encoded; nil: the one knows nothing of it
+	tailless  bool   // its row has no tail
 	kept      bool   // what is known of it is not here: it is to be read
 }
 
@@ -51,7 +52,7 @@ func (e *Engine) outlines(ctx context.Context, q headapi.GatewaysRequest, damage
 	}
 	all = slices.Grow(all, len(rows))
 	for i := range rows {
-		row := outline{row: rows[i].Entry}
+		row := outline{row: rows[i].Entry, tailless: rows[i].Tailless}
 		if row.Entry, err = catalog.Outline(row.row); err != nil {
 			damaged.add(err, "the entry of gateway %q in the catalog cannot be read", rows[i].Name)
 			row = outline{}
@@ -92,16 +93,19 @@ func unite(all []outline) []outline {
 }
 
 // whole reads all that is known of a gateway. What cannot be read is left out, and named.
-func (o *outline) whole(damaged *damage) *catalog.Entry {
+func (o *outline) whole(damaged *damage) *catalog.Entry { return o.some(nil, damaged) }
+
+// some is whole, with the newest readings of those sensors only that are wanted; nil: of all.
+func (o *outline) some(want func(sensor []byte) bool, damaged *damage) *catalog.Entry {
 	var row, head *catalog.Entry
 	var err error
 	if o.row != nil {
-		if row, err = catalog.DecodeEntry(o.row); err != nil {
+		if row, err = catalog.DecodeSome(o.row, want); err != nil {
 			damaged.add(err, "the entry of gateway %q in the catalog cannot be read", o.Gateway)
 		}
 	}
 	if o.head != nil {
-		if head, err = catalog.DecodeEntry(o.head); err != nil {
+		if head, err = catalog.DecodeSome(o.head, want); err != nil {
 			damaged.add(err, "what ingest says of gateway %q cannot be read", o.Gateway)
 		}
 	}

@@ -41,7 +41,7 @@ func TestGapsAreToldFromTheUsualDistance(t *testing.T) {
 		{seconds(0, 10, 20, 300, 310), 0, 30},
 		{seconds(0, 10, 20, 30), 20 * time.Second, 40},
 	} {
-		if got := gap(c.times, int64(c.step)); got != c.want {
+		if got := gap(c.times, int64(c.step), time.Nanosecond); got != c.want {
 			t.Errorf("of %v in steps of %v a gap is %v s, want %v", c.times, c.step, got, c.want)
 		}
 	}

@@ -115,7 +115,8 @@ type answering struct {
 
 	counted *chart // that all sensors share; nil: each has its own
 
-	open, added map[int64]bool // spans that are computed from the readings, and those whose rollup was added
+	open  map[int64]bool // spans that are computed from the readings; nil while there are none
+	added []int64        // starts of the spans whose rollup was added, rising
 }
 
 // begin begins an answer by the plan.
@@ -128,13 +129,21 @@ func (e *Engine) begin(q *SeriesRequest, p *plan, r *recent) *answering {
 		return a
 	}
 	length := p.span.Length()
-	a.open, a.added = map[int64]bool{}, make(map[int64]bool, min((p.to-p.from)/length+1, 1024))
+	a.added = make([]int64, 0, min((p.to-p.from)/length+1, 1024))
 	for _, reader := range r.readers {
 		for start := schema.Start(max(reader.First(), p.from), length); start <= min(reader.Last(), p.to-1); start += length {
-			a.open[start] = true
+			a.opens(start)
 		}
 	}
 	return a
+}
+
+// opens has a span computed from the readings.
+func (a *answering) opens(start int64) {
+	if a.open == nil {
+		a.open = map[int64]bool{}
+	}
+	a.open[start] = true
 }
 
 // finish adds the readings that are wanted besides rollups, and returns the answer.
@@ -202,7 +211,9 @@ func (a *answering) addRollups(ctx context.Context) error {
 	if errors.Is(err, keyspace.ErrDamaged) {
 		a.damages.note(a.Engine, schema.Show(err), err)
 		for start := schema.Start(p.from, p.span.Length()); start < p.to; start += p.span.Length() {
-			a.open[start] = !a.added[start]
+			if _, added := slices.BinarySearch(a.added, start); !added {
+				a.opens(start)
+			}
 		}
 	} else if err != nil {
 		return fmt.Errorf("read the rollups of gateway %s: %w", a.q.Gateway, err)
@@ -228,13 +239,13 @@ func (d *rollups) add(a *answering, start int64, data []byte) {
 		return
 	}
 	if data == nil {
-		a.open[start] = true
+		a.opens(start)
 		return
 	}
 	stats, same, err := d.decoder.Decode(data)
 	if err != nil {
 		a.damages.note(a.Engine, rollupText(a.q.Gateway, start), err)
-		a.open[start] = true
+		a.opens(start)
 		return
 	}
 	if !same || d.last != a {
@@ -248,7 +259,7 @@ func (d *rollups) add(a *answering, start int64, data []byte) {
 			c.addStat(start, &stats[i])
 		}
 	}
-	a.added[start] = true
+	a.added = append(a.added, start)
 }
 
 // rollupText names a rollup that cannot be read. Nothing is missing in an answer: its readings are read instead.

@@ -186,7 +186,10 @@ func EncodeEntry(dst []byte, e *Entry) []byte {
 }
 
 // DecodeEntry reads an entry. An error is Invalid: the bytes are no entry, of a version that is not known, or damaged.
-func DecodeEntry(data []byte) (*Entry, error) {
+func DecodeEntry(data []byte) (*Entry, error) { return DecodeSome(data, nil) }
+
+// DecodeSome is DecodeEntry, with the latest values of those sensors only that are wanted; nil: of all.
+func DecodeSome(data []byte, want func(sensor []byte) bool) (*Entry, error) {
 	c, version, err := open(data, "catalog entry", EntryMagic, EntryVersion)
 	if err != nil {
 		return nil, err
@@ -198,15 +201,23 @@ func DecodeEntry(data []byte) (*Entry, error) {
 	before := Latest{Time: c.Zigzag()}
 	names := wire.NameReader{Limit: schema.MaxSensorName}
 	count := c.Count(uint64(c.Left()))
-	e.Latest = slices.Grow(e.Latest, min(count, c.Left()/leastLatest))
-	for len(e.Latest) < count && c.OK() {
-		l := Latest{Sensor: names.Next(c)}
+	if want == nil {
+		e.Latest = slices.Grow(e.Latest, min(count, c.Left()/leastLatest))
+	}
+	for range count {
+		if !c.OK() {
+			break
+		}
+		name := names.NextBytes(c)
+		l := Latest{}
 		l.Time = before.Time + c.Zigzag()
 		l.Position.Sequence = before.Position.Sequence + uint64(c.Zigzag())
 		l.Position.Ordinal = uint32(c.Count(math.MaxUint32))
 		l.Value = c.Value()
-		e.Latest = append(e.Latest, l)
-		before = l
+		if before = l; want == nil || want(name) {
+			l.Sensor = string(name)
+			e.Latest = append(e.Latest, l)
+		}
 	}
 	if !c.Done() {
 		return nil, damaged(e, c)

@@ -98,6 +98,15 @@ func TestEntriesAreReadBack(t *testing.T) {
 		if diff := gocmp.Diff(e, got, equal); diff != "" {
 			t.Fatal(diff)
 		}
+		some, err := DecodeSome(data, func(sensor []byte) bool { return string(sensor) > "b" })
+		if err != nil {
+			t.Fatal(err)
+		}
+		want = *e
+		want.Latest = slices.DeleteFunc(slices.Clone(e.Latest), func(l Latest) bool { return l.Sensor <= "b" })
+		if diff := gocmp.Diff(&want, some, equal); diff != "" {
+			t.Fatal(diff)
+		}
 	})
 }
 

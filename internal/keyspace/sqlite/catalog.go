@@ -16,7 +16,7 @@ const (
 SELECT g.sequence, g.ordinal, g.entry, g.tail FROM names n JOIN gateways g ON g.id = n.id WHERE n.name = ?`
 
 	selectGateways = `
-SELECT n.name, g.sequence, g.ordinal, g.entry FROM names n CROSS JOIN gateways g ON g.id = n.id
+SELECT n.name, g.sequence, g.ordinal, g.entry, g.tail IS NULL FROM names n CROSS JOIN gateways g ON g.id = n.id
 WHERE n.name > ? ORDER BY n.name LIMIT ?`
 )
 
@@ -79,9 +79,11 @@ func (r *readFile) gateways(ctx context.Context, all []keyspace.Gateway, after s
 	defer func() { _ = rows.Close() }() // only read; Err has what went wrong
 	for rows.Next() {
 		var g keyspace.Gateway
-		if err := rows.Scan(&g.Name, &g.Position.Sequence, &g.Position.Ordinal, &g.Entry); err != nil {
+		var sequence, ordinal int64 // other types go by way of a text
+		if err := rows.Scan(&g.Name, &sequence, &ordinal, &g.Entry, &g.Tailless); err != nil {
 			return nil, err
 		}
+		g.Position = position(sequence, ordinal)
 		all = append(all, g)
 	}
 	return all, rows.Err()

@@ -20,7 +20,7 @@ const idleTime = time.Minute
 // readStatements are what is asked of each kind of file.
 var readStatements = map[string][]string{
 	ddl.Blocks().Name:  {selectPosition, selectGatewayID, selectBlocks, selectKey},
-	ddl.Catalog().Name: {selectPosition, selectGatewayID, selectGateway, selectGateways, selectRollups, selectFleetIDs, selectFleetRows, selectFleetRollups, selectUnrolled, selectIDs, selectRowIDs},
+	ddl.Catalog().Name: {selectPosition, selectGatewayID, selectGateway, selectGateways, selectRollups, selectFleetRows, selectFleetRollups, selectUnrolled, selectIDs, selectRowIDs},
 }
 
 // readFile is a file that is open for reading. It stays open while somebody uses it, also when its name is gone.

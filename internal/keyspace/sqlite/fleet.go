@@ -16,33 +16,37 @@ const (
 	fleetRows = 512
 )
 
-// The names' tree is walked from the first gateway to the last, which gives the order; those between that were not asked about are
-// passed over. The unary plus keeps SQLite from looking each of them up, and sorting then.
+// Those asked about are a table of numbers, from 0, and names, NULL where there are fewer. SQLite makes it row by row as it looks
+// each of them up, one after the other: CROSS JOIN keeps it so, and that gives the order.
 var (
-	ofFleet = ` IN (?` + strings.Repeat(", ?", fleetNames-1) + `)`
+	ofFleet = `WITH asked(n, name) AS (VALUES ` + fleetValues() + `)`
 
-	selectFleetIDs = `
-SELECT n.name, n.id FROM names n WHERE n.name >= ? AND n.name <= ? AND +n.name` + ofFleet
+	selectFleetRows = ofFleet + `
+SELECT n, g.sequence, g.ordinal, g.entry, g.tail
+FROM asked CROSS JOIN names m ON m.name = asked.name CROSS JOIN gateways g ON g.id = m.id`
 
-	selectFleetRows = `
-SELECT n.name, g.sequence, g.ordinal, g.entry, g.tail FROM names n CROSS JOIN gateways g ON g.id = n.id
-WHERE n.name >= ? AND n.name <= ? AND +n.name` + ofFleet + ` ORDER BY n.name`
-
-	selectFleetRollups = `
-SELECT r.gateway, r.start,
-  CASE WHEN (r.computed_sequence, r.computed_ordinal) >= (r.stale_sequence, r.stale_ordinal) THEN r.data END
-FROM names n CROSS JOIN rollups r ON r.gateway = n.id
-WHERE n.name >= ? AND n.name <= ? AND +n.id` + ofFleet + ` AND r.span = ? AND r.start >= iif(n.name = ?, ?, ?) AND r.start < ?
-ORDER BY n.name, r.start LIMIT ` + strconv.Itoa(fleetRows)
+	selectFleetRollups = ofFleet + `
+SELECT n, r.start, CASE WHEN (r.computed_sequence, r.computed_ordinal) >= (r.stale_sequence, r.stale_ordinal) THEN r.data END
+FROM asked CROSS JOIN names m ON m.name = asked.name CROSS JOIN rollups r ON r.gateway = m.id
+WHERE r.span = ? AND r.start >= iif(n = 0, ?, ?) AND r.start < ?
+LIMIT ` + strconv.Itoa(fleetRows)
 )
 
-// fleetArguments returns the names' bounds and what ofFleet is given: the last of its one or more members is repeated.
-func fleetArguments[T any](first, last string, of []T) []any {
-	args := []any{first, last}
-	for i := range fleetNames {
-		args = append(args, of[min(i, len(of)-1)])
+func fleetValues() string {
+	rows := make([]string, fleetNames)
+	for n := range rows {
+		rows[n] = "(" + strconv.Itoa(n) + ", ?)"
 	}
-	return args
+	return strings.Join(rows, ", ")
+}
+
+// fleetArguments returns what ofFleet is given for up to fleetNames names, and then more.
+func fleetArguments(names []string, more ...any) []any {
+	args := make([]any, fleetNames, fleetNames+len(more))
+	for n, name := range names {
+		args[n] = name
+	}
+	return append(args, more...)
 }
 
 // FleetRows returns the gateways' rows with their tails.
@@ -65,38 +69,20 @@ func (r *reader) FleetRows(ctx context.Context, names []string) ([]keyspace.Gate
 }
 
 func (r *readFile) fleetRows(ctx context.Context, all []keyspace.Gateway, names []string) ([]keyspace.Gateway, error) {
-	rows, err := r.query(ctx, selectFleetRows, fleetArguments(names[0], names[len(names)-1], names)...)
+	rows, err := r.query(ctx, selectFleetRows, fleetArguments(names)...)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = rows.Close() }() // only read; Err has what went wrong
 	for rows.Next() {
-		var g keyspace.Gateway
-		if err := rows.Scan(&g.Name, &g.Position.Sequence, &g.Position.Ordinal, &g.Entry, &g.Tail); err != nil {
+		var n, sequence, ordinal int64
+		var entry, tail []byte
+		if err := rows.Scan(&n, &sequence, &ordinal, &entry, &tail); err != nil {
 			return nil, err
 		}
-		all = append(all, g)
+		all = append(all, keyspace.Gateway{Name: names[n], Position: position(sequence, ordinal), Entry: entry, Tail: tail})
 	}
 	return all, rows.Err()
-}
-
-// fleetIDs returns the gateways' numbers, and their names by them.
-func (r *readFile) fleetIDs(ctx context.Context, names []string) (ids []int64, byID map[int64]string, err error) {
-	rows, err := r.query(ctx, selectFleetIDs, fleetArguments(names[0], names[len(names)-1], names)...)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer func() { _ = rows.Close() }() // only read; Err has what went wrong
-	byID = make(map[int64]string, len(names))
-	for rows.Next() {
-		var name string
-		var id int64
-		if err := rows.Scan(&name, &id); err != nil {
-			return nil, nil, err
-		}
-		ids, byID[id] = append(ids, id), name
-	}
-	return ids, byID, rows.Err()
 }
 
 // FleetRollups yields the gateways' rollups, page by page.
@@ -123,19 +109,15 @@ func (r *reader) FleetRollups(
 func (r *readFile) fleetRollups(
 	ctx context.Context, names []string, span keyspace.Span, from, to int64, yield func(keyspace.RollupKey, []byte) error,
 ) error {
-	ids, byID, err := r.fleetIDs(ctx, names)
-	if err != nil {
-		return fileError("read", r.path, err)
-	}
 	p := getRollupPage(keyspace.RollupKey{Span: span})
 	defer p.put()
-	next := keyspace.RollupKey{Gateway: names[0], Start: from}
-	for more := len(ids) > 0; more; {
+	next := from // of the first of the names
+	for more := true; more; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		args := append(fleetArguments(next.Gateway, names[len(names)-1], ids), int64(span), next.Gateway, next.Start, from, to)
-		if more, err = p.readFleet(ctx, r, byID, args); err != nil {
+		var err error
+		if more, err = p.readFleet(ctx, r, names, fleetArguments(names, int64(span), next, from, to)); err != nil {
 			return fileError("read", r.path, err)
 		}
 		for i := range p.rollups {
@@ -144,16 +126,16 @@ func (r *readFile) fleetRollups(
 			}
 		}
 		if more {
-			next = p.rollups[len(p.rollups)-1].RollupKey
-			next.Start++
+			last := &p.rollups[len(p.rollups)-1]
+			names, next = names[slices.Index(names, last.Gateway):], last.Start+1
 		}
 	}
 	return nil
 }
 
 // readFleet fills the page with rollups of several gateways; it reports whether there may be more after it.
-func (p *rollupPage) readFleet(ctx context.Context, f *readFile, byID map[int64]string, args []any) (more bool, err error) {
-	if err := p.readFleetStored(ctx, f, byID, args); err != nil {
+func (p *rollupPage) readFleet(ctx context.Context, f *readFile, names []string, args []any) (more bool, err error) {
+	if err := p.readFleetStored(ctx, f, names, args); err != nil {
 		return false, err
 	}
 	if err := p.makeWhole(ctx, f); err != nil {
@@ -163,7 +145,7 @@ func (p *rollupPage) readFleet(ctx context.Context, f *readFile, byID map[int64]
 }
 
 // readFleetStored reads rows as they are stored.
-func (p *rollupPage) readFleetStored(ctx context.Context, f *readFile, byID map[int64]string, args []any) error {
+func (p *rollupPage) readFleetStored(ctx context.Context, f *readFile, names []string, args []any) error {
 	p.rollups, p.ends, p.stored = p.rollups[:0], p.ends[:0], p.stored[:0]
 	rows, err := f.query(ctx, selectFleetRollups, args...)
 	if err != nil {
@@ -175,7 +157,7 @@ func (p *rollupPage) readFleetStored(ctx context.Context, f *readFile, byID map[
 		if err := rows.Scan(into...); err != nil {
 			return err
 		}
-		key := keyspace.RollupKey{Gateway: byID[p.row[0]], Span: p.key.Span, Start: p.row[1]}
+		key := keyspace.RollupKey{Gateway: names[p.row[0]], Span: p.key.Span, Start: p.row[1]}
 		p.rollups = append(p.rollups, keyspace.Rollup{RollupKey: key})
 		p.stored = append(p.stored, p.raw...)
 		p.ends = append(p.ends, len(p.stored))

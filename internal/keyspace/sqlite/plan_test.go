@@ -23,7 +23,7 @@ func TestPlans(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, text := range append(readStatements[s.Name], writeStatements[s.Name]...) {
-			plan := explain(t, f, text)
+			plan := strings.NewReplacer("SCAN 16 CONSTANT ROWS", "", "SCAN asked", "").Replace(explain(t, f, text)) // what the statement brings along
 			for _, bad := range []string{"SCAN", "TEMP B-TREE"} {
 				// One row, and the tree's last entry.
 				if strings.Contains(plan, bad) && text != selectPosition && text != selectNextID {

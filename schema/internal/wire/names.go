@@ -98,13 +98,16 @@ type NameReader struct {
 }
 
 // Next reads the next name.
-func (r *NameReader) Next(c *Cursor) string {
+func (r *NameReader) Next(c *Cursor) string { return string(r.NextBytes(c)) }
+
+// NextBytes reads the next name, which is good until the next call.
+func (r *NameReader) NextBytes(c *Cursor) []byte {
 	h := readNameHead(c, r.Limit)
 	rest := c.Bytes(uint64(h.Rest))
 	if !c.OK() || h.Shared > len(r.before) || h.Shared+h.Rest > r.Limit {
 		c.Fail()
-		return ""
+		return nil
 	}
 	r.before = append(r.before[:h.Shared], rest...)
-	return string(r.before)
+	return r.before
 }

@@ -10,6 +10,7 @@ package wire
 import (
 	"encoding/binary"
 	"hash/crc32"
+	"math/bits"
 	"sync"
 )
 
@@ -66,48 +67,49 @@ func AppendSized(dst []byte, write func([]byte) []byte) []byte {
 // Cursor reads bytes from the front. After the first read that the bytes cannot satisfy every read gives zero, and OK
 // is false: a decoder may read on and ask once, as long as it checks counts before it allocates by them.
 type Cursor struct {
-	data []byte
-	size int
+	data []byte // all of it: a pointer that moved would cost a write barrier at each read while garbage is collected
+	at   int    // what is read next
 	bad  bool
 }
 
 // NewCursor returns a cursor at the start of data.
-func NewCursor(data []byte) *Cursor { return &Cursor{data: data, size: len(data)} }
+func NewCursor(data []byte) *Cursor { return &Cursor{data: data} }
 
 // OK reports whether all reads so far were satisfied.
 func (c *Cursor) OK() bool { return !c.bad }
 
 // Done reports whether all reads were satisfied and nothing is left.
-func (c *Cursor) Done() bool { return !c.bad && len(c.data) == 0 }
+func (c *Cursor) Done() bool { return !c.bad && c.at == len(c.data) }
 
 // Left returns how many bytes are left.
-func (c *Cursor) Left() int { return len(c.data) }
+func (c *Cursor) Left() int { return len(c.data) - c.at }
 
 // Offset returns how many bytes were read.
-func (c *Cursor) Offset() int { return c.size - len(c.data) }
+func (c *Cursor) Offset() int { return c.at }
 
 // Fail makes the cursor bad.
-func (c *Cursor) Fail() { c.bad, c.data = true, nil }
+func (c *Cursor) Fail() { c.bad, c.at = true, len(c.data) }
 
 // Byte reads a byte.
 func (c *Cursor) Byte() byte {
-	if len(c.data) == 0 {
+	if c.at >= len(c.data) {
 		c.Fail()
 		return 0
 	}
-	b := c.data[0]
-	c.data = c.data[1:]
+	b := c.data[c.at]
+	c.at++
 	return b
 }
 
 // Bytes reads n bytes; they share the cursor's memory.
 func (c *Cursor) Bytes(n uint64) []byte {
-	if n > uint64(len(c.data)) {
+	if n > uint64(c.Left()) {
 		c.Fail()
 		return nil
 	}
-	b := c.data[:n:n]
-	c.data = c.data[n:]
+	end := c.at + int(n)
+	b := c.data[c.at:end:end]
+	c.at = end
 	return b
 }
 
@@ -122,28 +124,41 @@ func (c *Cursor) Uint64() uint64 {
 
 // Uvarint reads a uvarint.
 func (c *Cursor) Uvarint() uint64 {
-	if len(c.data) > 0 && c.data[0] < 0x80 {
-		u := uint64(c.data[0])
-		c.data = c.data[1:]
+	if c.at < len(c.data) && c.data[c.at] < 0x80 {
+		u := uint64(c.data[c.at])
+		c.at++
 		return u
 	}
-	u, n := binary.Uvarint(c.data)
+	u, n := binary.Uvarint(c.data[c.at:])
 	if n <= 0 {
 		c.Fail()
 		return 0
 	}
-	c.data = c.data[n:]
+	c.at += n
 	return u
 }
 
-// Skip passes over n uvarints or zigzag varints, one at least.
+// Skip passes over n uvarints or zigzag varints, one at least, eight bytes at a time.
 func (c *Cursor) Skip(n int) {
-	for i, b := range c.data {
-		if b >= 0x80 {
+	for ; c.Left() >= 8; c.at += 8 {
+		ends := ^binary.LittleEndian.Uint64(c.data[c.at:]) & 0x8080808080808080 // a bit for each byte that ends a varint
+		count := bits.OnesCount64(ends)
+		if count < n {
+			n -= count
+			continue
+		}
+		for ; n > 1; n-- {
+			ends &= ends - 1
+		}
+		c.at += bits.TrailingZeros64(ends)/8 + 1
+		return
+	}
+	for ; c.at < len(c.data); c.at++ {
+		if c.data[c.at] >= 0x80 {
 			continue
 		}
 		if n--; n == 0 {
-			c.data = c.data[i+1:]
+			c.at++
 			return
 		}
 	}
