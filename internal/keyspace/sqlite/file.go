@@ -18,7 +18,6 @@ import (
 
 const (
 	busyTimeout     = 5000    // ms; locks are held for moments: at a file's opening, and at the end of its log
-	readCache       = 1 << 10 // KiB a connection
 	writeCache      = 4 << 10 // KiB
 	autoCheckpoint  = 4 << 20 // bytes of a write-ahead log after which it is copied into its file
 	journalLimit    = 8 << 20 // bytes that a write-ahead log keeps on disk when it begins anew
@@ -37,9 +36,9 @@ func dsn(path, mode string, pragmas ...string) string {
 
 func pragma(name string, value int) string { return name + "(" + strconv.Itoa(value) + ")" }
 
-// openRead returns connections that read the file.
-func openRead(path string) (*sql.DB, error) {
-	db, err := sql.Open("sqlite", dsn(path, "ro", pragma("busy_timeout", busyTimeout), pragma("cache_size", -readCache)))
+// openRead returns connections that read the file, each with a cache of so many KiB.
+func openRead(path string, cache int) (*sql.DB, error) {
+	db, err := sql.Open("sqlite", dsn(path, "ro", pragma("busy_timeout", busyTimeout), pragma("cache_size", -cache)))
 	if err != nil {
 		return nil, err
 	}

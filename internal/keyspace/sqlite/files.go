@@ -17,6 +17,10 @@ import (
 // idleTime is how long a connection for reading stays open unused.
 const idleTime = time.Minute
 
+// readCache is the cache of a connection to each kind of file, in KiB. A question about a fleet goes through a page or two of each
+// gateway, in order: one that the cache does not hold whole, it does not hold at all.
+var readCache = map[string]int{ddl.Blocks().Name: 1 << 10, ddl.Catalog().Name: 4 << 10}
+
 // readStatements are what is asked of each kind of file.
 var readStatements = map[string][]string{
 	ddl.Blocks().Name:  {selectPosition, selectGatewayID, selectBlocks, selectKey},
@@ -123,7 +127,7 @@ func (f *files) get(ctx context.Context, file string, s *ddl.Schema) (*readFile,
 }
 
 func openReadFile(ctx context.Context, path string, info os.FileInfo, s *ddl.Schema) (*readFile, error) {
-	db, err := openRead(path)
+	db, err := openRead(path, readCache[s.Name])
 	if err != nil {
 		return nil, fileError("open", path, err)
 	}
