@@ -46,17 +46,15 @@ func skipStat(c *wire.Cursor, times *Stat, unit, base int64) {
 		}
 		return
 	}
-	c.Skip(1) // the smallest
-	rest := 0
-	if c.Uvarint() > 0 {
-		rest = 2 // the first and the last
+	c.Skip(1)         // the smallest
+	rest := 1         // the largest
+	if c.Peek() > 0 { // which is another
+		rest = 3 // the first and the last
 	}
 	if head&headFloatSum == 0 {
 		rest++
 	}
-	if rest > 0 {
-		c.Skip(rest)
-	}
+	c.Skip(rest)
 	if head&headFloatSum != 0 {
 		c.Float()
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"berth/internal/keyspace"
+	"berth/schema"
 )
 
 const (
@@ -25,8 +26,9 @@ var (
 SELECT n, g.sequence, g.ordinal, g.entry, g.tail
 FROM asked CROSS JOIN names m ON m.name = asked.name CROSS JOIN gateways g ON g.id = m.id`
 
+	// A start is a multiple of an hour, so the number, which is less, goes with it: a column costs as much as finding the row.
 	selectFleetRollups = ofFleet + `
-SELECT n, r.start, CASE WHEN (r.computed_sequence, r.computed_ordinal) >= (r.stale_sequence, r.stale_ordinal) THEN r.data END
+SELECT r.start + n, CASE WHEN (r.computed_sequence, r.computed_ordinal) >= (r.stale_sequence, r.stale_ordinal) THEN r.data END
 FROM asked CROSS JOIN names m ON m.name = asked.name CROSS JOIN rollups r ON r.gateway = m.id
 WHERE r.span = ? AND r.start >= iif(n = 0, ?, ?) AND r.start < ?
 LIMIT ` + strconv.Itoa(fleetRows)
@@ -152,12 +154,17 @@ func (p *rollupPage) readFleetStored(ctx context.Context, f *readFile, names []s
 		return err
 	}
 	defer func() { _ = rows.Close() }() // only read; Err has what went wrong
-	into := []any{&p.row[0], &p.row[1], &p.raw}
+	into := []any{&p.row[0], &p.raw}
 	for len(p.stored) < pageBytes && rows.Next() {
 		if err := rows.Scan(into...); err != nil {
 			return err
 		}
-		key := keyspace.RollupKey{Gateway: names[p.row[0]], Span: p.key.Span, Start: p.row[1]}
+		start := schema.Start(p.row[0], p.key.Span.Length())
+		n := p.row[0] - start
+		if n >= int64(len(names)) {
+			return damagedPart(f.path, "a rollup that starts at %d", start)
+		}
+		key := keyspace.RollupKey{Gateway: names[n], Span: p.key.Span, Start: start}
 		p.rollups = append(p.rollups, keyspace.Rollup{RollupKey: key})
 		p.stored = append(p.stored, p.raw...)
 		p.ends = append(p.ends, len(p.stored))

@@ -101,6 +101,14 @@ func (c *Cursor) Byte() byte {
 	return b
 }
 
+// Peek returns the byte that is read next, without reading it; 0 at the end.
+func (c *Cursor) Peek() byte {
+	if c.at >= len(c.data) {
+		return 0
+	}
+	return c.data[c.at]
+}
+
 // Bytes reads n bytes; they share the cursor's memory.
 func (c *Cursor) Bytes(n uint64) []byte {
 	if n > uint64(c.Left()) {
@@ -142,16 +150,12 @@ func (c *Cursor) Uvarint() uint64 {
 func (c *Cursor) Skip(n int) {
 	for ; c.Left() >= 8; c.at += 8 {
 		ends := ^binary.LittleEndian.Uint64(c.data[c.at:]) & 0x8080808080808080 // a bit for each byte that ends a varint
-		count := bits.OnesCount64(ends)
-		if count < n {
-			n -= count
-			continue
+		for ; ends != 0; ends &= ends - 1 {
+			if n--; n == 0 {
+				c.at += bits.TrailingZeros64(ends)/8 + 1
+				return
+			}
 		}
-		for ; n > 1; n-- {
-			ends &= ends - 1
-		}
-		c.at += bits.TrailingZeros64(ends)/8 + 1
-		return
 	}
 	for ; c.at < len(c.data); c.at++ {
 		if c.data[c.at] >= 0x80 {
