@@ -92,7 +92,8 @@ func Rows(ctx context.Context, b *bus.Bucket, q Query) ([]Row, error) {
 	return rows, nil
 }
 
-// rowOf returns what was used on a day. Totals that fell began anew at 0, as those of a log that was given up do.
+// rowOf returns what was used on a day. In records of a release before this one totals may fall: they began anew at 0, as those of a
+// log that was given up do.
 func rowOf(u *record.Usage) Row {
 	since := func(begin, end uint64) uint64 {
 		if end < begin {

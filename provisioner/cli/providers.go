@@ -284,7 +284,7 @@ func (a *app) set() *cobra.Command {
 	f.BoolVar(&approve, "approve-gateways", false, "a new gateway that shows the enrolment key waits until it is approved: gateway approve")
 	f.StringVar(&clientCA, "client-ca", "", "a file of PEM with authorities of the provider's own, whose certificates name gateways; empty: none")
 	f.StringSliceVar(&networks, "allow-network", nil, "networks such as 10.1.0.0/16 whose senders need no key for bare line protocol; empty: none")
-	f.Uint64Var(&dropLog, "drop-log", 0, "give up what a log holds that ends at this message, before what the keyspace has")
+	f.Uint64Var(&dropLog, "drop-log", 0, "give up what a log holds that ends at this message, before what the keyspace has; running totals begin anew, and usage keeps what was counted of the log until it was last looked at")
 	addLimits(f)
 	return cmd
 }

@@ -234,7 +234,8 @@ type (
 	Gateway = houseapi.Gateway
 	// GatewayKey is a gateway's key, which is shown once.
 	GatewayKey = houseapi.GatewayKey
-	Taken      = houseapi.Taken
+	// Taken says whether ingest goes by a change.
+	Taken = houseapi.Taken
 	// Enrolment is what was seen of the enrolment key.
 	Enrolment = houseapi.Enrolment
 )

@@ -1,6 +1,6 @@
 // Package meter writes down what providers use: twice a minute how the running totals of each stand, in the record of the
 // day. The totals themselves ride in the provider's log, so that a kill of anything loses nothing: a day that was not
-// looked at is in the next one that is. What was used is read by internal/usage.
+// looked at is in the next one that is. When a log is given up (set --drop-log), what it had counted until the last look stays. What was used is read by internal/usage.
 //
 // Its one invariant: a day begins where the one before it ended.
 package meter
@@ -109,13 +109,13 @@ func (m *Meter) write(ctx context.Context, n *Now, kept map[string]bus.Entry) er
 		u = begin(last, n, now)
 		u.Day, revision = day, 0
 	}
-	used := n.Used
-	used.Bytes = u.End.Bytes + n.Used.Bytes
-	if u.Instance == n.Instance && n.Used.Bytes >= u.Sent {
-		used.Bytes -= u.Sent
+	before := seen(u)
+	if u.Instance != n.Instance {
+		before.Bytes = 0
 	}
-	u.At, u.End, u.Gateways, u.Storage, u.Most = now, used, n.Gateways, n.Storage, max(u.Most, n.Storage)
-	u.Instance, u.Sent = n.Instance, n.Used.Bytes
+	since := n.Used.Since(&before)
+	u.At, u.End, u.Gateways, u.Storage, u.Most = now, u.End.Plus(&since), n.Gateways, n.Storage, max(u.Most, n.Storage)
+	u.Instance, u.Sent, u.Seen = n.Instance, n.Used.Bytes, &n.Used
 	value, err := json.Marshal(u)
 	if err != nil {
 		return err
@@ -129,6 +129,16 @@ func (m *Meter) write(ctx context.Context, n *Now, kept map[string]bus.Entry) er
 		return nil
 	}
 	return err
+}
+
+// seen returns how a provider's totals stood when they were last looked at.
+func seen(u *record.Usage) record.Used {
+	if u.Seen != nil {
+		return *u.Seen
+	}
+	before := u.End
+	before.Bytes = u.Sent
+	return before
 }
 
 // newest returns the last day of a provider; nil when it has none.
@@ -155,13 +165,13 @@ func begin(last *record.Usage, n *Now, now time.Time) *record.Usage {
 	u := &record.Usage{Version: record.Version, Provider: n.Provider, Of: n.Of}
 	switch {
 	case last != nil:
-		u.From, u.Begin, u.End, u.Instance, u.Sent = last.At, last.End, last.End, last.Instance, last.Sent
+		u.From, u.Begin, u.End, u.Instance, u.Sent, u.Seen = last.At, last.End, last.End, last.Instance, last.Sent, last.Seen
 	case now.Sub(n.Of) < 24*time.Hour:
 		u.From = n.Of.UTC()
 	default:
 		u.From, u.Begin = now, n.Used
 		u.Begin.Bytes = 0
-		u.Instance, u.Sent = n.Instance, n.Used.Bytes
+		u.End, u.Instance, u.Sent = u.Begin, n.Instance, n.Used.Bytes
 	}
 	return u
 }

@@ -2,6 +2,7 @@ package meter
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"testing"
@@ -134,6 +135,53 @@ func TestDaysAddUpToTheTotals(t *testing.T) {
 	if _, err := usage.Rows(t.Context(), w.bucket, usage.Query{Month: "2026-13"}); err == nil {
 		t.Error("a month that is none was taken")
 	}
+}
+
+// When a log is given up its totals begin anew: what they had come to stays with the day, and what comes then is added. So with what a
+// release before this one wrote.
+func TestALogThatBeginsAnewLosesNoneOfADay(t *testing.T) {
+	w := newWorld(t, time.Date(2026, 11, 29, 0, 0, 0, 0, time.UTC))
+	w.pass(time.Hour, 100, 1000)
+	w.pass(24*time.Hour, 20, 200) // another day
+	for key, e := range list(t, w.bucket) {
+		var u record.Usage
+		if err := json.Unmarshal(e.Value, &u); err != nil {
+			t.Fatal(err)
+		}
+		u.Seen = nil // as it was written before
+		value, err := json.Marshal(&u)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.bucket.Update(t.Context(), key, value, e.Revision); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		w.at.Used = record.Used{}
+		w.pass(time.Minute, 3, 30)
+		w.pass(time.Minute, 4, 40)
+	}
+	w.pass(24*time.Hour, 5, 50)
+	want := []usage.Row{{Readings: 100, Bytes: 1000}, {Readings: 20 + 2*7, Bytes: 200 + 2*70}, {Readings: 5, Bytes: 50}}
+	rows := w.rows(usage.Query{})
+	if len(rows) != len(want) {
+		t.Fatalf("%+v", rows)
+	}
+	for i, r := range rows {
+		if n := want[i].Readings; r.Readings != n || r.Frames != n || r.Refused != 2*n || r.Rejected != 3*n || r.Bytes != want[i].Bytes {
+			t.Errorf("%+v, want %d readings and %d bytes", r, n, want[i].Bytes)
+		}
+	}
+}
+
+func list(t *testing.T, b *bus.Bucket) map[string]bus.Entry {
+	t.Helper()
+	all, err := b.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
 }
 
 // One that was there before anybody looked begins with the first look: what it used before is nobody's day. Totals that

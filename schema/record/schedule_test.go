@@ -84,6 +84,7 @@ func goldenShapes() map[string]any {
 			Version: 1, Provider: "provider1", Of: at(1, 0), Day: "2026-03-09", From: at(8, 23), At: at(9, 23),
 			Begin: Used{Readings: 1, Rejected: 2, Frames: 3, Refused: 4, Bytes: 5}, End: Used{Readings: 6, Rejected: 7, Frames: 8, Refused: 9, Bytes: 10},
 			Gateways: 11, Storage: 12, Most: 13, Instance: "i", Sent: 14,
+			Seen: &Used{Readings: 15, Rejected: 16, Frames: 17, Refused: 18, Bytes: 14},
 		},
 		"share.v1.json": &Share{
 			Version: 1, ID: "s1", Provider: "provider1", Of: at(1, 0), Name: "March", Gateways: []string{"gw1"}, From: at(1, 0), To: at(9, 0),
