@@ -18,6 +18,7 @@ BENCHTIME   ?= 1s
 PYTHON      ?= /usr/bin/python3
 FUZZTIME    ?= 10s
 READINGS    ?= 15000000
+DAYS        ?= 30
 STEPS       ?= 1,10,100
 CONNS       ?= 1800
 LOG         ?= 1GiB
@@ -129,9 +130,9 @@ bench-peers: build ## beside VictoriaMetrics and InfluxDB 1.x (Debian: victoria-
 	$(GO) run ./promises/peers -readings=$(READINGS)
 
 .PHONY: bench-cassandra
-bench-cassandra: build ## beside one row per reading, on the same Cassandra node (Java 17, Maven), in one run: make bench-cassandra READINGS=15000000
+bench-cassandra: build ## beside one row per reading, on the same Cassandra node (Java 17, Maven), in one run: make bench-cassandra DAYS=2
 	docker/cassandra/node fetch
-	$(GO) run ./promises/peers -on-cassandra -readings=$(READINGS)
+	$(GO) run ./promises/peers -on-cassandra -readings=$(READINGS) -days=$(DAYS)
 
 .PHONY: bench-scale
 bench-scale: build ## how costs grow with connections, gateways, providers and the log: make bench-scale STEPS=1,10,100

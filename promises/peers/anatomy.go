@@ -19,15 +19,11 @@ type component struct {
 }
 
 // anatomy prints where the bytes of both keyspaces are, by table and kind of file.
-func anatomy(data string, all ...*stored) error {
+func anatomy(all ...*stored) error {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', 0)
 	fmt.Fprintf(w, "\nkeyspace\ttable\tfiles of\tnumber\tKB\tbytes a reading\n")
 	for _, s := range all {
-		components, err := componentsOf(filepath.Join(data, s.keyspace))
-		if err != nil {
-			return err
-		}
-		for _, c := range components {
+		for _, c := range s.parts {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%.0f\t%.4f\n", s.keyspace, c.table, c.kind, c.files, float64(c.bytes)/1e3, float64(c.bytes)/float64(s.readings))
 		}
 	}

@@ -31,4 +31,7 @@ func TestComponents(t *testing.T) {
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(component{})); diff != "" {
 		t.Error(diff)
 	}
+	if alone := (&stored{table: "blocks", parts: got}).alone(); alone != 1224 {
+		t.Errorf("the table of readings has %d bytes", alone)
+	}
 }

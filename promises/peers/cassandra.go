@@ -27,8 +27,10 @@ const (
 type stored struct {
 	readings        int64
 	acked           time.Duration
-	disk            int64
-	keyspace, means string
+	keyspace, table string // the table is that of readings
+	means           string // an acknowledgement
+	disk            int64  // bytes of the keyspace
+	parts           []component
 }
 
 // onCassandra measures Berth beside one row per reading, on one node and in one run.
@@ -69,13 +71,30 @@ func onCassandra(ctx context.Context, o *options) error {
 			return err
 		}
 	}
+	data := filepath.Join(place, "data", "data")
+	for _, s := range []*stored{one, blocks} {
+		if s.parts, err = componentsOf(filepath.Join(data, s.keyspace)); err != nil {
+			return err
+		}
+	}
 	if err := compare(one, blocks); err != nil {
 		return err
 	}
-	return anatomy(filepath.Join(place, "data", "data"), one, blocks)
+	return anatomy(one, blocks)
 }
 
-// compare prints both, and the ratios.
+// alone returns the bytes of the table of readings.
+func (s *stored) alone() (bytes int64) {
+	for _, c := range s.parts {
+		if c.table == s.table {
+			bytes += c.bytes
+		}
+	}
+	return bytes
+}
+
+// compare prints both, and the ratios. Berth has besides its readings rollups of each hour and day and a list of gateways, which
+// rows have not.
 func compare(one, blocks *stored) error {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', 0)
 	row := func(what, format string, a, b, ratio float64) {
@@ -87,12 +106,18 @@ func compare(one, blocks *stored) error {
 	rate := func(s *stored) float64 { return float64(s.readings) / s.acked.Seconds() / 1e3 }
 	a, b := rate(one), rate(blocks)
 	row("K readings/s acknowledged", "%.1f", a, b, b/a)
-	a, b = float64(one.disk)/float64(one.readings), float64(blocks.disk)/float64(blocks.readings)
-	row("bytes on the node's disk a reading", "%.2f", a, b, b/a)
+	disk := func(what string, of func(*stored) int64) (times float64) {
+		a, b := float64(of(one))/float64(one.readings), float64(of(blocks))/float64(blocks.readings)
+		row("bytes on the node's disk a reading, "+what, "%.3f", a, b, b/a)
+		return a / b
+	}
+	all := disk("all", func(s *stored) int64 { return s.disk })
+	readings := disk("of the table of readings", (*stored).alone)
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	fmt.Printf("Berth takes 1/%.0f of the disk; load average %s\n", a/b, loadAverage())
+	fmt.Printf("Berth takes 1/%.1f of the disk for readings, and 1/%.1f with rollups of hours and days, which rows have not; load average %s\n",
+		readings, all, loadAverage())
 	return nil
 }
 
@@ -113,7 +138,7 @@ func berthOnCassandra(ctx context.Context, o *options, dir, address string) (*st
 	if err != nil {
 		return nil, err
 	}
-	s := &stored{acked: sent.took, keyspace: "berth_provider1", means: "synced to disk"}
+	s := &stored{acked: sent.took, keyspace: "berth_provider1", table: "blocks", means: "synced to disk"}
 	if err := r.settle(ctx); err != nil {
 		return nil, err
 	}
@@ -146,7 +171,7 @@ func rowPerReading(ctx context.Context, o *options, address string) (*stored, er
 		return nil, err
 	}
 	defer table.Close()
-	s := &stored{readings: int64(len(all)), keyspace: rows.Keyspace, means: "in memory, synced within 10 s"}
+	s := &stored{readings: int64(len(all)), keyspace: rows.Keyspace, table: "readings", means: "in memory, synced within 10 s"}
 	begun := time.Now()
 	if err := insertAll(ctx, table, all); err != nil {
 		return nil, err
