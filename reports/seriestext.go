@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"math"
 	"strconv"
-	"time"
 
 	"berth/internal/api"
 )
@@ -12,17 +11,17 @@ import (
 // appendSeriesAnswer appends an answer as encoding/json writes it, byte for byte, and without its work for each number: a
 // wall of charts has hundreds of thousands.
 func appendSeriesAnswer(dst []byte, a *api.SeriesAnswer) ([]byte, error) {
-	begin, err := json.Marshal(struct {
-		Gateway string    `json:"gateway"`
-		From    time.Time `json:"from"`
-		To      time.Time `json:"to"`
-		Source  string    `json:"source"`
-		Step    float64   `json:"step_seconds"`
-	}{a.Gateway, a.From, a.To, a.Source, a.Step})
+	dst = appendText(append(dst, `{"gateway":`...), a.Gateway)
+	dst, err := a.From.AppendText(append(dst, `,"from":"`...))
 	if err != nil {
 		return dst, err
 	}
-	dst = append(append(dst, begin[:len(begin)-1]...), `,"series":`...)
+	if dst, err = a.To.AppendText(append(dst, `","to":"`...)); err != nil {
+		return dst, err
+	}
+	dst = appendText(append(dst, `","source":`...), a.Source)
+	dst = appendNumber(append(dst, `,"step_seconds":`...), api.Number(a.Step))
+	dst = append(dst, `,"series":`...)
 	if a.Series == nil {
 		dst = append(dst, "null"...)
 	} else {
@@ -43,15 +42,9 @@ func appendSeriesAnswer(dst []byte, a *api.SeriesAnswer) ([]byte, error) {
 
 // appendSeries appends a series.
 func appendSeries(dst []byte, s *api.Series) ([]byte, error) {
-	begin, err := json.Marshal(struct {
-		Sensor string `json:"sensor"`
-		Kind   string `json:"kind"`
-		Raw    bool   `json:"raw"`
-	}{s.Sensor, s.Kind, s.Raw})
-	if err != nil {
-		return dst, err
-	}
-	dst = append(dst, begin[:len(begin)-1]...)
+	dst = appendText(append(dst, `{"sensor":`...), s.Sensor)
+	dst = appendText(append(dst, `,"kind":`...), s.Kind)
+	dst = strconv.AppendBool(append(dst, `,"raw":`...), s.Raw)
 	if s.Time == nil {
 		dst = append(dst, `,"time_ms":null`...)
 	}
@@ -60,14 +53,20 @@ func appendSeries(dst []byte, s *api.Series) ([]byte, error) {
 	dst = appendList(dst, "max", s.Max, appendNumber)
 	dst = appendList(dst, "mean", s.Mean, appendNumber)
 	dst = appendList(dst, "count", s.Count, func(dst []byte, n uint64) []byte { return strconv.AppendUint(dst, n, 10) })
-	end, err := json.Marshal(struct {
-		Text []*string `json:"text,omitempty"`
-		Gap  float64   `json:"gap_seconds"`
-	}{s.Text, s.Gap})
-	if err != nil {
-		return dst, err
+	if len(s.Text) > 0 {
+		texts, err := json.Marshal(s.Text)
+		if err != nil {
+			return dst, err
+		}
+		dst = append(append(dst, `,"text":`...), texts...)
 	}
-	return append(append(dst, ','), end[1:]...), nil
+	return append(appendNumber(append(dst, `,"gap_seconds":`...), api.Number(s.Gap)), '}'), nil
+}
+
+// appendText appends a text in quotes.
+func appendText(dst []byte, text string) []byte {
+	quoted, _ := json.Marshal(text) // whatever the text is, JSON has a form of it
+	return append(dst, quoted...)
 }
 
 // appendList appends a field that is a list, unless there is none.
