@@ -34,7 +34,13 @@ func fileError(act, path string, err error) error {
 	cause := fmt.Errorf("%s %s: %w", act, path, err)
 	code := 0
 	if e, ok := errors.AsType[*sqlite.Error](err); ok {
-		code = e.Code() & 0xff
+		switch e.Code() {
+		case sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_ROWID, sqlite3.SQLITE_CONSTRAINT_UNIQUE:
+			// Keys are new, or there is a statement for those that are there: a tree has misled whoever looked for them.
+			code = sqlite3.SQLITE_CORRUPT
+		default:
+			code = e.Code() & 0xff
+		}
 	}
 	switch code {
 	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:

@@ -23,6 +23,11 @@ INSERT INTO blocks (day, gateway, first, from_sequence, from_ordinal, to_sequenc
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
 	insertData = `INSERT INTO data (id, data) VALUES (?, ?)`
 
+	// selectStored finds a block as readers do: by its gateway's name, its day and time, and the number of its data.
+	selectStored = `
+SELECT count(*) FROM names n CROSS JOIN blocks b ON b.gateway = n.id CROSS JOIN data d ON d.id = b.id
+WHERE n.name = ? AND b.day = ? AND b.first >= ? AND b.first <= ? AND d.id = ?`
+
 	raisePosition = `
 INSERT INTO position (id, sequence, ordinal) VALUES (1, ?, ?)
 ON CONFLICT (id) DO UPDATE SET sequence = excluded.sequence, ordinal = excluded.ordinal
@@ -55,7 +60,7 @@ WHERE (excluded.computed_sequence, excluded.computed_ordinal) >= (computed_seque
 
 // writeStatements are what is done to each kind of file.
 var writeStatements = map[string][]string{
-	ddl.Blocks().Name:  {selectName, insertName, raisePosition, selectNextID, insertBlock, insertData},
+	ddl.Blocks().Name:  {selectName, insertName, raisePosition, selectNextID, insertBlock, insertData, selectStored},
 	ddl.Catalog().Name: {selectName, insertName, raisePosition, upsertMark, deleteGateway, upsertGateway, upsertRollup, deleteRollups, selectHeadID, insertHead},
 }
 

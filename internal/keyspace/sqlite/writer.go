@@ -315,6 +315,13 @@ func (f *writeFile) writeBlocks(ctx context.Context, blocks []*keyspace.Block) e
 		if _, err := f.do(free, insertData, f.nextID, b.Data); err != nil {
 			return err
 		}
+		stored := 0
+		if err := f.statements[selectStored].QueryRowContext(free, b.Gateway, day, first, first, f.nextID).Scan(&stored); err != nil {
+			return err
+		}
+		if stored != 1 {
+			return damagedPart(f.path, "a block that was just written")
+		}
 		f.nextID++
 		highest.Blocks = append(highest.Blocks, keyspace.Block{BlockKey: b.BlockKey})
 	}
