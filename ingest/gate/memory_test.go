@@ -135,11 +135,16 @@ func TestWhatIsAnnouncedTakesNoMemory(t *testing.T) {
 	f := start(t, func(_ *fixture, o *Options) { o.Memory = 4 << 20 })
 	post := f.dial(t)
 	post.send("POST /api/v1/readings HTTP/1.1\r\nHost: a\r\nAuthorization: Token gk_own\r\nContent-Length: 30000000\r\n\r\n{")
+	const posts = 40 // of lines, and of what is read whole
+	for i := range posts {
+		path := []string{"/write", "/api/v1/readings"}[i%2]
+		f.dial(t).send("POST " + path + " HTTP/1.1\r\nHost: a\r\nAuthorization: Token gk_own\r\nContent-Length: 300000\r\n\r\n[")
+	}
 	for range 8 {
 		f.hello(t, "own", "gk_own").send("PUT 1 line 1048576\nm a=1")
 	}
 	f.connect3(t, "own", "gk_own", nil).send("\x30\x80\x80\x40\x00\x05topic")
-	f.eventually(t, "all have begun", func() bool { return f.Connections() == 10 })
+	f.eventually(t, "all have begun", func() bool { return f.Connections() == posts+10 })
 	c := f.hello(t, "other", enrolmentKey)
 	_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
 	var lines strings.Builder

@@ -142,7 +142,7 @@ func (t *taking) verdict(w http.ResponseWriter, s style) (status int, text strin
 // read takes a body: lines in pieces, as they come; what cannot be cut, when all of it is there.
 func (t *taking) read(ctx context.Context, b *body) error {
 	lines := t.format == "line"
-	buf, err := t.l.in.TakeBuffer(ctx, firstBuffer(lines, b.guess))
+	buf, err := t.l.in.TakeBuffer(ctx, intake.SmallBuffer)
 	if err != nil {
 		return err
 	}
@@ -160,6 +160,14 @@ func (t *taking) read(ctx context.Context, b *body) error {
 		}
 		whole := 0
 		if lines {
+			larger, err := t.roomier(ctx, len(buf), b.guess)
+			if err != nil {
+				return err
+			}
+			if larger != nil {
+				buf = t.moved(larger, buf, have)
+				continue
+			}
 			whole = format.WholeLines(buf[:have])
 		}
 		switch {
@@ -182,18 +190,17 @@ func (t *taking) read(ctx context.Context, b *body) error {
 var errLongLine = schema.Errorf(schema.TooLarge, "a line is longer than %d bytes", schema.MaxFrame).
 	WithNext("does a text lack the quotation mark at its end?")
 
-// firstBuffer returns how large a buffer to take for a body that is about so long, and a byte more, so that the end is seen at
-// once; -1 is any length. A large one that is needed whole takes more as it comes: nobody holds memory by announcing much.
-func firstBuffer(lines bool, guess int) int {
+// roomier returns a larger buffer for lines than the one of so many bytes that they have filled, if more are to come than that has room
+// for, and a byte, so that the end is seen at once; else nil: a piece is cut of what there is. Memory grows with what has come: nobody
+// holds any by announcing much. guess is about how long the body is, -1 any length.
+func (t *taking) roomier(ctx context.Context, size, guess int) (larger []byte, err error) {
 	switch {
-	case lines && guess < 0:
-		return intake.MediumBuffer
-	case lines:
-		return min(guess+1, intake.PieceBuffer)
-	case guess > 0:
-		return min(guess+1, intake.MediumBuffer)
+	case size < intake.MediumBuffer && (guess < 0 || guess >= size):
+		return t.l.in.TakeBuffer(ctx, intake.MediumBuffer)
+	case size < intake.PieceBuffer && guess >= size:
+		return t.l.in.TryBuffer(intake.PieceBuffer), nil // it does not wait with memory in its hands
 	default:
-		return intake.SmallBuffer
+		return nil, nil
 	}
 }
 
@@ -203,9 +210,14 @@ func (t *taking) grow(ctx context.Context, buf []byte, have, size int) ([]byte, 
 	if err != nil {
 		return buf, err
 	}
+	return t.moved(larger, buf, have), nil
+}
+
+// moved returns a larger buffer with what is in the one that there is, which is given back.
+func (t *taking) moved(larger, buf []byte, have int) []byte {
 	copy(larger, buf[:have])
 	t.l.in.GiveBuffer(buf)
-	return larger, nil
+	return larger
 }
 
 // finish hands over what is left, and waits until all is in the log.
