@@ -70,19 +70,24 @@ func TestAForgottenAccountIsGoneForGood(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(dir, "nats", "jetstream", key)); err == nil {
 			t.Errorf("%s its folder is there", when)
 		}
-		// A server believes for a second what it knew of an account before it asks again.
-		tick := time.NewTicker(300 * time.Millisecond)
-		for range 5 {
+		// A server believes for a second what it knew of an account before it asks again, and then waits 1.9 s for one that nobody
+		// knows, each time. What else the machine does makes some of the times longer, and none shorter.
+		const waits = 1800 * time.Millisecond
+		tick, first, quickest := time.NewTicker(300*time.Millisecond), time.Now(), time.Hour
+		for asked := 0; asked < 10 && quickest > waits; <-tick.C {
 			begun := time.Now()
 			if err := server.Healthy(); err != nil {
 				t.Errorf("%s the server is not healthy: %v", when, err)
 			}
-			if took := time.Since(begun); took > 1800*time.Millisecond { // it would wait 1.9 s for an account that nobody knows
-				t.Errorf("%s it took %v to see that the server is healthy", when, took)
+			if begun.Sub(first) > 1100*time.Millisecond {
+				asked++
+				quickest = min(quickest, time.Since(begun))
 			}
-			<-tick.C
 		}
 		tick.Stop()
+		if quickest > waits {
+			t.Errorf("%s it took at least %v to see that the server is healthy", when, quickest)
+		}
 		if found := log.lines("level=WARN", "level=ERROR"); len(found) != 0 {
 			t.Errorf("%s the server says\n%s", when, strings.Join(found, ""))
 		}
