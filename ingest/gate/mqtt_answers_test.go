@@ -83,7 +83,7 @@ const tooLate = "MQTT5-3.2.2-8 a CONNECT that does not come in time is refused w
 
 // TestMQTTConnectTooLate is tooLate.
 func TestMQTTConnectTooLate(t *testing.T) {
-	f := start(t, firstFrameIn(500*time.Millisecond))
+	f := start(t, firstFrameIn(time.Second))
 	c := &client5{f.dial(t)}
 	c.send("\x10\x20\x00\x04MQTT\x05\xc2")
 	if ack := read5[*packets5.Connack](c); ack.ReasonCode != 0x80 {

@@ -537,8 +537,8 @@ func TestMQTTConnectionLimits(t *testing.T) {
 func TestMQTTStrangersGetNoTime(t *testing.T) {
 	f := start(t, firstFrameIn(500*time.Millisecond))
 	c := f.dial(t)
-	c.send("\x10\x20\x00\x04MQTT\x04")
-	c.expectEnd() // [MQTT-3.1.4-1] comes too late: there was no CONNECT within a reasonable time
+	_, _ = io.WriteString(c, "\x10\x20\x00\x04MQTT\x04") // which may come too late
+	c.expectEndSomehow()                                 // [MQTT-3.1.4-1] comes too late: there was no CONNECT within a reasonable time
 	f.eventually(t, "it is counted", func() bool { return f.books(t).Strangers == 1 })
 }
 

@@ -45,6 +45,7 @@ func Keys() []Key {
 		{"limit", "how many bytes, or others, may be"},
 		{"quota", "how many bytes may be"},
 		{"readings", "how many"},
+		{"frames", "how many"},
 		{"messages", "how many"},
 		{"sessions", "of MQTT, how many"},
 		{"id", "of a kept reject, or of what is set aside"},
