@@ -79,7 +79,7 @@ func (v *View) Chart(s *api.ReportSensor, notes []api.Annotation) *Drawing {
 		return nil
 	}
 	p.notes(notes)
-	p.axes(ticks)
+	p.axes(ticks, v.grouped)
 	step := time.Duration(v.Report.Step * float64(time.Second))
 	if s.Counter {
 		p.bars(s.Chart, step)
@@ -140,11 +140,11 @@ func niceStep(step float64) float64 {
 }
 
 // axes draws a line for each value, and a mark for times that people read off.
-func (p *plot) axes(ticks []float64) {
+func (p *plot) axes(ticks []float64, grouped func(string) string) {
 	for _, value := range ticks {
 		y := p.y(value)
 		p.add(Grid, Point{left, y}, Point{p.Width - right, y})
-		p.Shapes = append(p.Shapes, Shape{Role: Label, Points: []Point{{left - 6, y + labelSize/3}}, Text: significant(value, 6), Anchor: 1})
+		p.Shapes = append(p.Shapes, Shape{Role: Label, Points: []Point{{left - 6, y + labelSize/3}}, Text: grouped(significant(value, 6)), Anchor: 1})
 	}
 	floor := p.Height - bottom
 	times, layout := marks(p.from, p.to)

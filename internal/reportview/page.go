@@ -14,8 +14,8 @@ type markup string
 // text returns a text as markup, for elements and for attributes in double quotes.
 func text(s string) markup { return markup(html.EscapeString(s)) }
 
-// count returns a number as markup.
-func count[N int | uint64](n N) markup { return markup(strconv.FormatUint(uint64(n), 10)) }
+// ordinal returns a number as a part of an id.
+func ordinal(n int) markup { return markup(strconv.Itoa(n)) }
 
 // page is the report as HTML that is being written. It is not written by html/template: a program with templates keeps all
 // methods of everything in it, by which the reports of each provider would grow by a quarter.
@@ -120,20 +120,20 @@ func (p *page) summary() {
 	p.add("<section aria-labelledby=\"report-summary\">\n<h2 id=\"report-summary\">", p.t("summary"), "</h2>\n<dl class=\"report-totals\">\n")
 	p.fact("completeness", text(p.Share(r.Totals.Completeness)))
 	p.fact("availability", text(p.Share(r.Totals.Availability)))
-	p.fact("readings", count(r.Totals.Readings))
+	p.fact("readings", text(p.Whole(r.Totals.Readings)))
 	p.fact("expected", text(p.Count(r.Totals.Expected)))
-	p.fact("late", count(r.Totals.Late))
-	p.fact("rejected", count(r.Totals.Rejected))
-	p.fact("gateways", count(r.Totals.Gateways))
-	p.fact("sensors", count(r.Totals.Sensors))
+	p.fact("late", text(p.Whole(r.Totals.Late)))
+	p.fact("rejected", text(p.Whole(r.Totals.Rejected)))
+	p.fact("gateways", text(p.Whole(uint64(r.Totals.Gateways))))
+	p.fact("sensors", text(p.Whole(uint64(r.Totals.Sensors))))
 	p.add("</dl>\n")
 	if len(r.Gateways) > 1 {
 		p.add(beginScroll, p.t("gateways"), "\">\n")
 		p.heads(1, "gateway", "readings", "expected", "completeness", "availability", "gap.longest", "late", "rejected")
 		for i := range r.Gateways {
 			g := &r.Gateways[i]
-			p.add(`<tr><th scope="row"><a href="#gateway-`, count(i), `">`, text(g.Name), `</a></th>`)
-			p.cells(count(g.Readings), text(p.Count(g.Expected)), text(p.Share(g.Completeness)), text(p.Share(g.Availability)), text(p.Longest(*g)), count(g.Late), count(g.Rejected))
+			p.add(`<tr><th scope="row"><a href="#gateway-`, ordinal(i), `">`, text(g.Name), `</a></th>`)
+			p.cells(text(p.Whole(g.Readings)), text(p.Count(g.Expected)), text(p.Share(g.Completeness)), text(p.Share(g.Availability)), text(p.Longest(*g)), text(p.Whole(g.Late)), text(p.Whole(g.Rejected)))
 		}
 		p.add(endScroll)
 	}
@@ -145,14 +145,14 @@ func (p *page) summary() {
 
 // gateway writes what one gateway did.
 func (p *page) gateway(i int, g *api.ReportGateway) {
-	id := "gateway-" + count(i)
+	id := "gateway-" + ordinal(i)
 	p.add(`<section class="report-gateway" aria-labelledby="`, id, "\">\n<h2 id=\"", id, `">`, p.t("gateway"), " ", text(g.Name), "</h2>\n<dl class=\"report-facts\">\n")
 	p.fact("completeness", text(p.Share(g.Completeness)))
 	p.fact("availability", text(p.Share(g.Availability)))
-	p.fact("received", count(g.Readings))
+	p.fact("received", text(p.Whole(g.Readings)))
 	p.fact("expected", text(p.Count(g.Expected)))
-	p.fact("late", count(g.Late))
-	p.fact("rejected", count(g.Rejected))
+	p.fact("late", text(p.Whole(g.Late)))
+	p.fact("rejected", text(p.Whole(g.Rejected)))
 	p.fact("before.readings", text(p.Count(g.Before)))
 	p.fact("first_seen", text(p.When(g.FirstSeen)))
 	p.fact("last_seen", text(p.When(g.LastSeen)))
@@ -175,7 +175,7 @@ func (p *page) gateway(i int, g *api.ReportGateway) {
 func (p *page) gaps(g *api.ReportGateway) {
 	switch {
 	case g.Gaps > 0:
-		p.add("<p>", p.t("gaps.all", "n", g.Gaps, "time", p.Duration(g.GapTime)), "</p>\n<ul>")
+		p.add("<p>", p.t("gaps.all", "n", p.Whole(uint64(g.Gaps)), "time", p.Duration(g.GapTime)), "</p>\n<ul>")
 		for _, gap := range g.LongestGaps {
 			p.add("<li>", p.t("gap", "from", p.Time(gap.From), "to", p.Time(gap.To), "time", p.Duration(gap.Seconds)), "</li>")
 		}
@@ -208,7 +208,7 @@ func (p *page) sensors(g *api.ReportGateway) {
 			p.add("<small>", text(s.Sensor), "</small>")
 		}
 		p.add("</th><td>", text(s.Unit), "</td>")
-		p.cells(count(s.Readings), text(p.Count(s.Expected)), text(p.Number(s.Min, s.Decimals)), text(p.Mean(s.Mean, s.Decimals)), text(p.Number(s.P95, s.Decimals)),
+		p.cells(text(p.Whole(s.Readings)), text(p.Count(s.Expected)), text(p.Number(s.Min, s.Decimals)), text(p.Mean(s.Mean, s.Decimals)), text(p.Number(s.P95, s.Decimals)),
 			text(p.Number(s.Max, s.Decimals)), text(p.Value(s.First, s.Decimals)), text(p.Value(s.Last, s.Decimals)), text(p.SumOrIncrease(*s)), text(p.Change(s.Change)))
 	}
 	p.add(endScroll)

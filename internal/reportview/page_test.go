@@ -49,6 +49,37 @@ func TestTextsAreNoMarkup(t *testing.T) {
 	checkNesting(t, empty)
 }
 
+// TestThePageGroupsDigits: every number of thousands on a page, also of its charts and sentences, has the language's groups; times, ids
+// and names have none.
+func TestThePageGroupsDigits(t *testing.T) {
+	at := time.Date(2026, 3, 29, 0, 0, 0, 0, time.UTC)
+	n := uint64(1_234_567)
+	value := &api.ReportValue{Value: api.Value{Value: schema.IntValue(1_234_567)}}
+	d := new(api.Digits("1234567.5"))
+	sensor := api.ReportSensor{
+		Sensor: "a", Readings: n, Expected: &n, Min: d, Max: d, Mean: d, P95: d, Sum: d, First: value, Last: value, Change: new(api.Number(12345.6)),
+		Chart: &api.Series{Time: []int64{at.UnixMilli(), at.UnixMilli() + 1000}, Min: []api.Number{10000, 20000}, Max: []api.Number{20000, 30000}, Mean: []api.Number{1e4, 2e4}},
+	}
+	g := api.ReportGateway{
+		Name: "g", Readings: n, Expected: &n, Late: n, Rejected: n, Before: &n, Gaps: 1_234_567, LongestGaps: []api.ReportGap{{From: at, To: at, Seconds: 60}},
+		Sensors: []api.ReportSensor{sensor},
+	}
+	r := &api.Report{From: at, To: at.Add(time.Hour), Until: at.Add(time.Hour), Made: at, Step: 1, Gateways: []api.ReportGateway{g}, Complete: api.Complete{Complete: true}}
+	r.Totals = api.ReportTotals{Readings: n, Expected: &n, Late: n, Rejected: n, Gateways: 12345, Sensors: 12345, Silent: 12345}
+	tag := regexp.MustCompile(`(?s)<style.*?</style>|<[^>]*>`)
+	for _, language := range []string{"en", "zh"} {
+		page := tag.ReplaceAllString(view(t, r, language).Body(), " ")
+		if plain := regexp.MustCompile(`[0-9]{5,}`).FindString(page); plain != "" {
+			t.Errorf("in %s a number has no groups: %s", language, plain)
+		}
+		for _, want := range []string{"1,234,567", "1,234,567.5", "+1,234,560.0 %", "10,000", "12,345"} {
+			if !strings.Contains(page, want) {
+				t.Errorf("in %s the page lacks %s", language, want)
+			}
+		}
+	}
+}
+
 var element = regexp.MustCompile(`<(/?)([a-z0-9!]+)[^<>]*?(/?)>`)
 
 // checkNesting says where elements do not end in the order in which they began.

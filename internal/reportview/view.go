@@ -126,7 +126,7 @@ func (v *View) Change(share *api.Number) string {
 	if share == nil {
 		return absent
 	}
-	text := strconv.FormatFloat(float64(*share)*100, 'f', 1, 64)
+	text := v.grouped(strconv.FormatFloat(float64(*share)*100, 'f', 1, 64))
 	if text = strings.Replace(text, "-0.0", "0.0", 1); !strings.HasPrefix(text, "-") {
 		text = "+" + text
 	}
@@ -138,14 +138,25 @@ func (v *View) Count(n *uint64) string {
 	if n == nil {
 		return absent
 	}
-	return strconv.FormatUint(*n, 10)
+	return v.Whole(*n)
 }
 
+// Whole writes a count.
+func (v *View) Whole(n uint64) string { return v.Language.Count(n) }
+
 // Number writes a number with the decimals that are set, else with as many as it has, at most twelve digits.
-func (v *View) Number(d *api.Digits, decimals *int) string { return number(d, decimals, 12) }
+func (v *View) Number(d *api.Digits, decimals *int) string { return v.grouped(number(d, decimals, 12)) }
 
 // Mean writes a mean, which has as many digits as there is room for, to eight of them where no decimals are set.
-func (v *View) Mean(d *api.Digits, decimals *int) string { return number(d, decimals, 8) }
+func (v *View) Mean(d *api.Digits, decimals *int) string { return v.grouped(number(d, decimals, 8)) }
+
+// grouped groups the digits of a number as the language does, unless it has an exponent, or is none.
+func (v *View) grouped(text string) string {
+	if strings.Trim(text, "-.0123456789") != "" || text == absent {
+		return text
+	}
+	return v.Language.Number(text)
+}
 
 func number(d *api.Digits, decimals *int, most int) string {
 	if d == nil {
@@ -270,10 +281,10 @@ func (v *View) Limits() []string {
 		all = append(all, v.T("limits.rejects", "time", v.Time(*r.Rejects)))
 	}
 	if r.Totals.Late > 0 {
-		all = append(all, v.T("limits.late", "n", r.Totals.Late))
+		all = append(all, v.T("limits.late", "n", v.Whole(r.Totals.Late)))
 	}
 	if r.Totals.Silent > 0 {
-		all = append(all, v.T("limits.silent", "n", r.Totals.Silent))
+		all = append(all, v.T("limits.silent", "n", v.Whole(uint64(r.Totals.Silent))))
 	}
 	if r.Before == nil {
 		all = append(all, v.T("limits.before"))

@@ -33,12 +33,12 @@ func (d *document) head() {
 	d.figures([][2]string{
 		{v.T("completeness"), v.Share(t.Completeness)},
 		{v.T("availability"), v.Share(t.Availability)},
-		{v.T("readings"), strconv.FormatUint(t.Readings, 10)},
+		{v.T("readings"), v.Whole(t.Readings)},
 		{v.T("expected"), v.Count(t.Expected)},
-		{v.T("late"), strconv.FormatUint(t.Late, 10)},
-		{v.T("rejected"), strconv.FormatUint(t.Rejected, 10)},
-		{v.T("gateways"), strconv.Itoa(t.Gateways)},
-		{v.T("sensors"), strconv.Itoa(t.Sensors)},
+		{v.T("late"), v.Whole(t.Late)},
+		{v.T("rejected"), v.Whole(t.Rejected)},
+		{v.T("gateways"), v.Whole(uint64(t.Gateways))},
+		{v.T("sensors"), v.Whole(uint64(t.Sensors))},
 	}, titleSize*0.75)
 	if len(r.Gateways) > 1 {
 		d.overview()
@@ -89,8 +89,8 @@ func (d *document) overview() {
 	for i := range v.Report.Gateways {
 		g := &v.Report.Gateways[i]
 		rows = append(rows, tableRow{
-			g.Name, strconv.FormatUint(g.Readings, 10), v.Count(g.Expected), v.Share(g.Completeness), v.Share(g.Availability),
-			v.Longest(*g), strconv.FormatUint(g.Late, 10), strconv.FormatUint(g.Rejected, 10),
+			g.Name, v.Whole(g.Readings), v.Count(g.Expected), v.Share(g.Completeness), v.Share(g.Availability),
+			v.Longest(*g), v.Whole(g.Late), v.Whole(g.Rejected),
 		})
 	}
 	d.Ln(1)
@@ -119,10 +119,10 @@ func (d *document) gateway(g *api.ReportGateway) {
 	d.figures([][2]string{
 		{v.T("completeness"), v.Share(g.Completeness)},
 		{v.T("availability"), v.Share(g.Availability)},
-		{v.T("received"), strconv.FormatUint(g.Readings, 10)},
+		{v.T("received"), v.Whole(g.Readings)},
 		{v.T("expected"), v.Count(g.Expected)},
-		{v.T("late"), strconv.FormatUint(g.Late, 10)},
-		{v.T("rejected"), strconv.FormatUint(g.Rejected, 10)},
+		{v.T("late"), v.Whole(g.Late)},
+		{v.T("rejected"), v.Whole(g.Rejected)},
 		{v.T("before.readings"), v.Count(g.Before)},
 		{v.T("gap.limit"), v.Duration(g.GapLimit)},
 	}, textSize+1)
@@ -132,7 +132,7 @@ func (d *document) gateway(g *api.ReportGateway) {
 	d.paragraph(v.T("first_seen")+" "+v.When(g.FirstSeen)+" · "+v.T("last_seen")+" "+v.When(g.LastSeen), black)
 	switch {
 	case g.Gaps > 0:
-		d.paragraph(v.T("gaps.all", "n", g.Gaps, "time", v.Duration(g.GapTime)), black)
+		d.paragraph(v.T("gaps.all", "n", v.Whole(uint64(g.Gaps)), "time", v.Duration(g.GapTime)), black)
 		for _, gap := range g.LongestGaps {
 			d.paragraph("• "+v.T("gap", "from", v.Time(gap.From), "to", v.Time(gap.To), "time", v.Duration(gap.Seconds)), black)
 		}
@@ -181,7 +181,7 @@ func (d *document) sensors(g *api.ReportGateway) {
 			name = s.Label + " · " + s.Sensor
 		}
 		rows = append(rows, tableRow{
-			name, s.Unit, strconv.FormatUint(s.Readings, 10), v.Count(s.Expected), v.Number(s.Min, s.Decimals), v.Mean(s.Mean, s.Decimals),
+			name, s.Unit, v.Whole(s.Readings), v.Count(s.Expected), v.Number(s.Min, s.Decimals), v.Mean(s.Mean, s.Decimals),
 			v.Number(s.P95, s.Decimals), v.Number(s.Max, s.Decimals), v.Value(s.First, s.Decimals), v.Value(s.Last, s.Decimals),
 			v.SumOrIncrease(*s), v.Change(s.Change),
 		})
