@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"time"
@@ -16,7 +15,7 @@ import (
 
 // writeColumns writes the readings as api.Columns, a stretch of time after the other: the times of sensors that were read
 // together stand once, and nothing is said of each reading but its value.
-func (r *Reports) writeColumns(ctx context.Context, out io.Writer, gateway string, answer *query.Readings) error {
+func (r *Reports) writeColumns(ctx context.Context, out *writing, gateway string, answer *query.Readings) error {
 	name, err := json.Marshal(gateway)
 	if err != nil {
 		return err
@@ -24,15 +23,15 @@ func (r *Reports) writeColumns(ctx context.Context, out io.Writer, gateway strin
 	if _, err := fmt.Fprintf(out, `{"gateway":%s,"columns":[`, name); err != nil {
 		return err
 	}
-	text, separator := []byte(nil), "\n"
+	separator := "\n"
 	err = answer.WalkSeries(ctx, func(series []block.Series) error {
 		for _, together := range sameTimes(series) {
 			var err error
-			if text, err = appendColumns(append(text[:0], separator...), series, together); err != nil {
+			if out.text, err = appendColumns(append(out.text[:0], separator...), series, together); err != nil {
 				return err
 			}
 			separator = ",\n"
-			if _, err = out.Write(text); err != nil {
+			if _, err = out.Write(out.text); err != nil {
 				return err
 			}
 		}

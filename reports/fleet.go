@@ -1,7 +1,6 @@
 package reports
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -52,18 +51,19 @@ func (r *Reports) fleetSeries(w http.ResponseWriter, req *http.Request) error {
 	beginJSON(w.Header())
 	stream := httpserver.NewStream(w, req)
 	defer stream.Close()
-	out := bufio.NewWriterSize(stream, 64<<10)
-	separator, complete, text := `{"gateways":[`+"\n", answer.Complete, []byte(nil)
+	out := beginWriting(stream)
+	defer out.end()
+	separator, complete := `{"gateways":[`+"\n", answer.Complete
 	err = answer.Walk(stream.Context(), func(one *api.SeriesAnswer) error { //nolint:contextcheck // the stream's context is the request's
 		if !one.Complete.Complete && complete.Complete {
 			complete = one.Complete
 		}
 		var err error
-		if text, err = appendSeriesAnswer(append(text[:0], separator...), one); err != nil {
+		if out.text, err = appendSeriesAnswer(append(out.text[:0], separator...), one); err != nil {
 			return err
 		}
 		separator = ",\n"
-		_, err = out.Write(text)
+		_, err = out.Write(out.text)
 		return err
 	})
 	if err != nil {

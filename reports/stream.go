@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"berth/internal/api"
@@ -28,6 +29,37 @@ const (
 	trailerUnreadable = "Berth-Unreadable-Blocks"
 	trailerReason     = "Berth-Unreadable"
 )
+
+// writing is what a streamed answer is written with: text, piece by piece, by way of a buffer. It is kept between answers: both are most of
+// the memory that most of them take.
+type writing struct {
+	*bufio.Writer
+	text []byte // of the piece; whoever writes one may take it, and leaves it for the next
+}
+
+// mostText is the longest text that is kept.
+const mostText = 1 << 20
+
+var writings sync.Pool
+
+// beginWriting returns what to write to w with, until it is ended.
+func beginWriting(w io.Writer) *writing {
+	out, ok := writings.Get().(*writing)
+	if !ok {
+		out = &writing{Writer: bufio.NewWriterSize(nil, 64<<10)}
+	}
+	out.Reset(w)
+	return out
+}
+
+// end gives it back. What was not flushed is not written.
+func (w *writing) end() {
+	w.Reset(nil)
+	if cap(w.text) > mostText {
+		w.text = nil
+	}
+	writings.Put(w)
+}
 
 // readings streams every reading of a gateway in a range, as one JSON object or as CSV.
 func (r *Reports) readings(w http.ResponseWriter, req *http.Request) error {
@@ -54,7 +86,8 @@ func (r *Reports) readings(w http.ResponseWriter, req *http.Request) error {
 	stream := httpserver.NewStream(w, req)
 	defer stream.Close()
 	ctx := stream.Context()
-	out := bufio.NewWriterSize(stream, 64<<10)
+	out := beginWriting(stream)
+	defer out.end()
 	switch format {
 	case "csv":
 		h.Set("Content-Type", sheet.CSVType)

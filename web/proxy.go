@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
+	"sync"
 	"time"
 
 	"berth/internal/httpserver"
@@ -42,6 +43,7 @@ func (w *Web) pass(rw http.ResponseWriter, r *http.Request) error {
 		},
 		Transport:     w.up,
 		FlushInterval: -1, // each write goes out at once
+		BufferPool:    &w.passing,
 		ModifyResponse: func(resp *http.Response) error {
 			if resp.StatusCode == http.StatusUnauthorized { // our signature, not the visitor's sign-in
 				return errors.New("reports refuses our signature")
@@ -70,6 +72,24 @@ func (w *Web) pass(rw http.ResponseWriter, r *http.Request) error {
 	}
 	return failed
 }
+
+// passBuffers are what answers are handed on by way of; they are kept between requests. The zero value is ready.
+type passBuffers struct{ free sync.Pool }
+
+// passBytes is the length of one.
+const passBytes = 64 << 10
+
+// Get returns a buffer.
+func (p *passBuffers) Get() []byte {
+	b, ok := p.free.Get().(*[passBytes]byte)
+	if !ok {
+		b = new([passBytes]byte)
+	}
+	return b[:]
+}
+
+// Put takes one back.
+func (p *passBuffers) Put(b []byte) { p.free.Put((*[passBytes]byte)(b)) }
 
 // keepAsking ends a request that goes on when its sign-in, its token or its provider is no longer good.
 func (w *Web) keepAsking(r *http.Request, end context.CancelCauseFunc) (stop func()) {

@@ -91,6 +91,7 @@ type Web struct {
 	audit     *audit.Log
 	usage     *bus.Bucket // what providers used
 	up        *upstream
+	passing   passBuffers
 	schedule  *schedule.Scheduler
 	pages     *pages
 	cross     *http.CrossOriginProtection
