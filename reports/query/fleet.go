@@ -12,6 +12,7 @@ import (
 	"berth/internal/headapi"
 	"berth/internal/keyspace"
 	"berth/schema"
+	"berth/schema/catalog"
 )
 
 // FleetRequest asks about a page of gateways at once, in byte order of their names.
@@ -23,9 +24,9 @@ type FleetRequest struct {
 
 // page is what of a page of gateways was asked about, by their names.
 type page struct {
-	names    []string // of those that have one of the sensors
-	latest   [][]api.Reading
-	next     string // the value of After for those that follow
+	names    []string           // of those that have one of the sensors
+	latest   [][]catalog.Latest // of these sensors
+	next     string             // the value of After for those that follow
 	complete api.Complete
 	said     said
 }
@@ -58,30 +59,21 @@ func (e *Engine) page(ctx context.Context, q *FleetRequest, from, to int64) (*pa
 		all = all[:q.Limit]
 		p.next = all[q.Limit-1].Gateway
 	}
-	p.take(e, all, q.Sensors, &damaged)
+	p.take(all, q.Sensors, &damaged)
 	p.complete = damaged.apply(p.complete)
 	return &p, nil
 }
 
 // take adds those that have one of the sensors.
-func (p *page) take(e *Engine, all []outline, sensors []string, damaged *damage) {
+func (p *page) take(all []outline, sensors []string, damaged *damage) {
 	want := func(sensor []byte) bool {
 		return slices.ContainsFunc(sensors, func(s string) bool { return s == string(sensor) })
 	}
-	oldest, clock := e.oldest(), e.Clock()
 	for i := range all {
-		entry := all[i].some(want, damaged)
-		if len(entry.Latest) == 0 {
-			continue
+		if entry := all[i].some(want, damaged); len(entry.Latest) > 0 {
+			p.names, p.latest = append(p.names, entry.Gateway), append(p.latest, entry.Latest)
+			p.said.tailless = append(p.said.tailless, all[i].tailless)
 		}
-		readings := []api.Reading{}
-		for _, l := range entry.Latest {
-			if l.Time >= oldest {
-				readings = append(readings, clock.Reading(l.Sensor, l.Time, l.Value))
-			}
-		}
-		p.names, p.latest = append(p.names, entry.Gateway), append(p.latest, readings)
-		p.said.tailless = append(p.said.tailless, all[i].tailless)
 	}
 }
 
@@ -92,8 +84,15 @@ func (e *Engine) FleetLatest(ctx context.Context, q FleetRequest) (*api.FleetLat
 		return nil, err
 	}
 	answer := &api.FleetLatest{Gateways: make([]api.GatewayLatest, len(p.names)), Next: p.next, Complete: p.complete}
+	oldest, clock := e.oldest(), e.Clock()
 	for i, name := range p.names {
-		answer.Gateways[i] = api.GatewayLatest{Gateway: name, Readings: p.latest[i]}
+		readings := []api.Reading{}
+		for _, l := range p.latest[i] {
+			if l.Time >= oldest {
+				readings = append(readings, clock.Reading(l.Sensor, l.Time, l.Value))
+			}
+		}
+		answer.Gateways[i] = api.GatewayLatest{Gateway: name, Readings: readings}
 	}
 	return answer, nil
 }

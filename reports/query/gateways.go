@@ -95,7 +95,7 @@ func unite(all []outline) []outline {
 // whole reads all that is known of a gateway. What cannot be read is left out, and named.
 func (o *outline) whole(damaged *damage) *catalog.Entry { return o.some(nil, damaged) }
 
-// some is whole, with the newest readings of those sensors only that are wanted; nil: of all.
+// some is whole, but without attributes and with the newest readings of those sensors only that are wanted. nil: it is whole.
 func (o *outline) some(want func(sensor []byte) bool, damaged *damage) *catalog.Entry {
 	var row, head *catalog.Entry
 	var err error

@@ -188,15 +188,23 @@ func EncodeEntry(dst []byte, e *Entry) []byte {
 // DecodeEntry reads an entry. An error is Invalid: the bytes are no entry, of a version that is not known, or damaged.
 func DecodeEntry(data []byte) (*Entry, error) { return DecodeSome(data, nil) }
 
-// DecodeSome is DecodeEntry, with the latest values of those sensors only that are wanted; nil: of all.
+// DecodeSome is DecodeEntry, but that what it returns has the latest values of those sensors only that are wanted, and no attributes. nil:
+// it has all.
 func DecodeSome(data []byte, want func(sensor []byte) bool) (*Entry, error) {
 	c, version, err := open(data, "catalog entry", EntryMagic, EntryVersion)
 	if err != nil {
 		return nil, err
 	}
 	e := new(readOutline(c, version))
-	for count := c.Count(uint64(c.Left())); len(e.Attributes) < count && c.OK(); {
-		e.Attributes = append(e.Attributes, Attribute{Name: c.String(maxAttribute), Value: c.String(maxAttribute)})
+	for range c.Count(uint64(c.Left())) {
+		switch {
+		case !c.OK():
+		case want == nil:
+			e.Attributes = append(e.Attributes, Attribute{Name: c.String(maxAttribute), Value: c.String(maxAttribute)})
+		default:
+			c.Bytes(uint64(c.Count(maxAttribute)))
+			c.Bytes(uint64(c.Count(maxAttribute)))
+		}
 	}
 	before := Latest{Time: c.Zigzag()}
 	names := wire.NameReader{Limit: schema.MaxSensorName}
