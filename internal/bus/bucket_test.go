@@ -115,9 +115,15 @@ func TestExpiryIsSeen(t *testing.T) {
 		t.Fatalf("an empty bucket has %d keys", n)
 	}
 	must(b.Put(ctx, "a", []byte("1")))(t)
+	again := time.NewTicker(time.Second)
+	defer again.Stop()
 	seen := 0
 	for want := 1; want >= 0; {
 		select {
+		case <-again.C:
+			if want == 1 { // on a busy machine it may expire before anybody is told of it
+				must(b.Put(ctx, "a", []byte("1")))(t)
+			}
 		case n := <-sets:
 			if n == want {
 				want--
