@@ -22,7 +22,7 @@ func TestReportIsShown(t *testing.T) {
 	h.reports["north"].answer("/reports/preview", aReport)
 	b := h.signedIn(record.Admin, "north")
 	for language, wants := range map[string][]string{
-		"en": {"complete up to 2026-11-21 09:00:00 +01:00", "99.99 %", "-25.0 %", "9007199254740993.0", "00:31:40", "How these numbers are computed"},
+		"en": {"complete up to 2026-11-21 09:00:00 +01:00", "99.99 %", "-25.0 %", "9,007,199,254,740,993.0", "00:31:40", "How these numbers are computed"},
 		"zh": {"完整至 2026-11-21 09:00:00 +01:00", "完整率", "这些数字如何计算"},
 	} {
 		wants = append(wants, "&lt;b&gt;crane&lt;/b&gt;", "Last 负载", "&lt;i&gt;load&lt;/i&gt;", `<svg class="report-chart" role="img"`, "format=xlsx", "period=yesterday")

@@ -54,7 +54,7 @@ func TestASharedReport(t *testing.T) {
 	guest := h.browser()
 	north.asked()
 	a := guest.get(path)
-	for _, want := range []string{"March &lt;b&gt;", "crane &lt;1&gt;", "4711", "format=pdf&amp;key=rl_", "2026"} {
+	for _, want := range []string{"March &lt;b&gt;", "crane &lt;1&gt;", "4,711", "format=pdf&amp;key=rl_", "2026"} {
 		if !strings.Contains(a.body, want) {
 			t.Errorf("the guest's page lacks %q", want)
 		}
@@ -85,7 +85,7 @@ func TestASharedReport(t *testing.T) {
 	if a := manage.do(http.MethodDelete, "/api/v1/providers/north/shares/"+list.Shares[0].ID, "", nil); a.status != http.StatusOK {
 		t.Errorf("revoking: status %d: %s", a.status, a.body)
 	}
-	if a := guest.get(path); a.status != http.StatusNotFound || strings.Contains(a.body, "4711") {
+	if a := guest.get(path); a.status != http.StatusNotFound || strings.Contains(a.body, "4,711") {
 		t.Errorf("after it was revoked: status %d", a.status)
 	}
 }

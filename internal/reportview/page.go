@@ -175,7 +175,7 @@ func (p *page) gateway(i int, g *api.ReportGateway) {
 func (p *page) gaps(g *api.ReportGateway) {
 	switch {
 	case g.Gaps > 0:
-		p.add("<p>", p.t("gaps.all", "n", p.Whole(uint64(g.Gaps)), "time", p.Duration(g.GapTime)), "</p>\n<ul>")
+		p.add("<p>", p.t("gaps.all", "n", p.Whole(g.Gaps), "time", p.Duration(g.GapTime)), "</p>\n<ul>")
 		for _, gap := range g.LongestGaps {
 			p.add("<li>", p.t("gap", "from", p.Time(gap.From), "to", p.Time(gap.To), "time", p.Duration(gap.Seconds)), "</li>")
 		}

@@ -132,7 +132,7 @@ func (d *document) gateway(g *api.ReportGateway) {
 	d.paragraph(v.T("first_seen")+" "+v.When(g.FirstSeen)+" · "+v.T("last_seen")+" "+v.When(g.LastSeen), black)
 	switch {
 	case g.Gaps > 0:
-		d.paragraph(v.T("gaps.all", "n", v.Whole(uint64(g.Gaps)), "time", v.Duration(g.GapTime)), black)
+		d.paragraph(v.T("gaps.all", "n", v.Whole(g.Gaps), "time", v.Duration(g.GapTime)), black)
 		for _, gap := range g.LongestGaps {
 			d.paragraph("• "+v.T("gap", "from", v.Time(gap.From), "to", v.Time(gap.To), "time", v.Duration(gap.Seconds)), black)
 		}
