@@ -140,6 +140,7 @@ func TestACrashLoopOfTheRuntimeIsHalted(t *testing.T) {
 	d.runtime.Hang(name + "-reports") // the loop looks again for another reason than its idle time
 	var p control.Provider
 	until(t, "it is halted", func() bool {
+		d.runtime.Loop(name+"-ingest", plan.LoopAfter) // another too, that took its place because a busy machine let it say nothing
 		var err error
 		p, err = d.Provider(t.Context(), name)
 		return err == nil && p.State == control.Looping && len(p.Instances) == 1

@@ -143,12 +143,13 @@ func (f *Fake) Crash(name string, n int) {
 	}
 }
 
-// Loop lets the named instance run as one that the runtime has started again n times, each time soon after its start.
+// Loop lets the named instance, if it runs, run as one that the runtime has started again n times, each time soon after its start.
 func (f *Fake) Loop(name string, n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	i := f.instances[name]
-	i.Restarts, i.Failures, i.Failing, i.Reason = n, n, time.Now(), "exit status 2"
+	if i := f.instances[name]; i != nil && i.State == runtime.Running && i.Failures < n {
+		i.Restarts, i.Failures, i.Failing, i.Reason = n, n, time.Now(), "exit status 2"
+	}
 }
 
 // Hang lets the named instance say nothing any more, though it runs. What it said last stays until it expires.
