@@ -12,7 +12,8 @@ type outcome struct {
 	Done    string // key of what was done
 	Late    string // key of why that does not hold yet
 	Why     string // in the service's own words
-	Problem string // why it was not, in the service's own words
+	Wrong   string // key of why it was not
+	Problem string // in the service's own words
 }
 
 // taken says that what was done does not hold yet, if the provider's ingest does not go by it.
@@ -39,7 +40,7 @@ func (o *outcome) settle(r *http.Request, done string, err error) (status int, _
 		return 0, err
 	}
 	fail(r, err)
-	o.Problem = schema.Show(err)
+	o.Wrong, o.Problem = "wrong."+string(schema.CodeOf(err)), schema.Show(err)
 	return http.StatusBadRequest, nil
 }
 

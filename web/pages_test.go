@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -56,7 +57,7 @@ var everyPage = map[string]func() page{
 
 // words are what a text field is set to where its value is a part of a text's key.
 var words = map[string]string{
-	"Code": "internal", "Problem": "range.wrong", "Kind": "float", "ID": "nc", "Span": "1h", "State": "late", "Role": "viewer", "Roles": "admin", "Said": "change.kept.feed", "Done": "account.done.end", "Late": "taken.waits", "Act": "remove", "Acts": "stop",
+	"Code": "internal", "Problem": "range.wrong", "Kind": "float", "ID": "nc", "Span": "1h", "State": "late", "Role": "viewer", "Roles": "admin", "Said": "change.kept.feed", "Done": "account.done.end", "Late": "taken.waits", "Wrong": "wrong.invalid", "Act": "remove", "Acts": "stop",
 }
 
 // setAll sets every field of a struct, and what it refers to, to something.
@@ -199,13 +200,39 @@ func TestTextsAreInTheCatalog(t *testing.T) {
 	}
 }
 
+// TestEveryReasonHasATextInEachLanguage finds reasons under which ingest counts what it refuses, or slows, that pages would show by their
+// names alone.
+func TestEveryReasonHasATextInEachLanguage(t *testing.T) {
+	catalog, err := locale.Load()
+	check(t, err)
+	reason, found := regexp.MustCompile(`(?m)^(?:const)?\s+Reason\w+\s*=\s*"(\w+)"`), 0
+	check(t, filepath.WalkDir("../ingest", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".go" {
+			return err
+		}
+		source, err := os.ReadFile(path)
+		for _, m := range reason.FindAllStringSubmatch(string(source), -1) {
+			found++
+			for _, l := range locale.Languages {
+				if !catalog.Printer(l.Code).Has("reason." + m[1]) {
+					t.Errorf("%s: the reason %s has no text in %s", path, m[1], l.Name)
+				}
+			}
+		}
+		return err
+	}))
+	if found < 30 {
+		t.Errorf("only %d reasons are found", found)
+	}
+}
+
 // TestCatalogIsUsedAndComplete finds keys that templates, handlers or scripts use and the catalogue lacks, and texts that
 // nothing uses.
 func TestCatalogIsUsedAndComplete(t *testing.T) {
 	catalog, err := locale.Load()
 	check(t, err)
 	texts := catalog.Texts("en")
-	used, prefixes := map[string]bool{}, []string{"ahead.", "ago.", "error.", "chart.", "account.done.", "people.done.", "keys.done.", "tokens.done.", "change.", "schedules.done.", "schedules.run.", "schedules.letter.", "shares.done.", "operate.done.", "act.title.", "step.", "why."}
+	used, prefixes := map[string]bool{}, []string{"ahead.", "ago.", "error.", "chart.", "account.done.", "people.done.", "keys.done.", "tokens.done.", "change.", "schedules.done.", "schedules.run.", "schedules.letter.", "shares.done.", "operate.done.", "act.title.", "step.", "why.", "wrong."}
 	templateFiles, _ := filepath.Glob("templates/*.html")
 	for _, file := range templateFiles {
 		source, err := os.ReadFile(file)

@@ -51,6 +51,9 @@ func TestOnlySettingsThatDifferAreChanged(t *testing.T) {
 	if a := b.post("/providers/north/settings", f, nil); a.status != http.StatusBadRequest || !strings.Contains(a.body, "is no time zone") {
 		t.Errorf("status %d: %s", a.status, a.body)
 	}
+	if a := b.post("/providers/north/settings", f, map[string]string{"Accept-Language": "zh"}); !strings.Contains(a.body, "未作更改：所填内容不符合要求。") {
+		t.Errorf("in Chinese it is not said what became of it: %s", a.body)
+	}
 	if a := h.signedIn(record.Viewer, "north").get("/providers/north/settings"); a.status != http.StatusForbidden {
 		t.Errorf("a viewer: status %d", a.status)
 	}
