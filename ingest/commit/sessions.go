@@ -184,7 +184,7 @@ func (c *Committer) TryPutSession(s *batch.Session) {
 	if s.Expiry == 0 && !c.mustEnd(s.Key) {
 		return
 	}
-	sub := Submission{Rows: TakeRows(), Session: s, Waiter: nobody{}}
+	sub := Submission{Rows: TakeRows(), Session: s, Waiter: Nobody{}}
 	taken, err := c.TrySubmit(&sub)
 	if !taken && s.Expiry == 0 {
 		q := queue(&sub)
@@ -235,8 +235,8 @@ func (c *Committer) tookUp(all []*batch.Session) {
 	}
 }
 
-// nobody waits.
-type nobody struct{}
+// Nobody is the Waiter of what nobody waits for. What the log did not take is counted all the same.
+type Nobody struct{}
 
 // Committed tells nobody.
-func (nobody) Committed(uint64, error) {}
+func (Nobody) Committed(uint64, error) {}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +14,7 @@ import (
 
 	"berth/ingest/commit"
 	"berth/ingest/commit/committest"
+	"berth/internal/figures"
 	"berth/schema"
 	"berth/schema/batch"
 )
@@ -210,12 +210,12 @@ func TestSessionsThatEndWhileTheLogIsFullTakeNoMore(t *testing.T) {
 	if err := c.Submit(t.Context(), saying("client-5", 0, 1, &sender{})); err != nil {
 		t.Fatal(err)
 	}
-	before := heapInUse()
+	before := figures.Heap()
 	ended(0, 50_000)
 	for range 50_000 {
 		ended(5, 6)
 	}
-	if more := heapInUse() - before; more > 1<<20 {
+	if more := figures.Heap() - before; more > 1<<20 {
 		t.Errorf("the ends of 50,000 sessions that the log does not know take %d bytes", more)
 	}
 	again := saying("client-5", 1, 1, &sender{}) // it begins anew
@@ -242,15 +242,6 @@ func TestSessionsThatEndWhileTheLogIsFullTakeNoMore(t *testing.T) {
 	if ends != 10 {
 		t.Errorf("%d ends of 10 sessions are in the log", ends)
 	}
-}
-
-// heapInUse returns how many bytes are in use, when what is not has gone.
-func heapInUse() int64 {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
 }
 
 // TestABatchInTwoHasItsSessionsInTheLast: names that are many make a batch too long for a message. Until its last piece is

@@ -11,6 +11,7 @@ import (
 
 	"berth/ingest/commit"
 	"berth/ingest/gate/intake"
+	"berth/internal/figures"
 )
 
 var ends = flag.Int("ends", 300, "clients that leave while the log takes nothing")
@@ -35,12 +36,10 @@ func TestMQTTEndsWhileTheLogTakesNothing(t *testing.T) {
 	}
 	f.eventually(t, "the connections are gone", func() bool { return f.Connections() == 0 })
 	f.eventually(t, "so are their goroutines, but one", func() bool { return runtime.NumGoroutine() < 50 })
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
+	heap := figures.Heap()
 	waiting := f.books(t)
 	given := waiting.Reasons[intake.ReasonEnds]
-	t.Logf("%d clients with wills left: of %d frames %d given up as ends, %d MB of heap", *ends, 3**ends, given, m.HeapInuse>>20)
+	t.Logf("%d clients with wills left: of %d frames %d given up as ends, %d MB of heap", *ends, 3**ends, given, heap>>20)
 	f.committer.Hold(false)
 	f.eventually(t, "the rest is stored", func() bool {
 		now := f.books(t)

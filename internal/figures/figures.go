@@ -47,6 +47,15 @@ func Of(f func()) Cost {
 	return Cost{float64(after.Mallocs-before.Mallocs) / times, float64(after.TotalAlloc-before.TotalAlloc) / times}
 }
 
+// Heap returns how many bytes are in use, when what is not has gone: also of pools, which keep it over one collection.
+func Heap() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
 // Sheet collects what a test measures.
 type Sheet map[string]float64
 

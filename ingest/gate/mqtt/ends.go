@@ -80,7 +80,7 @@ func (e *ends) take() *commit.Submission {
 		e.handing, e.over = false, false
 		return nil
 	}
-	sub := &commit.Submission{Rows: e.rows, Counts: e.counts, Waiter: unheard{}}
+	sub := &commit.Submission{Rows: e.rows, Counts: e.counts, Waiter: commit.Nobody{}}
 	e.rows, e.counts = nil, commit.Counts{}
 	return sub
 }
@@ -104,9 +104,3 @@ func (e *ends) handOver() {
 		e.taken()
 	}
 }
-
-// unheard waits for nothing.
-type unheard struct{}
-
-// Committed tells nobody: what the log did not take is counted.
-func (unheard) Committed(uint64, error) {}

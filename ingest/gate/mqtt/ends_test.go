@@ -13,6 +13,7 @@ import (
 	"berth/ingest/commit/committest"
 	"berth/ingest/format"
 	"berth/ingest/gate/intake"
+	"berth/internal/figures"
 	"berth/schema/batch"
 	"berth/schema/record"
 )
@@ -52,7 +53,7 @@ func TestEndsAreBounded(t *testing.T) {
 	}
 	committer.Hold(true)
 	for full := false; !full; { // the committer's queue
-		sub := commit.Submission{Rows: commit.TakeRows(), Session: &batch.Session{Key: "k", Expiry: 1}, Waiter: unheard{}}
+		sub := commit.Submission{Rows: commit.TakeRows(), Session: &batch.Session{Key: "k", Expiry: 1}, Waiter: commit.Nobody{}}
 		done, err := committer.TrySubmit(&sub)
 		if full = !done; err != nil {
 			t.Fatal(err)
@@ -66,11 +67,11 @@ func TestEndsAreBounded(t *testing.T) {
 	for !e.busy() {
 		runtime.Gosched()
 	}
-	before := heap()
+	before := figures.Heap()
 	for i := range clients {
 		put(fmt.Sprint("gateway-", i))
 	}
-	took := heap() - before
+	took := figures.Heap() - before
 	totals, inHand := committer.Totals()
 	given := totals.Reasons[intake.ReasonEnds]
 	t.Logf("of %d frames %d wait or are in hand, in %d KB; %d were given up", 2*clients, 2*clients-given, took>>10, given)
@@ -96,13 +97,4 @@ func (e *ends) busy() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.handing
-}
-
-// heap returns how many bytes are in use, when what is not has gone.
-func heap() int64 {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
 }

@@ -296,16 +296,17 @@ func (s *Base) writeAll() {
 
 // Close closes the connection: answers are not written any more.
 func (s *Base) Close() {
-	s.end(s.Conn.Close)
+	s.closeBy(s.Conn.Close)
 }
 
 // HangUp closes the connection, but its place among the provider's connections stays taken until Close: what it has in hand does not
 // grow in number beyond them.
 func (s *Base) HangUp() {
-	s.end(s.Conn.HangUp)
+	s.closeBy(s.Conn.HangUp)
 }
 
-func (s *Base) end(closing func() error) {
+// closeBy closes the connection by one of its two ways.
+func (s *Base) closeBy(closing func() error) {
 	s.Mu.Lock()
 	s.Broken = true
 	s.Mu.Unlock()
