@@ -1,6 +1,7 @@
 // Package meter writes down what providers use: twice a minute how the running totals of each stand, in the record of the
 // day. The totals themselves ride in the provider's log, so that a kill of anything loses nothing: a day that was not
-// looked at is in the next one that is. When a log is given up (set --drop-log), what it had counted until the last look stays. What was used is read by internal/usage.
+// looked at is in the next one that is. When a log is given up (set --drop-log), what it had counted until the last look
+// stays. What was used is read by internal/usage.
 //
 // Its one invariant: a day begins where the one before it ended.
 package meter

@@ -188,8 +188,8 @@ func EncodeEntry(dst []byte, e *Entry) []byte {
 // DecodeEntry reads an entry. An error is Invalid: the bytes are no entry, of a version that is not known, or damaged.
 func DecodeEntry(data []byte) (*Entry, error) { return DecodeSome(data, nil) }
 
-// DecodeSome is DecodeEntry, but that what it returns has the latest values of those sensors only that are wanted, and no attributes. nil:
-// it has all.
+// DecodeSome is DecodeEntry, but that what it returns has the latest values of those sensors only that are wanted, and no
+// attributes. nil: it has all.
 func DecodeSome(data []byte, want func(sensor []byte) bool) (*Entry, error) {
 	c, version, err := open(data, "catalog entry", EntryMagic, EntryVersion)
 	if err != nil {
@@ -197,14 +197,15 @@ func DecodeSome(data []byte, want func(sensor []byte) bool) (*Entry, error) {
 	}
 	e := new(readOutline(c, version))
 	for range c.Count(uint64(c.Left())) {
-		switch {
-		case !c.OK():
-		case want == nil:
-			e.Attributes = append(e.Attributes, Attribute{Name: c.String(maxAttribute), Value: c.String(maxAttribute)})
-		default:
-			c.Bytes(uint64(c.Count(maxAttribute)))
-			c.Bytes(uint64(c.Count(maxAttribute)))
+		if !c.OK() {
+			break
 		}
+		if want == nil {
+			e.Attributes = append(e.Attributes, Attribute{Name: c.String(maxAttribute), Value: c.String(maxAttribute)})
+			continue
+		}
+		c.Bytes(uint64(c.Count(maxAttribute)))
+		c.Bytes(uint64(c.Count(maxAttribute)))
 	}
 	before := Latest{Time: c.Zigzag()}
 	names := wire.NameReader{Limit: schema.MaxSensorName}

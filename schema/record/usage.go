@@ -4,8 +4,8 @@ import "time"
 
 // Usage is what a provider used on one day of UTC: how its running totals stood when the day began and how they stand, or
 // stood when it ended. Days of one provider follow each other: where one ends the next begins, whenever that was looked at,
-// so that all days together are the totals, and those of a log that was given up before. It is kept in the house's bucket usage under <provider>.<when it was made, Unix
-// seconds>.<day>, also after the provider was removed.
+// so that all days together are the totals, and those of a log that was given up before. It is kept in the house's bucket
+// usage under <provider>.<when it was made, Unix seconds>.<day>, also after the provider was removed.
 type Usage struct {
 	Version  int       `json:"version"`
 	Provider string    `json:"provider"`
