@@ -120,6 +120,9 @@ func brokenOff(cause error) error {
 	if errors.Is(cause, nats.ErrNoResponders) {
 		return schema.Errorf(schema.Unavailable, "nobody is there to answer").WithCause(cause)
 	}
+	if errors.Is(cause, context.DeadlineExceeded) {
+		return schema.Errorf(schema.Unavailable, "the answer, or its end, did not come in time").WithCause(cause)
+	}
 	return schema.Errorf(schema.Unavailable, "the answer broke off").WithCause(cause)
 }
 
